@@ -1,0 +1,58 @@
+# `make help` lists the targets. Needed: Python 3.11 or newer, and make; for `make smoke`, a Docker engine.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := install --quiet --disable-pip-version-check --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check smoke lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup  ## run the whole system, send orders through it, show their way, check the outcome
+	@$(BIN)/python -m local demo
+
+up: setup  ## run the whole system until Ctrl-C; data is kept in .local/
+	@$(BIN)/python -m local up
+
+test: setup  ## run all tests
+	@$(BIN)/python -m pytest
+
+check: setup  ## lint, formatting, types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+smoke: setup  ## the same system in containers: one order through docker compose, then tear down
+	@$(BIN)/python -m local smoke
+
+setup: $(VENV)/installed .venv-aws/installed  ## install what is locked, into .venv and .venv-aws
+
+clean:  ## remove the data of `make up`
+	@rm -rf .local
+
+lock: setup  ## renew requirements/*.txt from pyproject.toml (needs uv)
+	uv pip compile -q pyproject.toml $(LOCK) -o requirements/services.txt
+	uv pip compile -q pyproject.toml --extra local --extra dev -c requirements/services.txt $(LOCK) -o requirements/dev.txt
+	uv pip compile -q requirements/aws.in $(LOCK) -o requirements/aws.txt
+
+LOCK := --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+
+$(VENV)/installed: requirements/dev.txt
+	@$(call make_venv,$(VENV),requirements/dev.txt)
+
+.venv-aws/installed: requirements/aws.txt
+	@$(call make_venv,.venv-aws,requirements/aws.txt)
+
+# A file marks a finished installation, so that one that was interrupted is done again.
+define make_venv
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "error: $(PYTHON) is not Python 3.11 or newer; choose another with PYTHON=…"; exit 1; }
+	echo "installing $(2) into $(1) (once, about a minute)"
+	$(PYTHON) -m venv $(1) && $(1)/bin/python -m pip $(INSTALL) -r $(2) 2>$(1)/pip.log \
+		|| { cat $(1)/pip.log; echo "error: the installation failed, see above"; exit 1; }
+	touch $@
+endef

@@ -1,0 +1,72 @@
+"""`python -m local`: what `make up` and `make demo` run."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from local.demo import run_demo
+from local.program import ProgramFailed
+from local.system import CannotStart, Ports
+from local.up import run_up
+
+cli = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+@cli.command()
+def up(
+    folder: Annotated[Path, typer.Option(help="Where data and logs are kept.")] = Path(".local"),
+    order_port: Annotated[int, typer.Option(envvar="ORDER_PORT", min=1, max=65535)] = Ports.order,
+    adapter_port: Annotated[int, typer.Option(envvar="ADAPTER_PORT", min=1, max=65535)] = Ports.adapter,
+    scm_port: Annotated[int, typer.Option(envvar="SCM_PORT", min=1, max=65535)] = Ports.scm,
+    aws_port: Annotated[int, typer.Option(envvar="AWS_PORT", min=1, max=65535)] = Ports.aws,
+) -> None:
+    """Run the whole system until Ctrl-C. Data is kept for the next time."""
+    _run(run_up(folder.resolve(), Ports(order_port, adapter_port, scm_port, aws_port)))
+
+
+@cli.command()
+def demo() -> None:
+    """Send orders through a fresh system on free ports, show their way, and check the outcome."""
+    _run(run_demo())
+
+
+def _run(work: Coroutine[None, None, int]) -> None:
+    """Ends the process with the exit code that the work returns. SIGINT and SIGTERM cancel the work, so
+    that it stops what it started."""
+    try:
+        code = asyncio.run(_cancelled_by_signals(work))
+    except BaseExceptionGroup as group:
+        code = _told(_first(group))
+    except (CannotStart, ProgramFailed) as error:
+        code = _told(error)
+    except asyncio.CancelledError:
+        code = 0
+    raise SystemExit(code)
+
+
+async def _cancelled_by_signals(work: Coroutine[None, None, int]) -> int:
+    running = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    return await running
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _told(error: BaseException) -> int:
+    if not isinstance(error, CannotStart | ProgramFailed):
+        raise error
+    print(f"error: {error}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    cli()

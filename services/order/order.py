@@ -1,0 +1,134 @@
+"""Order: the aggregate, its states, and what may be done to it when."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from shared.domain_event import Aggregate, WireModel
+
+
+class OrderError(Exception):
+    """The root of what an order refuses."""
+
+
+class UnknownOrder(OrderError):
+    """There is no order with this id."""
+
+
+class NotAllowed(OrderError):
+    """The order's status does not allow the command. The message names both."""
+
+
+class Status(StrEnum):
+    """PLACED → COMPLETED → (BACKORDERED →) PREPARING; or CANCELLED before it was completed."""
+
+    PLACED = "PLACED"
+    COMPLETED = "COMPLETED"
+    BACKORDERED = "BACKORDERED"
+    PREPARING = "PREPARING"
+    CANCELLED = "CANCELLED"
+
+
+# PostgreSQL cannot store U+0000, and nobody's name has a control character in it.
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+
+Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=100, pattern=_PRINTABLE)]
+Line = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=_PRINTABLE)]
+Sku = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Phone = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9+() -]{5,30}$")]
+Memo = Annotated[str, StringConstraints(strict=True, max_length=500, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]*$")]
+Won = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
+
+
+class Given(WireModel):
+    """What a client gives: a field that we do not know is a mistake, not something to pass over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Buyer(Given):
+    name: Name
+    phone_number: Phone
+
+
+class DeliveryAddress(Given):
+    receiver: Name
+    phone_number: Phone
+    postal_code: Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9 -]{3,12}$")]
+    street: Line
+    city: Name
+
+
+class OrderLine(Given):
+    sku: Sku
+    name: Name
+    quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)]
+    unit_price: Won
+
+
+class PlaceOrder(Given):
+    """The command of a buyer. Prices are whole won."""
+
+    buyer: Buyer
+    delivery_address: DeliveryAddress
+    order_lines: Annotated[list[OrderLine], Field(min_length=1, max_length=100)]
+
+
+class Order(Aggregate):
+    """An order as it is now. `version` grows by one with every change."""
+
+    status: Status
+    buyer: Buyer
+    delivery_address: DeliveryAddress
+    order_lines: list[OrderLine]
+    total_price: int
+    """Whole won, computed here."""
+    memo: str | None = None
+    invoice_id: str | None = None
+    """The delivery invoice that SCM issued for this order."""
+    placed_at: datetime
+    completed_at: datetime | None = None
+
+    @classmethod
+    def placed(cls, order_id: str, command: PlaceOrder) -> "Order":
+        return cls(
+            id=order_id,
+            version=1,
+            status=Status.PLACED,
+            buyer=command.buyer,
+            delivery_address=command.delivery_address,
+            order_lines=command.order_lines,
+            total_price=sum(line.quantity * line.unit_price for line in command.order_lines),
+            placed_at=datetime.now(UTC),
+        )
+
+    def completed(self) -> "Order":
+        """The buyer has paid."""
+        self._must_be(Status.PLACED, to="be completed")
+        return self._changed(status=Status.COMPLETED, completed_at=datetime.now(UTC))
+
+    def cancelled(self) -> "Order":
+        self._must_be(Status.PLACED, to="be cancelled")
+        return self._changed(status=Status.CANCELLED)
+
+    def with_memo(self, memo: str) -> "Order":
+        if self.status is Status.CANCELLED:
+            raise NotAllowed(f"order {self.id} is CANCELLED; a memo can no longer be written")
+        return self._changed(memo=memo)
+
+    def backordered(self) -> "Order":
+        """SCM is short of stock for it."""
+        return self._changed(status=Status.BACKORDERED)
+
+    def preparing(self, invoice_id: str | None) -> "Order":
+        """SCM has the goods, and perhaps the delivery invoice already."""
+        return self._changed(status=Status.PREPARING, invoice_id=invoice_id)
+
+    def _must_be(self, status: Status, *, to: str) -> None:
+        if self.status is not status:
+            raise NotAllowed(f"order {self.id} is {self.status}; it must be {status} to {to}")
+
+    def _changed(self, **changes: object) -> "Order":
+        return self.model_copy(update={"version": self.version + 1, **changes})

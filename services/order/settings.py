@@ -1,0 +1,11 @@
+"""What the Order service reads from its environment."""
+
+from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """See ServiceSettings for the rest."""
+
+    database_url: PostgresUrl
+    adapter_url: HttpUrl = "http://127.0.0.1:8002"
+    port: int = 8001

@@ -1,0 +1,1 @@
+"""The SCM service: inventory and delivery (supply chain management), reached by messages."""

@@ -1,0 +1,3 @@
+from services.scm.main import cli
+
+cli()

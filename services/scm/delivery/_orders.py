@@ -1,0 +1,46 @@
+"""The Order service, asked over REST for what is true now."""
+
+from typing import Any
+
+import httpx
+import stamina
+from opentelemetry import propagate
+
+from shared.domain_event import WireModel
+from shared.messaging import TerminalError, Unavailable
+
+
+class UnknownOrder(TerminalError):
+    """The Order service does not know the order, so there is nothing to deliver."""
+
+
+class CurrentOrder(WireModel):
+    """What delivery reads of an order; the address is handed on as it is."""
+
+    delivery_address: dict[str, Any]
+
+
+class Orders:
+    """Reads orders. The connections are pooled; the timeouts are short, because a transaction waits."""
+
+    def __init__(self, http: httpx.AsyncClient, order_url: str) -> None:
+        self._http = http
+        self._url = order_url.rstrip("/")
+
+    async def delivery_address(self, order_id: str) -> dict[str, Any]:
+        """The order's address as it is now. Raises UnknownOrder; Unavailable when the service is away."""
+        try:
+            response = await self._get(f"{self._url}/orders/{order_id}")
+        except httpx.TransportError as error:
+            raise Unavailable(f"order service at {self._url}: {error!r}") from error
+        if response.status_code == httpx.codes.NOT_FOUND:
+            raise UnknownOrder(f"the order service has no order {order_id}")
+        if response.status_code != httpx.codes.OK:
+            raise Unavailable(f"order service at {self._url}: HTTP {response.status_code}")
+        return CurrentOrder.model_validate_json(response.content).delivery_address
+
+    @stamina.retry(on=httpx.TransportError, attempts=3, wait_initial=0.05, wait_max=0.5, timeout=3)
+    async def _get(self, url: str) -> httpx.Response:
+        headers: dict[str, str] = {}
+        propagate.inject(headers)
+        return await self._http.get(url, headers=headers, timeout=httpx.Timeout(2, connect=1))

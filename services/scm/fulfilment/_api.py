@@ -1,0 +1,37 @@
+"""What SCM knows about an order."""
+
+from fastapi import APIRouter
+
+from services.scm.fulfilment import _store as store
+from services.scm.fulfilment._fulfilment import Fulfilment
+from shared.domain_event import WireModel
+from shared.inbox import ReceivedMessage, received
+from shared.outbox import LoggedEvent, history
+from shared.web import DatabaseDependency, Problem
+
+router = APIRouter(prefix="/orders", tags=["orders"])
+
+
+class OrderEvents(WireModel):
+    """The way of one order through SCM: what it heard about it, and what it published."""
+
+    received: list[ReceivedMessage]
+    published: list[LoggedEvent]
+
+
+@router.get("/{order_id}", summary="How far SCM is with an order")
+async def read(order_id: str, db: DatabaseDependency) -> Fulfilment:
+    async with db.connection() as connection:
+        fulfilment = await store.find(connection, order_id)
+    if fulfilment is None:
+        raise Problem(404, f"SCM has not heard of an order {order_id}")
+    return fulfilment
+
+
+@router.get("/{order_id}/events", summary="What SCM heard about an order, and what it published")
+async def events(order_id: str, db: DatabaseDependency) -> OrderEvents:
+    """Empty lists for an order that SCM has not heard of."""
+    async with db.connection() as connection:
+        return OrderEvents(
+            received=await received(connection, order_id), published=await history(connection, order_id)
+        )

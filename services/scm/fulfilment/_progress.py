@@ -1,0 +1,49 @@
+"""Progress: what SCM's modules did about an order becomes SCM's own published events."""
+
+from services.scm.events import GoodsOrdered, GoodsReserved, GoodsShort, InvoiceIssued, Line
+from services.scm.fulfilment import _store as store
+from services.scm.fulfilment._fulfilment import (
+    DeliveryInvoiceIssued,
+    Fulfilment,
+    FulfilmentEvent,
+    Quantity,
+    Status,
+    StockReserved,
+    StockShort,
+)
+from shared.events import event_listener
+from shared.postgres import Transaction
+
+
+@event_listener
+async def record_goods_ordered(event: GoodsOrdered, tx: Transaction) -> None:
+    """Opens SCM's side of the order. It is registered before the listeners that work on it."""
+    lines = _quantities(event.lines)
+    opened = Fulfilment(id=event.order_id, version=0, status=Status.RECEIVED, lines=lines, shortages=[])
+    await store.insert(tx.connection, opened)
+
+
+@event_listener
+async def record_progress(event: GoodsReserved | GoodsShort | InvoiceIssued, tx: Transaction) -> None:
+    """Writes the progress down and publishes the fulfilment as it is then."""
+    fulfilment = await store.find(tx.connection, event.order_id, lock=True)
+    assert fulfilment is not None, f"progress of {event.order_id}, which was never ordered"
+    published = _published(fulfilment, event)
+    await store.update(tx.connection, published.source)
+    await tx.publish(published)
+
+
+def _published(fulfilment: Fulfilment, event: GoodsReserved | GoodsShort | InvoiceIssued) -> FulfilmentEvent:
+    match event:
+        case GoodsReserved():
+            return StockReserved(source=fulfilment.changed(status=Status.RESERVED))
+        case GoodsShort(missing=missing):
+            short = fulfilment.changed(status=Status.SHORT, shortages=_quantities(missing))
+            return StockShort(source=short)
+        case InvoiceIssued(invoice_id=invoice_id):
+            invoiced = fulfilment.changed(status=Status.INVOICED, invoice_id=invoice_id)
+            return DeliveryInvoiceIssued(source=invoiced)
+
+
+def _quantities(lines: tuple[Line, ...]) -> list[Quantity]:
+    return [Quantity(sku=line.sku, quantity=line.quantity) for line in lines]

@@ -1,0 +1,46 @@
+"""Where fulfilments are kept."""
+
+from services.scm.fulfilment._fulfilment import Fulfilment
+from shared.postgres import Connection
+
+INSERT = """
+    INSERT INTO fulfilment (order_id, version, status, lines, shortages, invoice_id)
+    VALUES ($1, $2, $3, $4, $5, $6)
+"""
+
+UPDATE = """
+    UPDATE fulfilment
+    SET version = $2, status = $3, lines = $4, shortages = $5, invoice_id = $6
+    WHERE order_id = $1
+"""
+
+FIND = """
+    SELECT order_id AS id, version, status, lines, shortages, invoice_id
+    FROM fulfilment
+    WHERE order_id = $1
+"""
+
+
+async def insert(connection: Connection, fulfilment: Fulfilment) -> None:
+    await connection.execute(INSERT, *_row(fulfilment))
+
+
+async def update(connection: Connection, fulfilment: Fulfilment) -> None:
+    await connection.execute(UPDATE, *_row(fulfilment))
+
+
+async def find(connection: Connection, order_id: str, *, lock: bool = False) -> Fulfilment | None:
+    """SCM's side of the order, or None when SCM has never heard of it."""
+    row = await connection.fetchrow(f"{FIND} FOR UPDATE" if lock else FIND, order_id)
+    return None if row is None else Fulfilment.model_validate(dict(row), by_name=True)
+
+
+def _row(fulfilment: Fulfilment) -> list[object]:
+    return [
+        fulfilment.id,
+        fulfilment.version,
+        fulfilment.status,
+        [line.model_dump() for line in fulfilment.lines],
+        [line.model_dump() for line in fulfilment.shortages],
+        fulfilment.invoice_id,
+    ]

@@ -1,0 +1,1 @@
+"""What every service's process has, and the messaging library inside it. Imports no service."""

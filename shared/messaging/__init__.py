@@ -1,0 +1,55 @@
+"""Messaging: Spring Messaging's four nouns over SNS and SQS, in asyncio.
+
+`Message` travels through a `MessageChannel`; a `MessageConverter` makes typed events of payloads; a
+`MessageHandler` takes them. `@sqs_listener` makes a handler of a function, any number of them per queue.
+"""
+
+from shared.messaging.aws import AwsClients, aws_clients
+from shared.messaging.channel import MessageChannel
+from shared.messaging.converter import MessageConverter
+from shared.messaging.errors import (
+    LeaseLost,
+    ListenerMisconfigured,
+    MessageTooLarge,
+    MessagingError,
+    SendFailed,
+    TerminalError,
+    TopologyError,
+    Unavailable,
+    UndecodableMessage,
+    UnknownType,
+)
+from shared.messaging.handler import Binding, Delivery, MessageHandler, Middleware, bindings, sqs_listener
+from shared.messaging.listener import ListenerContainer, ListenerOptions
+from shared.messaging.message import Message
+from shared.messaging.sns import SnsChannel
+from shared.messaging.topology import QueueSettings, Topology
+
+__all__ = [
+    "AwsClients",
+    "Binding",
+    "Delivery",
+    "LeaseLost",
+    "ListenerContainer",
+    "ListenerMisconfigured",
+    "ListenerOptions",
+    "Message",
+    "MessageChannel",
+    "MessageConverter",
+    "MessageHandler",
+    "MessageTooLarge",
+    "MessagingError",
+    "Middleware",
+    "QueueSettings",
+    "SendFailed",
+    "SnsChannel",
+    "TerminalError",
+    "Topology",
+    "TopologyError",
+    "Unavailable",
+    "UndecodableMessage",
+    "UnknownType",
+    "aws_clients",
+    "bindings",
+    "sqs_listener",
+]

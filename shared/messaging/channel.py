@@ -1,0 +1,24 @@
+"""MessageChannel: where messages are sent."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from shared.messaging.errors import MessagingError
+from shared.messaging.message import Message
+
+
+class MessageChannel(Protocol):
+    """A way to send messages, after Spring Messaging's `MessageChannel`.
+
+    The contract, for every kind (SNS topic, SQS queue, memory):
+
+    - A message is taken when its entry in the answer is a message id; it is then delivered at least once,
+      in no promised order.
+    - An entry that is an error was not taken. Entries fail one by one: a message that is too large or
+      refused never keeps its neighbours from being sent. `TerminalError` means that sending the same
+      message again cannot succeed; anything else may be tried again.
+    - The answer has one entry per message, in the order given. An empty list gives an empty answer.
+    - Channels are safe to share between tasks, and never change a message.
+    """
+
+    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]: ...

@@ -1,0 +1,64 @@
+"""MessageConverter: from what a queue delivers to a Message, and from its payload to a typed event."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from shared.messaging.errors import UndecodableMessage
+from shared.messaging.message import TYPE, Message
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class MessageConverter:
+    """JSON domain events, delivered raw or in SNS's envelope.
+
+    The type on the wire is only ever compared with the names that handlers declared; it never picks a
+    class to import.
+    """
+
+    def to_message(self, body: str, attributes: Mapping[str, str]) -> Message[str]:
+        """A received body and its string attributes as a Message. Raises UndecodableMessage.
+
+        A body that came with a type is not parsed here: the handler's event class does that, once.
+        """
+        if attributes.get(TYPE):
+            return Message(body, attributes)
+        document = _json_object(body)
+        if document.get("Type") != "Notification":
+            raise UndecodableMessage(f"the message has no {TYPE} attribute")
+        return self._from_envelope(document)
+
+    def _from_envelope(self, envelope: Mapping[str, Any]) -> Message[str]:
+        attributes = envelope.get("MessageAttributes")
+        values = {
+            name: str(attribute["Value"])
+            for name, attribute in (attributes if isinstance(attributes, dict) else {}).items()
+            if isinstance(attribute, dict) and "Value" in attribute
+        }
+        if not values.get(TYPE):
+            raise UndecodableMessage(f"the message in the SNS envelope has no {TYPE} attribute")
+        return Message(str(envelope.get("Message", "")), values)
+
+    def from_message(self, message: Message[str], event_type: type[M]) -> M:
+        """The payload as `event_type`. Raises UndecodableMessage that names the fields that do not fit."""
+        try:
+            return event_type.model_validate_json(message.payload)
+        except ValidationError as error:
+            fields = "; ".join(
+                f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+                for problem in error.errors(include_url=False, include_input=False, include_context=False)
+            )
+            raise UndecodableMessage(f"the payload is not a {event_type.__name__}: {fields}") from None
+
+
+def _json_object(body: str) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UndecodableMessage(f"the body is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise UndecodableMessage(f"the body is a JSON {type(document).__name__}, not an object")
+    return document

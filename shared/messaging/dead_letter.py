@@ -1,0 +1,52 @@
+"""Dead letters: what can never succeed goes to the dead-letter queue, with the reason."""
+
+import json
+from typing import TYPE_CHECKING
+
+from shared.messaging.message import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
+from shared.messaging.sqs import RawAttributes, Received
+
+if TYPE_CHECKING:
+    from types_aiobotocore_sqs.type_defs import MessageAttributeValueOutputTypeDef
+
+_ATTRIBUTES = 10
+_REASON_CHARACTERS = 1_000
+
+
+def dead_letter_attributes(received: Received, error: BaseException, *, queue: str) -> RawAttributes:
+    """The attributes of the dead letter: the original ones, the reason for a person, the details as JSON.
+
+    SQS takes ten; the original ones that find no place are kept inside the details.
+    """
+    kept = dict(list(received.raw_attributes.items())[: _ATTRIBUTES - 2])
+    details = {
+        "error": type(error).__name__,
+        "notes": getattr(error, "__notes__", []),
+        "queue": queue,
+        "receiveCount": received.receive_count,
+        "messageId": received.message_id,
+        "receivedAt": received.received_at.isoformat(),
+    }
+    if moved := {
+        name: value.get("StringValue") for name, value in received.raw_attributes.items() if name not in kept
+    }:
+        details["attributes"] = moved
+    reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+    return kept | {
+        DEAD_LETTER_REASON: _text(_sqs_text(reason)),
+        DEAD_LETTER_DETAILS: _text(json.dumps(details)),
+    }
+
+
+def _text(value: str) -> "MessageAttributeValueOutputTypeDef":
+    return {"DataType": "String", "StringValue": value}
+
+
+def _sqs_text(value: str) -> str:
+    """SQS takes the characters of XML 1.0 only; an error message may quote anything."""
+    return "".join(
+        c
+        if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c >= "\U00010000"
+        else "\ufffd"
+        for c in value
+    )

@@ -1,0 +1,208 @@
+"""MessageHandler: what takes a message, and `@sqs_listener`, which makes one of a function."""
+
+import inspect
+import types
+import typing
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Protocol, TypeVar, Union, get_args, get_origin
+
+from shared.domain_event import DomainEvent
+from shared.messaging.converter import MessageConverter
+from shared.messaging.errors import ListenerMisconfigured, UnknownType
+from shared.messaging.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message on its way to its handler: what the queue said about it, and what middleware adds."""
+
+    message: Message[str]
+    queue: str
+    receive_count: int
+    received_at: datetime
+    resources: Mapping[type, object] = field(default_factory=dict)
+    """What a handler may ask for by type, such as the transaction that it runs in."""
+
+    def providing(self, kind: type, value: object) -> "Delivery":
+        """The same delivery with one more thing that a handler may ask for."""
+        return replace(self, resources={**self.resources, kind: value})
+
+
+class MessageHandler(Protocol):
+    """Takes one delivery. Returning means done; raising means not done, and the type of the error says
+    whether trying again can help (`TerminalError`: it cannot)."""
+
+    async def __call__(self, delivery: Delivery) -> None: ...
+
+
+class Middleware(Protocol):
+    """Wraps handling: does its part before and after `proceed`, or does not proceed at all.
+
+    `provides` lists what it adds to the delivery's resources, so that a handler which asks for something
+    that nobody provides is found at start.
+    """
+
+    @property
+    def provides(self) -> tuple[type, ...]: ...
+
+    async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None: ...
+
+
+F = TypeVar("F", bound=Callable[..., Awaitable[None]])
+_MARK = "__sqs_listener__"
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    queue: str
+    topic: str
+
+
+def sqs_listener(queue: str, *, topic: str) -> Callable[[F], F]:
+    """Marks a function as the handler of one or more event types on `queue`, which is subscribed to `topic`.
+
+    Any number of functions may name the same queue; the annotation of each says which event types it takes:
+
+        @sqs_listener("scm-adapter-order-event-queue", topic="order-events")
+        async def on_order_completed(event: OrderCompleted, tx: Transaction) -> None: ...
+
+    Parameters are filled by type: a DomainEvent (or a union of them), `Message`, `Delivery`, and whatever
+    the middleware provides. It registers nothing; `bindings()` collects what an application lists.
+    """
+
+    def mark(function: F) -> F:
+        setattr(function, _MARK, _Mark(queue, topic))
+        return function
+
+    return mark
+
+
+class HandlerMethod:
+    """A function marked `@sqs_listener` as a MessageHandler."""
+
+    def __init__(self, function: Callable[..., Awaitable[None]], converter: MessageConverter) -> None:
+        self.name = f"{function.__module__}.{function.__qualname__}"
+        self._function = function
+        self._converter = converter
+        hints = typing.get_type_hints(function)
+        parameters = list(inspect.signature(function).parameters)
+        if missing := [name for name in parameters if name not in hints]:
+            raise ListenerMisconfigured(f"{self.name}: annotate {', '.join(missing)}; parameters go by type")
+        self._kinds = [hints[name] for name in parameters]
+        events = [event for kind in self._kinds for event in _event_types(kind)]
+        if not events:
+            raise ListenerMisconfigured(
+                f"{self.name} takes no event: annotate a parameter with a DomainEvent"
+            )
+        self.event_types: dict[str, type[DomainEvent]] = {event.event_type: event for event in events}
+
+    @property
+    def asks_for(self) -> set[type]:
+        """The types that middleware has to provide."""
+        return {
+            kind
+            for kind in self._kinds
+            if not _event_types(kind) and _origin(kind) not in (Message, Delivery)
+        }
+
+    async def __call__(self, delivery: Delivery) -> None:
+        await self._function(*(self._argument(kind, delivery) for kind in self._kinds))
+
+    def _argument(self, kind: type, delivery: Delivery) -> object:
+        if _event_types(kind):
+            event_type = self.event_types[delivery.message.type]
+            return self._converter.from_message(delivery.message, event_type)
+        if _origin(kind) is Message:
+            return delivery.message
+        if kind is Delivery:
+            return delivery
+        return delivery.resources[kind]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A queue, the topic that feeds it and the handlers of its event types. It is the contract:
+    queue, dead-letter queue, subscription and filter policy are derived from it."""
+
+    queue: str
+    topic: str
+    handlers: Mapping[str, HandlerMethod]
+
+    @property
+    def dead_letter_queue(self) -> str:
+        return f"{self.queue}-dlq"
+
+    @property
+    def event_types(self) -> list[str]:
+        return sorted(self.handlers)
+
+    def handler_of(self, message: Message[str]) -> HandlerMethod:
+        """The handler of the message's type. Raises UnknownType."""
+        handler = self.handlers.get(message.type)
+        if handler is None:
+            raise UnknownType(
+                f"no handler on {self.queue} takes {message.type!r}; it takes {', '.join(self.event_types)}"
+            )
+        return handler
+
+
+def bindings(functions: Iterable[Callable[..., Awaitable[None]]]) -> list[Binding]:
+    """One Binding per queue that the marked functions name. Raises ListenerMisconfigured."""
+    topics: dict[str, str] = {}
+    handlers: dict[str, dict[str, HandlerMethod]] = {}
+    for function in functions:
+        mark: _Mark | None = getattr(function, _MARK, None)
+        if mark is None:
+            raise ListenerMisconfigured(f"{function.__qualname__} is not marked @sqs_listener")
+        if topics.setdefault(mark.queue, mark.topic) != mark.topic:
+            raise ListenerMisconfigured(
+                f"{mark.queue} is bound to {topics[mark.queue]} and to {mark.topic}; one queue, one topic"
+            )
+        method = HandlerMethod(function, MessageConverter())
+        on_queue = handlers.setdefault(mark.queue, {})
+        for event_type in method.event_types:
+            if event_type in on_queue:
+                raise ListenerMisconfigured(
+                    f"{on_queue[event_type].name} and {method.name} both take {event_type} on {mark.queue}"
+                )
+            on_queue[event_type] = method
+    return [Binding(queue, topics[queue], on_queue) for queue, on_queue in handlers.items()]
+
+
+def dispatch(binding: Binding) -> MessageHandler:
+    """The innermost handler: picks the function that takes the message's type."""
+
+    async def handle(delivery: Delivery) -> None:
+        handler = binding.handler_of(delivery.message)
+        try:
+            await handler(delivery)
+        except Exception as error:
+            error.add_note(f"raised by {handler.name}")
+            raise
+
+    return handle
+
+
+def compose(handler: MessageHandler, middleware: Iterable[Middleware]) -> MessageHandler:
+    """The handler inside its middleware; the first one named is the outermost."""
+    for layer in reversed(list(middleware)):
+        handler = _wrap(layer, handler)
+    return handler
+
+
+def _wrap(layer: Middleware, inner: MessageHandler) -> MessageHandler:
+    async def handle(delivery: Delivery) -> None:
+        await layer(delivery, inner)
+
+    return handle
+
+
+def _event_types(kind: Any) -> list[type[DomainEvent]]:
+    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return [member for member in members if isinstance(member, type) and issubclass(member, DomainEvent)]
+
+
+def _origin(kind: Any) -> Any:
+    return get_origin(kind) or kind

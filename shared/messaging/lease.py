@@ -1,0 +1,119 @@
+"""Lease: the time for which a received message is ours, as a cancellation scope; and who extends it.
+
+SQS gives a message out for its visibility timeout and then to somebody else. So whatever is buffered,
+running or waiting for its acknowledgement is extended at half time, in batches of ten. When that fails for
+so long that the message may be elsewhere, the handler is cancelled before it can commit.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from shared.messaging.aws import TRANSIENT
+from shared.messaging.batching import by_count
+from shared.messaging.errors import LeaseLost
+from shared.messaging.sqs import Received, SqsQueue
+
+log = structlog.get_logger(__name__)
+
+
+class Lease:
+    """One received message, held until `deadline` (the event loop's time)."""
+
+    def __init__(self, received: Received, visibility: float) -> None:
+        self.received = received
+        self.deadline = received.leased_at + visibility
+        self._scope: asyncio.Timeout | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        return asyncio.get_running_loop().time() >= self.deadline
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Cancels its body when the lease ends, and raises LeaseLost then."""
+        try:
+            async with asyncio.timeout_at(self.deadline) as self._scope:
+                yield
+        except TimeoutError:
+            if self._scope is not None and self._scope.expired():
+                raise LeaseLost(f"the lease of {self.received.message_id} ended before its handler") from None
+            raise
+        finally:
+            self._scope = None
+
+    def move(self, deadline: float) -> None:
+        """The lease ends at another time than was known so far: extended, or found lost."""
+        self.deadline = deadline
+        if self._scope is not None and not self._scope.expired():
+            self._scope.reschedule(deadline)
+
+
+class LeaseKeeper:
+    """Extends the leases that it holds until they are let go."""
+
+    def __init__(self, queue: SqsQueue, visibility: int) -> None:
+        self._queue = queue
+        self._visibility = visibility
+        self._leases: dict[str, Lease] = {}
+
+    def hold(self, received: Received) -> Lease:
+        """Takes a message just received, and extends its lease from now on."""
+        lease = Lease(received, self._visibility)
+        self._leases[received.receipt_handle] = lease
+        return lease
+
+    def let_go(self, lease: Lease) -> None:
+        """Stops extending: the message is acknowledged, given back, or lost."""
+        self._leases.pop(lease.received.receipt_handle, None)
+
+    @asynccontextmanager
+    async def keeping(self) -> AsyncIterator[None]:
+        """Extends while its body runs; what is still held at its end is given back."""
+        async with asyncio.TaskGroup() as group:
+            extending = group.create_task(self._keep_extending())
+            try:
+                yield
+            finally:
+                extending.cancel()
+        await self.give_back(list(self._leases.values()), seconds=0)
+
+    async def give_back(self, leases: Sequence[Lease], *, seconds: float) -> None:
+        """Lets the messages be received again after so many seconds. Where SQS cannot be told so, that
+        happens after their visibility timeout all the same."""
+        for batch in by_count(leases):
+            for lease in batch:
+                self.let_go(lease)
+            handles = [lease.received.receipt_handle for lease in batch]
+            try:
+                await self._queue.change_visibility(dict.fromkeys(handles, math.ceil(seconds)))
+            except TRANSIENT as error:
+                log.warning("visibility not changed", queue=self._queue.name, error=str(error))
+
+    async def _keep_extending(self) -> None:
+        while True:
+            await asyncio.sleep(self._visibility / 10)
+            for batch in by_count(self._due()):
+                await self._extend(batch)
+
+    def _due(self) -> list[Lease]:
+        soon = asyncio.get_running_loop().time() + self._visibility / 2
+        return [lease for lease in self._leases.values() if lease.deadline <= soon]
+
+    async def _extend(self, leases: Sequence[Lease]) -> None:
+        by_handle = {lease.received.receipt_handle: lease for lease in leases}
+        began = asyncio.get_running_loop().time()
+        try:
+            outcome = await self._queue.change_visibility(dict.fromkeys(by_handle, self._visibility))
+        except TRANSIENT as error:
+            log.warning("leases not extended", queue=self._queue.name, count=len(leases), error=str(error))
+            return
+        for handle, lease in by_handle.items():
+            if handle in outcome.gone:
+                self.let_go(lease)
+                lease.move(began)
+            elif handle not in outcome.failed:
+                lease.move(began + self._visibility)

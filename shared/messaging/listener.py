@@ -1,0 +1,139 @@
+"""ListenerContainer: receives from one queue for as long as the service runs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import stamina
+import structlog
+
+from shared.messaging.aws import RECEIVE_WAIT, TRANSIENT, is_queue_gone
+from shared.messaging.consumer import Consumer, ConsumerOptions
+from shared.messaging.errors import ListenerMisconfigured
+from shared.messaging.handler import Binding, Middleware, compose, dispatch
+from shared.messaging.sqs import Received
+from shared.messaging.topology import ListenerQueues, Topology
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ListenerOptions(ConsumerOptions):
+    """How a listener works; the times are seconds."""
+
+    wait: int = RECEIVE_WAIT
+    """How long one receive call waits for a message."""
+    poll_retry_most: float = 10.0
+    """The longest wait after a receive call that failed."""
+
+
+class ListenerContainer:
+    """Runs the handlers of one Binding until it is stopped.
+
+    A message is acknowledged after its handler returned, so it is handled at least once. What a handler
+    raises decides what happens to the message: see `Consumer`. Errors of SQS itself are waited out.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        binding: Binding,
+        *,
+        middleware: Sequence[Middleware] = (),
+        options: ListenerOptions | None = None,
+    ) -> None:
+        _check_that_handlers_get_what_they_ask_for(binding, middleware)
+        self.binding = binding
+        self.trouble: str | None = "not connected yet"
+        """Why nothing is received just now, or None while all is well."""
+        self._topology = topology
+        self._options = options or ListenerOptions()
+        self._handle = compose(dispatch(binding), middleware)
+        self._queues: ListenerQueues | None = None
+        self._stopping = asyncio.Event()
+
+    async def prepare(self) -> None:
+        """Finds or creates the queue. Raises TopologyError where one is missing in production. When SQS
+        cannot be reached that is left to `run`, so that a service can start without it."""
+        try:
+            await self._connect()
+        except TRANSIENT as error:
+            self.trouble = str(error)
+            log.warning("queue not reached yet", queue=self.binding.queue, error=str(error))
+
+    def stop(self) -> None:
+        """Receives nothing more; `run` then returns within the time of `options.drain`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Receives and handles until `stop`, and drains."""
+        queues = self._queues or await self._unless_stopped(self._until_it_works(self._connect))
+        if queues is None:
+            return
+        visibility, most = self._topology.settings.visibility, self._topology.settings.max_receive_count
+        consumer = Consumer(
+            queues, self._handle, self._options, visibility=visibility, max_receive_count=most
+        )
+        async with consumer.working():
+            await self._unless_stopped(self._poll(queues, consumer))
+
+    async def _poll(self, queues: ListenerQueues, consumer: Consumer) -> None:
+        while True:
+            await consumer.has_room()
+            for received in await self._until_it_works(lambda: self._receive(queues)):
+                consumer.take(received)
+
+    async def _receive(self, queues: ListenerQueues) -> list[Received]:
+        visibility = self._topology.settings.visibility
+        try:
+            return await queues.queue.receive(wait=self._options.wait, visibility=visibility)
+        except TRANSIENT as error:
+            if is_queue_gone(error):
+                await self._connect()  # creates it again in development; TopologyError in production
+            raise
+
+    async def _connect(self) -> ListenerQueues:
+        self._queues = await self._topology.listener_queues(self.binding)
+        self.trouble = None
+        return self._queues
+
+    async def _until_it_works(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The call's result, however long SQS is away, slow, throttling or refusing."""
+        async for attempt in stamina.retry_context(
+            on=self._waits_out,
+            attempts=None,
+            timeout=None,
+            wait_max=self._options.poll_retry_most,
+            wait_initial=1,
+        ):
+            with attempt:
+                result = await call()
+        self.trouble = None
+        return result
+
+    def _waits_out(self, error: Exception) -> bool:
+        self.trouble = f"SQS: {error}"
+        return isinstance(error, TRANSIENT)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """The work's result, or None when `stop` came first; the work is cancelled then."""
+        working = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
+        finally:
+            working.cancel()
+            stopping.cancel()
+            await asyncio.wait({working, stopping})
+
+
+def _check_that_handlers_get_what_they_ask_for(binding: Binding, middleware: Sequence[Middleware]) -> None:
+    provided = {kind for layer in middleware for kind in layer.provides}
+    for handler in binding.handlers.values():
+        if missing := handler.asks_for - provided:
+            names = ", ".join(sorted(kind.__name__ for kind in missing))
+            raise ListenerMisconfigured(f"{handler.name} asks for {names}, and no middleware provides it")

@@ -1,0 +1,61 @@
+"""Message: a payload, and everything about it in headers."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+# Header names, as CloudEvents names them (https://cloudevents.io). They travel as message attributes;
+# SQS allows ten of those.
+ID = "ce-id"
+TYPE = "ce-type"
+SOURCE = "ce-source"
+TIME = "ce-time"
+SUBJECT = "ce-subject"
+SEQUENCE = "ce-sequence"
+TRACEPARENT = "traceparent"
+CONTENT_TYPE = "content-type"
+
+# Dead letters carry these two beside the original attributes.
+DEAD_LETTER_REASON = "dead-letter-reason"
+DEAD_LETTER_DETAILS = "dead-letter-details"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Generic[T]):
+    """What travels through a MessageChannel. Immutable, so it may be shared and sent again.
+
+    After Spring Messaging's `Message`: a payload of any type, and headers, which are all strings.
+    """
+
+    payload: T
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
+
+    def copy(self, **changes: Any) -> "Message[Any]":
+        """The same message with other `payload` or `headers`; headers given are merged over the old ones."""
+        headers = {**self.headers, **changes.pop("headers", {})}
+        return dataclasses.replace(self, headers=headers, **changes)
+
+    @property
+    def id(self) -> str:
+        return self.headers.get(ID, "")
+
+    @property
+    def type(self) -> str:
+        return self.headers.get(TYPE, "")
+
+    @property
+    def subject(self) -> str:
+        return self.headers.get(SUBJECT, "")
+
+    @property
+    def sequence(self) -> int | None:
+        """The aggregate's version, or None when the sender gave none that is a number."""
+        value = self.headers.get(SEQUENCE, "")
+        return int(value) if value.isascii() and value.isdigit() else None

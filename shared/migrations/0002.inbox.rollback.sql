@@ -1,0 +1,2 @@
+DROP TABLE inbox_version;
+DROP TABLE inbox;

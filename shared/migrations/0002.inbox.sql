@@ -1,0 +1,24 @@
+-- The inbox: every message that a consumer handled, so that a second delivery has no second effect,
+-- and the newest version that it has seen of each aggregate, so that an older one has none.
+
+CREATE TABLE inbox (
+    consumer      text NOT NULL,
+    message_id    text NOT NULL,
+    type          text NOT NULL,
+    subject       text NOT NULL,
+    sequence      bigint,
+    receive_count integer NOT NULL,
+    outcome       text NOT NULL DEFAULT 'handled' CHECK (outcome IN ('handled', 'superseded')),
+    received_at   timestamptz NOT NULL,
+    handled_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (consumer, message_id)
+);
+
+CREATE INDEX inbox_subject ON inbox (subject, received_at);
+
+CREATE TABLE inbox_version (
+    consumer text NOT NULL,
+    subject  text NOT NULL,
+    sequence bigint NOT NULL,
+    PRIMARY KEY (consumer, subject)
+);

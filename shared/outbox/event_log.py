@@ -1,0 +1,80 @@
+"""EventLog: the listener that appends every domain event, in the transaction that published it."""
+
+import uuid
+from datetime import UTC, datetime
+
+import structlog
+
+from shared.domain_event import DomainEvent, WireModel
+from shared.postgres import Connection, Transaction
+from shared.telemetry import current_traceparent
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "event_log"
+"""The NOTIFY channel that wakes relays; PostgreSQL delivers it on commit, and only then."""
+
+APPEND = """
+    WITH appended AS (
+        INSERT INTO event_log (id, type, subject, sequence, occurred_at, traceparent, data)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        RETURNING id
+    )
+    SELECT pg_notify('event_log', '') FROM appended
+"""
+
+HISTORY = """
+    SELECT id, type, sequence, occurred_at, attempts, last_error, relayed_at, decided_at, decision, rule,
+           message_id
+    FROM event_log
+    WHERE subject = $1
+    ORDER BY position
+    LIMIT 1000
+"""
+
+
+class EventLog:
+    """An ApplicationListener: what is published in process as a DomainEvent is logged to be relayed."""
+
+    async def on_application_event(self, event: DomainEvent, tx: Transaction) -> None:
+        event_id = uuid.uuid4()
+        await tx.connection.execute(
+            APPEND,
+            event_id,
+            event.event_type,
+            event.source.id,
+            event.source.version,
+            datetime.fromtimestamp(event.occurence_on / 1000, UTC),
+            current_traceparent(),
+            event.model_dump_json(),
+        )
+        log.info(
+            "event",
+            event_id=str(event_id),
+            event_type=event.event_type,
+            order_id=event.source.id,
+            version=event.source.version,
+        )
+
+
+class LoggedEvent(WireModel):
+    """An event of the log and what became of it. `decision` is null while it waits to be relayed."""
+
+    id: uuid.UUID
+    type: str
+    version: int
+    occurred_at: datetime
+    attempts: int
+    last_error: str | None
+    relayed_at: datetime | None
+    decided_at: datetime | None
+    decision: str | None
+    rule: str | None
+    message_id: str | None
+
+
+async def history(connection: Connection, subject: str) -> list[LoggedEvent]:
+    """The events of one aggregate, oldest first, a thousand at most."""
+    return [
+        LoggedEvent(**dict(row), version=row["sequence"]) for row in await connection.fetch(HISTORY, subject)
+    ]

@@ -1,0 +1,122 @@
+"""PostgreSQL: the pool of a service, and a transaction that in-process events are published in."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from shared.events import ApplicationEventPublisher
+
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+"""What PostgreSQL answers when it is starting, stopping, full, or has ended our connection."""
+
+
+class DatabaseUnavailable(Exception):
+    """The database is away just now. Nothing of the transaction was kept, unless its COMMIT was already
+    on its way; trying again later may help."""
+
+
+class DatabaseUnreachable(Exception):
+    """The database did not answer at start. The message says which address was tried, and why."""
+
+
+class Transaction:
+    """One database transaction, and the in-process events of it.
+
+    What writes takes the transaction of its caller, so that a command, its events and what listens to
+    them become visible together or not at all.
+    """
+
+    def __init__(self, connection: Connection, publisher: ApplicationEventPublisher) -> None:
+        self.connection = connection
+        self._publisher = publisher
+        self._after_commit: list[Callable[[], Awaitable[None]]] = []
+
+    async def publish(self, event: object) -> None:
+        """Hands the event to its in-process listeners, inside this transaction."""
+        await self._publisher.publish(event, self)
+
+    def after_commit(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Runs the callback once this transaction is committed; never when it is rolled back."""
+        self._after_commit.append(callback)
+
+    async def run_after_commit(self) -> None:
+        for callback in self._after_commit:
+            await callback()
+
+
+class Database:
+    """A service's connection pool and the publisher of its in-process events. Safe to share."""
+
+    def __init__(self, pool: asyncpg.Pool, publisher: ApplicationEventPublisher) -> None:
+        self._pool = pool
+        self._publisher = publisher
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for reading. Raises DatabaseUnavailable when it cannot be had or is lost."""
+        try:
+            connection = await self._pool.acquire(timeout=5)
+        except (*_LOST, OSError, TimeoutError) as error:
+            raise DatabaseUnavailable(f"no connection: {error!r}") from error
+        try:
+            yield connection
+        except _LOST as error:
+            raise DatabaseUnavailable(f"connection lost: {error}") from error
+        except asyncpg.InterfaceError as error:
+            if connection.is_closed():
+                raise DatabaseUnavailable(f"connection lost: {error}") from error
+            raise
+        finally:
+            await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Commits when the body ends, rolls back when it raises. Raises DatabaseUnavailable."""
+        async with self.connection() as connection, connection.transaction():
+            transaction = Transaction(connection, self._publisher)
+            yield transaction
+        await transaction.run_after_commit()
+
+    async def check_migrated(self) -> None:
+        """Raises when the database is away or was never migrated."""
+        async with self.connection() as connection:
+            await connection.fetchval("SELECT count(*) FROM _yoyo_migration")
+
+
+@asynccontextmanager
+async def connect(
+    url: str, publisher: ApplicationEventPublisher, *, connections: int = 20
+) -> AsyncIterator[Database]:
+    """Opens the pool, and closes it in the end. Raises DatabaseUnreachable."""
+    try:
+        pool = await asyncpg.create_pool(
+            url, min_size=1, max_size=connections, timeout=5, command_timeout=10, init=_json_columns
+        )
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+        raise DatabaseUnreachable(f"{without_password(url)}: {error}") from error
+    try:
+        yield Database(pool, publisher)
+    finally:
+        await pool.close()
+
+
+def without_password(url: str) -> str:
+    """A database URL that may be shown and logged."""
+    head, at, tail = url.rpartition("@")
+    scheme, separator, user = head.partition("://")
+    return f"{scheme}{separator}{user.partition(':')[0]}{at}{tail}" if at else url
+
+
+async def _json_columns(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)

@@ -1,0 +1,125 @@
+"""The process of a service: its command line, its start, its end."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+import structlog
+import typer
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from shared import telemetry
+from shared.messaging import ListenerMisconfigured, TopologyError
+from shared.migration import migrate
+from shared.postgres import DatabaseUnreachable, without_password
+from shared.settings import MigrationSettings, ServiceSettings, load, refuse_to_start
+
+log = structlog.get_logger(__name__)
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+class StartRefused(Exception):
+    """The service cannot start. The message is one line that names what is wrong: file, key and reason."""
+
+
+_REFUSALS = (StartRefused, TopologyError, DatabaseUnreachable, ListenerMisconfigured)
+
+
+def command_line(service: str, settings_type: type[S], create_app: Callable[[S], FastAPI]) -> typer.Typer:
+    """`python -m services.<name>`: serves. More commands may be added to what it returns."""
+    cli = typer.Typer(add_completion=False, help=f"The {service} service.", pretty_exceptions_enable=False)
+
+    @cli.callback(invoke_without_command=True)
+    def default(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            serve()
+
+    @cli.command()
+    def serve() -> None:
+        """Serve until SIGTERM or Ctrl-C, then drain. Settings come from the environment."""
+        settings = load(settings_type, service)
+        telemetry.configure(service, log_format=settings.log_format, log_level=settings.log_level)
+        try:
+            app = create_app(settings)
+        except _REFUSALS as error:
+            refuse_to_start(service, error)
+        _serve(service, app, settings)
+
+    return cli
+
+
+def add_migrate(cli: typer.Typer, service: str, folders: Sequence[Path]) -> None:
+    """Adds the command that brings the service's database up to date."""
+
+    @cli.command("migrate")
+    def _migrate() -> None:
+        """Create the database where it is missing, and apply new migrations. Reads DATABASE_URL."""
+        url = load(MigrationSettings, service).database_url
+        try:
+            applied = migrate(url, folders)
+        except psycopg.OperationalError as error:
+            refuse_to_start(service, f"{without_password(url)}: {str(error).splitlines()[0]}")
+        typer.echo(f"{service}: {', '.join(applied) if applied else 'the database is up to date'}")
+
+
+def _serve(service: str, app: FastAPI, settings: ServiceSettings) -> None:
+    listening = _bind(service, settings.host, settings.port)
+    try:
+        uvloop.run(_run(app, listening))
+    except _REFUSALS as error:
+        refuse_to_start(service, error)
+
+
+def _bind(service: str, host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        refuse_to_start(service, f"cannot listen on {host}:{port} (HOST, PORT): {error.strerror or error}")
+
+
+async def _run(app: FastAPI, listening: socket.socket) -> None:
+    """Opens what the app needs, serves until a signal or until a background loop failed, and closes."""
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            lifespan="off",  # entered here instead, so that an error in it is an exception and not a log line
+            timeout_graceful_shutdown=5,
+        )
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.stop)
+    async with app.router.lifespan_context(app):
+        log.info("serving", address=":".join(map(str, listening.getsockname()[:2])))
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(_stop_when_failed(app, server))
+            await server.serve(sockets=[listening])
+            watching.cancel()
+        log.info("stopping")
+
+
+async def _stop_when_failed(app: FastAPI, server: "_Server") -> None:
+    await app.state.failed.wait()
+    server.stop()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with the signals left to us: its own way is to end the process before anything is drained."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True

@@ -1,0 +1,78 @@
+"""Settings: what a process reads from its environment, checked before anything starts."""
+
+import sys
+from typing import Annotated, Literal, NoReturn, TypeVar
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.telemetry import LogFormat
+
+
+def _postgres_url(value: str) -> str:
+    if not value.startswith("postgresql://"):
+        raise ValueError("must begin with postgresql://")
+    return value
+
+
+def _http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return value
+
+
+PostgresUrl = Annotated[str, AfterValidator(_postgres_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class EnvironmentSettings(BaseSettings):
+    """Read from environment variables; the name of a variable is the field's in capitals: `LOG_LEVEL`."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True)
+
+
+class MigrationSettings(EnvironmentSettings):
+    """What a service's `migrate` command reads."""
+
+    database_url: PostgresUrl
+
+
+class ServiceSettings(EnvironmentSettings):
+    """What every service reads."""
+
+    environment: Literal["development", "production"] = "production"
+    """In development, topics and queues are created; in production, a missing one is a start-up error."""
+    host: str = "127.0.0.1"
+    port: int = Field(ge=1, le=65535)
+    log_format: LogFormat = "auto"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    aws_region: str = "us-east-1"
+    aws_endpoint_url: HttpUrl | None = None
+    """Where the local SNS/SQS server is; unset, AWS itself is used."""
+
+    @property
+    def creates_topology(self) -> bool:
+        return self.environment == "development"
+
+
+S = TypeVar("S", bound=EnvironmentSettings)
+
+
+def load(settings_type: type[S], service: str) -> S:
+    """The settings from the environment. Ends the process, with a line per variable, when they are wrong."""
+    try:
+        return settings_type()
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        refuse_to_start(service, "; ".join(_problem(**problem) for problem in problems))
+
+
+def refuse_to_start(service: str, reason: object) -> NoReturn:
+    """Ends the process with one line that says why."""
+    print(f"{service}: {reason}", file=sys.stderr, flush=True)
+    raise SystemExit(2)
+
+
+def _problem(*, loc: tuple[int | str, ...], type: str, msg: str, **_: object) -> str:
+    reason = "is not set" if type == "missing" else f"is wrong: {msg}"
+    return f"environment variable {str(loc[0]).upper()} {reason}"

@@ -1,0 +1,105 @@
+"""Telemetry: structured logs that carry what they are about, and a trace that follows an event."""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+
+from shared.messaging.handler import Delivery, MessageHandler
+from shared.messaging.message import TRACEPARENT
+
+tracer = trace.get_tracer("order-to-supply")
+
+LogFormat = Literal["auto", "console", "json"]
+
+
+def configure(service: str, *, log_format: LogFormat = "auto", log_level: str = "INFO") -> None:
+    """Sets up logging and tracing of this process. `auto` is readable on a terminal and JSON elsewhere."""
+    for_people = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+    enrich: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        _add_trace_id,
+    ]
+    render = _for_people() if for_people else _as_json(service)
+    structlog.configure(
+        processors=[*enrich, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=enrich,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=log_level, force=True)
+    for chatty in ("httpx", "botocore", "aiobotocore", "yoyo.migrations", "uvicorn.error"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    trace.set_tracer_provider(TracerProvider(resource=Resource.create({SERVICE_NAME: service})))
+
+
+def _for_people() -> list[structlog.typing.Processor]:
+    return [
+        structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
+        _without_ids_that_machines_read,
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_level=False
+        ),
+    ]
+
+
+def _as_json(service: str) -> list[structlog.typing.Processor]:
+    def add_service(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {"service": service, **event}
+
+    return [
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.processors.format_exc_info,
+        add_service,
+        structlog.processors.JSONRenderer(),
+    ]
+
+
+def _add_trace_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = trace.format_trace_id(context.trace_id)
+    return event
+
+
+def _without_ids_that_machines_read(
+    _: object, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event.pop("trace_id", None)
+    return event
+
+
+def current_traceparent() -> str | None:
+    """The running trace as W3C Trace Context's `traceparent`, or None outside of one."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier.get("traceparent")
+
+
+def continued(traceparent: str | None) -> Context:
+    """The context of a trace that began elsewhere; a malformed value begins a new one."""
+    return propagate.extract({"traceparent": traceparent} if traceparent else {})
+
+
+class Tracing:
+    """Middleware of a listener: handling is part of the trace that the event began in."""
+
+    provides = ()
+
+    async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
+        context = continued(delivery.message.headers.get(TRACEPARENT))
+        with tracer.start_as_current_span(f"handle {delivery.message.type}", context=context):
+            await proceed(delivery)

@@ -1,0 +1,71 @@
+"""The FastAPI application that every service starts from."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from opentelemetry.trace import SpanKind
+from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.telemetry import continued, tracer
+from shared.web.body_limit import BodyLimit
+from shared.web.problem import answer_errors_as_problems
+
+log = structlog.get_logger(__name__)
+
+_QUIET = {"/livez", "/readyz", "/metrics"}
+_SECONDS = Histogram("http_request_seconds", "Time from request to answer.", ["method", "route", "status"])
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def application(*, title: str, description: str, lifespan: Lifespan, body_limit: int = 64 * 1024) -> FastAPI:
+    """An application with the errors, limits and measurements that all services share."""
+    app = FastAPI(title=title, description=description, lifespan=lifespan, redoc_url=None)
+    app.state.failed = asyncio.Event()
+    app.state.measures = []
+    answer_errors_as_problems(app)
+    app.add_middleware(BodyLimit, limit=body_limit)
+    app.add_middleware(_Measured)
+    app.add_api_route("/metrics", _metrics, include_in_schema=False)
+    return app
+
+
+async def _metrics(request: Request) -> Response:
+    for measure in request.app.state.measures:
+        await measure()
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Measured:
+    """Continues or begins a trace, and measures the request. The route's template is the label, so that
+    the number of label values is bounded."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _QUIET:
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        traceparent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
+        with tracer.start_as_current_span(scope["method"], continued(traceparent), SpanKind.SERVER):
+            try:
+                await self._app(scope, receive, observed)
+            finally:
+                seconds = time.perf_counter() - began
+                route = getattr(scope.get("route"), "path", "none")
+                _SECONDS.labels(scope["method"], route, status).observe(seconds)
+                log.debug("request", path=scope["path"], status=status, ms=round(seconds * 1000, 1))

@@ -1,0 +1,85 @@
+"""Problem details (RFC 9457): the one shape of every error answer."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from shared.postgres import DatabaseUnavailable
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """An error answer. Raised at the web edge only; domain code raises its own errors, which the edge
+    translates. `more` adds members to the document."""
+
+    def __init__(
+        self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+        self.more = more
+
+    def response(self) -> JSONResponse:
+        document = {"type": "about:blank", "title": HTTPStatus(self.status).phrase, "status": self.status}
+        return JSONResponse(
+            document | {"detail": self.detail} | self.more,
+            self.status,
+            headers=dict(self.headers or {}),
+            media_type=MEDIA_TYPE,
+        )
+
+
+def answer_errors_as_problems(app: FastAPI) -> None:
+    """Registers the handlers of every error that can leave an endpoint."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(DatabaseUnavailable, _unavailable)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = [{"field": _field(problem["loc"]), "reason": problem["msg"]} for problem in error.errors()]
+    first = errors[0]
+    return Problem(422, f"{first['field']}: {first['reason']}", errors=errors).response()
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return Problem(error.status_code, str(error.detail), headers=error.headers).response()
+
+
+async def _unavailable(_: Request, error: Exception) -> JSONResponse:
+    log.warning("request refused", error=str(error))
+    return Problem(503, "the database is away just now; try again", headers={"retry-after": "2"}).response()
+
+
+async def _unexpected(_: Request, __: Exception) -> JSONResponse:
+    return Problem(500, "something went wrong here; it is in the service's log").response()
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """`orderLines.0.quantity` of the body, or the parameter's name."""
+    where, *path = location
+    if not path:
+        return str(where)
+    if where == "body" and isinstance(path[0], int) and len(path) == 1:
+        return "body"  # not JSON; the number is the place of the error
+    return ".".join(map(str, path))
