@@ -66,17 +66,7 @@ class LocalSystem:
         return self.postgres.url(DATABASES[service])
 
     async def start_aws(self) -> None:
-        """Loopback only, SNS and SQS only, and queues that are kept across an orderly restart."""
-        environment = {
-            "BIND_HOST": HOST,
-            "GATEWAY_PORT": str(self.ports.aws),
-            "SERVICES": "sqs,sns,cloudformation",
-            "DOCKER_HOST": "unix:///nonexistent.sock",  # with Docker's socket its start removes containers
-            "PERSIST_STATE": "1",
-            "STATE_DIR": str(self.folder / "aws"),
-            "LOG_LEVEL": "WARNING",
-        }
-        program = self.programs["aws"] = self._program("aws", [str(MINISTACK)], environment)
+        program = self.programs["aws"] = aws_program(self.ports.aws, self.folder)
         await program.start()
         await program.ready(f"{self.ports.url('aws')}/_ministack/health")
 
@@ -127,6 +117,22 @@ class LocalSystem:
         return Program(name, command, environment, log=log, tell=self.tell)
 
 
+def aws_program(port: int, folder: Path) -> Program:
+    """The local SNS/SQS server: loopback only, those two only, queues kept across an orderly restart."""
+    if not MINISTACK.exists():
+        raise CannotStart("the local SNS/SQS server is not installed: run `make setup`")
+    environment = {
+        "BIND_HOST": HOST,
+        "GATEWAY_PORT": str(port),
+        "SERVICES": "sqs,sns,cloudformation",
+        "DOCKER_HOST": "unix:///nonexistent.sock",  # with Docker's socket its start removes containers
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(folder / "aws"),
+        "LOG_LEVEL": "WARNING",
+    }
+    return Program("aws", [str(MINISTACK)], environment, log=folder / "logs" / "aws.log")
+
+
 @asynccontextmanager
 async def running_system(
     folder: Path, ports: Ports, tell: Tell = lambda _, __: None
@@ -135,8 +141,6 @@ async def running_system(
 
     Raises CannotStart, and ProgramFailed for a program that does not come up.
     """
-    if not MINISTACK.exists():
-        raise CannotStart("the local SNS/SQS server is not installed: run `make setup`")
     ports.check()
     with _ours_alone(folder), postgres(folder / "postgres") as database:
         system = LocalSystem(folder, ports, database, tell)

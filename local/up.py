@@ -15,8 +15,6 @@ async def run_up(folder: Path, ports: Ports) -> int:
     console = Console(highlight=False, soft_wrap=True)
 
     def tell(program: str, line: str) -> None:
-        if program == "aws":
-            return  # it is in its log file; its own errors are told by who calls it
         console.print(Text(f"{program:<8}", _COLOURS.get(program, "dim")), Text.from_ansi(line))
 
     console.print("starting …")

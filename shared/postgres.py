@@ -74,7 +74,7 @@ class Database:
         except _LOST as error:
             raise DatabaseUnavailable(f"connection lost: {error}") from error
         except asyncpg.InterfaceError as error:
-            if connection.is_closed():
+            if _is_gone(connection):
                 raise DatabaseUnavailable(f"connection lost: {error}") from error
             raise
         finally:
@@ -109,6 +109,13 @@ async def connect(
         yield Database(pool, publisher)
     finally:
         await pool.close()
+
+
+def _is_gone(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool has taken it back, which it does with a lost one
+        return True
 
 
 def without_password(url: str) -> str:

@@ -71,23 +71,25 @@ def add_migrate(cli: typer.Typer, service: str, folders: Sequence[Path]) -> None
 
 
 def _serve(service: str, app: FastAPI, settings: ServiceSettings) -> None:
-    listening = _bind(service, settings.host, settings.port)
     try:
-        uvloop.run(_run(app, listening))
+        uvloop.run(_run(app, bind(settings.host, settings.port)))
     except _REFUSALS as error:
         refuse_to_start(service, error)
 
 
-def _bind(service: str, host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """A socket to serve on. Raises StartRefused where the address cannot be had."""
     try:
         return socket.create_server((host, port), backlog=2048)
     except OSError as error:
-        refuse_to_start(service, f"cannot listen on {host}:{port} (HOST, PORT): {error.strerror or error}")
+        raise StartRefused(
+            f"cannot listen on {host}:{port} (HOST, PORT): {error.strerror or error}"
+        ) from error
 
 
 async def _run(app: FastAPI, listening: socket.socket) -> None:
     """Opens what the app needs, serves until a signal or until a background loop failed, and closes."""
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             app,
             http="httptools",
@@ -109,12 +111,12 @@ async def _run(app: FastAPI, listening: socket.socket) -> None:
         log.info("stopping")
 
 
-async def _stop_when_failed(app: FastAPI, server: "_Server") -> None:
+async def _stop_when_failed(app: FastAPI, server: "Server") -> None:
     await app.state.failed.wait()
     server.stop()
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn, with the signals left to us: its own way is to end the process before anything is drained."""
 
     @contextmanager
@@ -122,4 +124,5 @@ class _Server(uvicorn.Server):
         yield
 
     def stop(self) -> None:
+        """Takes no more connections, and lets the requests finish that run."""
         self.should_exit = True

@@ -4,6 +4,8 @@ import logging
 import sys
 from typing import Literal
 
+import stamina
+import stamina.instrumentation
 import structlog
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -43,7 +45,17 @@ def configure(service: str, *, log_format: LogFormat = "auto", log_level: str = 
     logging.basicConfig(handlers=[handler], level=log_level, force=True)
     for chatty in ("httpx", "botocore", "aiobotocore", "yoyo.migrations", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    stamina.instrumentation.set_on_retry_hooks([_log_retry])
     trace.set_tracer_provider(TracerProvider(resource=Resource.create({SERVICE_NAME: service})))
+
+
+def _log_retry(details: stamina.instrumentation.RetryDetails) -> None:
+    structlog.get_logger(__name__).warning(
+        "trying again",
+        error=str(details.caused_by),
+        retry=details.retry_num,
+        retry_in=round(details.wait_for, 1),
+    )
 
 
 def _for_people() -> list[structlog.typing.Processor]:

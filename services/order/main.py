@@ -20,6 +20,8 @@ from shared.postgres import connect
 from shared.telemetry import Tracing
 from shared.web import application, health_router
 
+MIGRATIONS = (SHARED, Path(__file__).parent / "migrations")
+
 SOURCE = "order"
 """The name under which this service's events travel (`ce-source`)."""
 
@@ -63,4 +65,4 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 cli = process.command_line("order", Settings, create_app)
-process.add_migrate(cli, "order", [SHARED, Path(__file__).parent / "migrations"])
+process.add_migrate(cli, "order", MIGRATIONS)

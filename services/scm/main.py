@@ -20,6 +20,8 @@ from shared.postgres import connect
 from shared.telemetry import Tracing
 from shared.web import application, health_router
 
+MIGRATIONS = (SHARED, Path(__file__).parent / "migrations")
+
 SOURCE = "scm"
 """The name under which this service's events travel (`ce-source`)."""
 
@@ -70,4 +72,4 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 cli = process.command_line("scm", Settings, create_app)
-process.add_migrate(cli, "scm", [SHARED, Path(__file__).parent / "migrations"])
+process.add_migrate(cli, "scm", MIGRATIONS)

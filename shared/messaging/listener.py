@@ -115,8 +115,10 @@ class ListenerContainer:
         return result
 
     def _waits_out(self, error: Exception) -> bool:
+        if not isinstance(error, TRANSIENT):
+            return False
         self.trouble = f"SQS: {error}"
-        return isinstance(error, TRANSIENT)
+        return True
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """The work's result, or None when `stop` came first; the work is cancelled then."""

@@ -6,7 +6,11 @@ from shared.web.problem import Problem
 
 
 class BodyLimit:
-    """ASGI middleware that answers 413 to a body over `limit` bytes, said in advance or not."""
+    """ASGI middleware that answers 413 to a body over `limit` bytes, whether its length is told or not.
+
+    The body is read here and handed on whole: an error raised while an endpoint reads it would be taken
+    for a malformed body.
+    """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -16,24 +20,35 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        said = dict(scope["headers"]).get(b"content-length", b"0")
-        if said.isdigit() and int(said) > self._limit:
-            await self._refusal().response()(scope, receive, send)
-            return
-        await self._app(scope, self._counted(receive), send)
+        told = dict(scope["headers"]).get(b"content-length", b"0")
+        body = None if told.isdigit() and int(told) > self._limit else await self._read(receive)
+        if body is None:
+            refusal = Problem(413, f"the body is over the limit of {self._limit} bytes")
+            await refusal.response()(scope, receive, send)
+        else:
+            await self._app(scope, _replayed(body, receive), send)
 
-    def _counted(self, receive: Receive) -> Receive:
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The body; None when it is over the limit."""
+        body = bytearray()
+        more = True
+        while more:
             message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._limit:
-                raise self._refusal()
-            return message
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._limit:
+                return None
+        return bytes(body)
 
-        return counted
 
-    def _refusal(self) -> Problem:
-        return Problem(413, f"the body is over the limit of {self._limit} bytes")
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    is_read = False
+
+    async def replay() -> Message:
+        nonlocal is_read
+        if is_read:
+            return await receive()
+        is_read = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,119 @@
+"""What the tests run against: a real PostgreSQL and a real SNS/SQS server, on free ports."""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import httpx
+import pytest
+
+from local.ports import HOST, free_ports
+from local.postgres import Postgres, postgres
+from local.program import Program
+from local.system import aws_program
+from services.adapter.main import create_app as create_adapter
+from services.adapter.settings import Settings as AdapterSettings
+from services.order.main import MIGRATIONS as ORDER_MIGRATIONS
+from services.scm.main import MIGRATIONS as SCM_MIGRATIONS
+from services.scm.main import create_app as create_scm
+from services.scm.settings import Settings as ScmSettings
+from shared.messaging import AwsClients, aws_clients
+from shared.migration import migrate
+from tests.serving import Served, order_service, serving
+
+REGION = "us-east-1"
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    with postgres(tmp_path_factory.mktemp("postgres") / "data") as server:
+        migrate(server.url("template_order"), ORDER_MIGRATIONS)
+        migrate(server.url("template_scm"), SCM_MIGRATIONS)
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def aws_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The URL of the SNS/SQS server."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        os.environ[name] = "test"
+    [port] = free_ports(1)
+    program: Program = aws_program(port, tmp_path_factory.mktemp("aws"))
+    url = f"http://{HOST}:{port}"
+    await program.start()
+    try:
+        await program.ready(f"{url}/_ministack/health")
+        yield url
+    finally:
+        await program.stop()
+
+
+@pytest.fixture
+async def aws_url(aws_server: str) -> str:
+    """The SNS/SQS server without topics and queues."""
+    async with httpx.AsyncClient() as http:
+        (await http.post(f"{aws_server}/_ministack/reset")).raise_for_status()
+    return aws_server
+
+
+@pytest.fixture
+async def aws(aws_url: str) -> AsyncIterator[AwsClients]:
+    async with aws_clients(region=REGION, endpoint_url=aws_url) as clients:
+        yield clients
+
+
+@asynccontextmanager
+async def fresh_database(server: Postgres, template: str) -> AsyncIterator[str]:
+    """The URL of a database with nothing in it but the tables."""
+    name = f"test_{next(_numbers)}"
+    admin = await asyncpg.connect(server.url("postgres"))
+    try:
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield server.url(name)
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+async def order_database(postgres_server: Postgres) -> AsyncIterator[str]:
+    async with fresh_database(postgres_server, "template_order") as url:
+        yield url
+
+
+@pytest.fixture
+async def scm_database(postgres_server: Postgres) -> AsyncIterator[str]:
+    async with fresh_database(postgres_server, "template_scm") as url:
+        yield url
+
+
+@pytest.fixture
+async def adapter(aws_url: str) -> AsyncIterator[Served]:
+    settings = AdapterSettings(environment="development", aws_endpoint_url=aws_url)
+    async with serving(create_adapter(settings)) as served:
+        yield served
+
+
+@pytest.fixture
+async def order(order_database: str, aws_url: str, adapter: Served) -> AsyncIterator[Served]:
+    """The Order service with everything that it talks to."""
+    async with order_service(order_database, aws_url, adapter.url) as served:
+        yield served
+
+
+@pytest.fixture
+async def scm(scm_database: str, aws_url: str, adapter: Served, order: Served) -> AsyncIterator[Served]:
+    """The SCM service with everything that it talks to."""
+    settings = ScmSettings(
+        environment="development",
+        database_url=scm_database,
+        adapter_url=adapter.url,
+        order_url=order.url,
+        aws_endpoint_url=aws_url,
+    )
+    async with serving(create_scm(settings)) as served:
+        yield served

@@ -1,0 +1,67 @@
+"""A FastAPI application on a real port, in the process of the test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from local.ports import HOST
+from services.order.main import create_app
+from services.order.settings import Settings
+from shared.process import Server, bind
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running service: where it is, and a client for it."""
+
+    url: str
+    http: httpx.AsyncClient
+    app: FastAPI
+
+
+@asynccontextmanager
+async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
+    """Opens the application's lifespan and serves it until the body ends."""
+    listening = bind(HOST, port)
+    url = f"http://{HOST}:{listening.getsockname()[1]}"
+    server = Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
+    async with app.router.lifespan_context(app), httpx.AsyncClient(base_url=url) as http:
+        task = asyncio.create_task(server.serve(sockets=[listening]))
+        try:
+            yield Served(url, http, app)
+        finally:
+            server.stop()
+            await task
+
+
+@asynccontextmanager
+async def order_service(database_url: str, aws_url: str, adapter_url: str) -> AsyncIterator[Served]:
+    """The Order service alone."""
+    settings = Settings(
+        environment="development",
+        database_url=database_url,
+        adapter_url=adapter_url,
+        aws_endpoint_url=aws_url,
+    )
+    async with serving(create_app(settings)) as served:
+        yield served
+
+
+async def eventually(ask: Callable[[], Awaitable[T | None]], *, within: float = 15.0) -> T:
+    """The first answer that is not None or False, asked for again and again; fails after `within` s."""
+    answer: T | None = None
+    try:
+        async with asyncio.timeout(within):
+            while not (answer := await ask()):
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {within:g} s: {getattr(ask, '__doc__', None) or ask}") from None
+    return answer

@@ -1,0 +1,120 @@
+"""The inbox, on a real PostgreSQL: once only, never backwards."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from shared.events import ApplicationEventPublisher
+from shared.inbox import Inbox, received
+from shared.messaging import Delivery, Message, Unavailable
+from shared.postgres import Database, Transaction, connect
+from tests.queues import message
+
+
+@pytest.fixture
+async def database(scm_database: str) -> AsyncIterator[Database]:
+    async with connect(scm_database, ApplicationEventPublisher()) as opened:
+        async with opened.connection() as connection:
+            await connection.execute("CREATE TABLE effect (message_id text)")
+        yield opened
+
+
+async def effect(delivery: Delivery) -> None:
+    """A handler that has an effect in the transaction that the inbox gives it."""
+    tx = delivery.resources[Transaction]
+    assert isinstance(tx, Transaction)
+    await tx.connection.execute("INSERT INTO effect VALUES ($1)", delivery.message.id)
+
+
+def delivered(sent: Message[str], queue: str = "queue") -> Delivery:
+    return Delivery(sent, queue, 1, datetime.now(UTC))
+
+
+async def effects(database: Database) -> list[str]:
+    async with database.connection() as connection:
+        return [row["message_id"] for row in await connection.fetch("SELECT message_id FROM effect")]
+
+
+async def outcomes(database: Database, subject: str) -> list[tuple[int | None, str]]:
+    async with database.connection() as connection:
+        return [(each.version, each.outcome) for each in await received(connection, subject)]
+
+
+async def test_a_message_has_its_effect_once_however_often_it_is_delivered(database: Database) -> None:
+    """G3: one after the other, and all at the same time."""
+    inbox, sent = Inbox(database), message()
+    await inbox(delivered(sent), effect)
+    await inbox(delivered(sent), effect)
+    await asyncio.gather(*(inbox(delivered(sent), effect) for _ in range(10)))
+    assert await effects(database) == [sent.id]
+
+
+async def test_every_consumer_has_its_own_effect(database: Database) -> None:
+    """One message, several queues: what one has seen is news to the other."""
+    inbox, sent = Inbox(database), message()
+    await inbox(delivered(sent, "fulfilment"), effect)
+    await inbox(delivered(sent, "demand"), effect)
+    assert await effects(database) == [sent.id, sent.id]
+
+
+async def test_an_older_version_has_no_effect(database: Database) -> None:
+    """G4: it is recorded as superseded, and comes to nothing when it is delivered again."""
+    inbox = Inbox(database)
+    older, newer = message(version=2), message(version=3)
+    await inbox(delivered(newer), effect)
+    await inbox(delivered(older), effect)
+    await inbox(delivered(older), effect)
+    assert await effects(database) == [newer.id]
+    assert await outcomes(database, "1") == [(3, "handled"), (2, "superseded")]
+
+
+async def test_versions_are_counted_for_each_aggregate(database: Database) -> None:
+    """Another order's newer version supersedes nothing of this one."""
+    inbox = Inbox(database)
+    await inbox(delivered(message(subject="1", version=9)), effect)
+    await inbox(delivered(message(subject="2", version=1)), effect)
+    assert len(await effects(database)) == 2
+
+
+async def test_versions_at_the_same_time_end_at_the_newest(database: Database) -> None:
+    """Whatever the interleaving, the last effect is the newest version's."""
+    inbox = Inbox(database)
+    versions = [message(version=version) for version in range(1, 16)]
+    await asyncio.gather(*(inbox(delivered(each), effect) for each in versions))
+    assert (await effects(database))[-1] == versions[-1].id
+
+
+async def test_a_failed_handler_leaves_no_trace_and_may_run_again(database: Database) -> None:
+    """The record is in the handler's transaction, so a failure forgets it."""
+    inbox, sent = Inbox(database), message()
+
+    async def fails(delivery: Delivery) -> None:
+        await effect(delivery)
+        raise RuntimeError("after the effect")
+
+    with pytest.raises(RuntimeError):
+        await inbox(delivered(sent), fails)
+    assert await outcomes(database, "1") == []
+    await inbox(delivered(sent), effect)
+    assert await effects(database) == [sent.id]
+
+
+async def test_a_database_that_goes_away_is_waited_for(database: Database) -> None:
+    """PostgreSQL ends the connection in the middle of a handler: Unavailable, and no effect."""
+    inbox, sent = Inbox(database), message()
+
+    async def loses_its_connection(delivery: Delivery) -> None:
+        await effect(delivery)
+        tx = delivery.resources[Transaction]
+        assert isinstance(tx, Transaction)
+        async with database.connection() as other:
+            await other.execute("SELECT pg_terminate_backend($1)", tx.connection.get_server_pid())
+        await tx.connection.execute("SELECT 1")
+
+    with pytest.raises(Unavailable, match="database"):
+        await inbox(delivered(sent), loses_its_connection)
+    assert await effects(database) == []
+    await inbox(delivered(sent), effect)
+    assert await effects(database) == [sent.id]
