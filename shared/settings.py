@@ -74,5 +74,5 @@ def refuse_to_start(service: str, reason: object) -> NoReturn:
 
 
 def _problem(*, loc: tuple[int | str, ...], type: str, msg: str, **_: object) -> str:
-    reason = "is not set" if type == "missing" else f"is wrong: {msg}"
+    reason = "is not set" if type == "missing" else f"is wrong: {msg.removeprefix('Value error, ')}"
     return f"environment variable {str(loc[0]).upper()} {reason}"

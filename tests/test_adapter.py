@@ -193,13 +193,13 @@ ROUTE = '[[route]]\nid = "a"\nsource = "order"\ntype = "T"\ntopic = "order-event
         ("[[route]", "line 1"),
         ("", "key route: Field required"),
         (ROUTE + 'topik = "x"', 'rule 1 "a", key topik: Extra inputs are not permitted'),
-        (ROUTE.replace('topic = "order-events"', ""), 'rule 1 "a": Value error, needs either a topic or'),
+        (ROUTE.replace('topic = "order-events"', ""), 'rule 1 "a": needs either a topic or'),
         (ROUTE + "hold_back = true", "needs either a topic or hold_back"),
-        (ROUTE + 'when = "source.["', 'rule 1 "a", key when: Value error, not JMESPath'),
+        (ROUTE + 'when = "source.["', 'rule 1 "a", key when: not JMESPath'),
         (ROUTE + 'project = "}"', "key project"),
         (ROUTE + "when = 3", "key when: Input should be a valid string"),
         (ROUTE + ROUTE, "rule ids stand for one rule each: a"),
-        (ROUTE + 'topic = "b"', "line 6"),
+        (ROUTE + 'topic = "b"', "Cannot overwrite a value"),
     ],
 )
 def test_a_wrong_route_file_names_file_key_and_reason(tmp_path: Path, text: str, reason: str) -> None:
@@ -215,5 +215,5 @@ def test_a_wrong_route_file_names_file_key_and_reason(tmp_path: Path, text: str,
 
 def test_a_missing_route_file_is_named(tmp_path: Path) -> None:
     """RoutesInvalid, not a stack trace."""
-    with pytest.raises(RoutesInvalid, match="nowhere.toml"):
+    with pytest.raises(RoutesInvalid, match=r"nowhere\.toml"):
         read_routes(tmp_path / "nowhere.toml")

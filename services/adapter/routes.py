@@ -132,8 +132,12 @@ def read_routes(file: Path) -> Routes:
         return Routes(_File.model_validate(document).route)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
-        reasons = "; ".join(_where(problem["loc"], document) + problem["msg"] for problem in problems)
+        reasons = "; ".join(_where(problem["loc"], document) + _said(problem["msg"]) for problem in problems)
         raise RoutesInvalid(f"{file}: {reasons}") from error
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ")
 
 
 def _where(location: tuple[int | str, ...], document: dict[str, Any]) -> str:

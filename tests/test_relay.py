@@ -1,0 +1,334 @@
+"""The relay between a real event log and an adapter, which fails in every way that an adapter can."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from local.ports import HOST, free_ports
+from services.order.events import OrderPlaced
+from services.order.order import Order, PlaceOrder
+from shared.events import ApplicationEventPublisher
+from shared.outbox import EventLog, LoggedEvent, Relay, history
+from shared.outbox.relay import RelayOptions
+from shared.postgres import Database, connect
+from tests.serving import Served, eventually, serving
+from tests.test_order_api import ORDER
+
+Batch = list[dict[str, Any]]
+
+
+@pytest.fixture
+async def database(order_database: str) -> AsyncIterator[Database]:
+    async with connect(order_database, ApplicationEventPublisher([EventLog()])) as opened:
+        yield opened
+
+
+async def append(database: Database, count: int = 1, subject: str = "20210717235959000000") -> None:
+    order = Order.placed(subject, PlaceOrder.model_validate(ORDER))
+    async with database.transaction() as tx:
+        for version in range(1, count + 1):
+            await tx.publish(OrderPlaced(source=order.model_copy(update={"version": version})))
+
+
+async def append_and_fail(database: Database) -> None:
+    order = Order.placed("20210717235959000001", PlaceOrder.model_validate(ORDER))
+    async with database.transaction() as tx:
+        await tx.publish(OrderPlaced(source=order))
+        raise RuntimeError
+
+
+async def log_of(database: Database, subject: str = "20210717235959000000") -> list[LoggedEvent]:
+    async with database.connection() as connection:
+        return await history(connection, subject)
+
+
+async def all_decided(database: Database) -> bool:
+    """Every event of the log has the adapter's decision."""
+    return all(event.decision for event in await log_of(database))
+
+
+class Adapter:
+    """An adapter that remembers what it was sent, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.answer: Callable[[Batch], Awaitable[Response] | Response] = self.held_back
+        self.app = FastAPI()
+        self.app.add_api_route("/events", self.take, methods=["POST"])
+
+    async def take(self, request: Request) -> Response:
+        batch: Batch = await request.json()
+        self.batches.append(batch)
+        answer = self.answer(batch)
+        return answer if isinstance(answer, Response) else await answer
+
+    @staticmethod
+    def held_back(batch: Batch) -> Response:
+        return JSONResponse({"results": [result(event) for event in batch]})
+
+    @property
+    def ids(self) -> list[str]:
+        return [event["id"] for batch in self.batches for event in batch]
+
+
+def result(event: dict[str, Any], decision: str = "held_back", **more: Any) -> dict[str, Any]:
+    decided = {"decidedAt": datetime.now(UTC).isoformat(), "rule": "a-rule"}
+    return {"id": event["id"], "decision": decision, **decided, **more}
+
+
+@asynccontextmanager
+async def relaying(database: Database, url: str, **options: Any) -> AsyncIterator[Relay]:
+    settings = {"poll": 0.2, "retry_most": 0.2} | options
+    async with httpx.AsyncClient() as http:
+        relay = Relay(database, http, adapter_url=url, source="order", options=RelayOptions(**settings))
+        running = asyncio.create_task(relay.run())
+        try:
+            yield relay
+        finally:
+            relay.stop()
+            async with asyncio.timeout(10):
+                await running
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[tuple[Adapter, str]]:
+    adapter = Adapter()
+    async with serving(adapter.app) as served:
+        yield adapter, served.url
+
+
+async def test_an_event_is_relayed_on_commit(database: Database, fake: tuple[Adapter, str]) -> None:
+    """NOTIFY wakes the relay, long before its slow poll would; the decision is written on the row."""
+    adapter, url = fake
+    async with relaying(database, url, poll=60):
+        await append(database)
+        await eventually(lambda: all_decided(database))
+    [event] = await log_of(database)
+    assert (event.decision, event.rule, event.attempts, event.last_error) == ("held_back", "a-rule", 1, None)
+    assert event.relayed_at is not None
+    [[sent]] = adapter.batches
+    assert sent["type"] == "OrderPlaced"
+    assert (sent["source"], sent["subject"], sent["sequence"]) == ("order", "20210717235959000000", "1")
+    assert set(sent["data"]) == {"source", "occurenceOn"}
+
+
+async def test_what_was_rolled_back_is_not_relayed(database: Database, fake: tuple[Adapter, str]) -> None:
+    """G2: a command that failed leaves no event."""
+    adapter, url = fake
+    async with relaying(database, url):
+        with pytest.raises(RuntimeError):
+            await append_and_fail(database)
+        await append(database)
+        await eventually(lambda: all_decided(database))
+    assert len(adapter.ids) == 1
+
+
+async def test_events_wait_while_the_adapter_is_away_and_flow_when_it_returns(database: Database) -> None:
+    """G8: nobody has to do anything; no event is blamed for it."""
+    [port] = free_ports(1)
+    adapter = Adapter()
+    async with relaying(database, f"http://{HOST}:{port}") as relay:
+        await append(database, 3)
+
+        async def noticed() -> bool:
+            return relay.trouble is not None
+
+        await eventually(noticed)
+        assert (await relay.waiting()).events == 3
+        async with serving(adapter.app, port):
+            await eventually(lambda: all_decided(database))
+            await eventually(lambda: _is_none(relay))
+    assert [event.attempts for event in await log_of(database)] == [1, 1, 1]
+
+
+async def _is_none(relay: Relay) -> bool:
+    return relay.trouble is None
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        Response(status_code=500),
+        Response("<html>", media_type="text/html"),
+        JSONResponse({"results": "none"}),
+        JSONResponse({"results": [{"id": "x", "decision": "maybe"}]}),
+        Response(status_code=302, headers={"location": "/"}),
+    ],
+)
+async def test_a_garbage_answer_decides_nothing(
+    database: Database, fake: tuple[Adapter, str], garbage: Response
+) -> None:
+    """The events are sent again until there is a real answer."""
+    adapter, url = fake
+    adapter.answer = lambda batch: garbage if len(adapter.batches) < 3 else adapter.held_back(batch)
+    async with relaying(database, url):
+        await append(database, 2)
+        await eventually(lambda: all_decided(database))
+    assert len(adapter.batches) == 3
+
+
+async def test_a_slow_adapter_is_given_up_and_asked_again(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """The send timeout bounds how long a batch is claimed."""
+    adapter, url = fake
+
+    async def slow_once(batch: Batch) -> Response:
+        if len(adapter.batches) == 1:
+            await asyncio.sleep(2)
+        return adapter.held_back(batch)
+
+    adapter.answer = slow_once
+    async with relaying(database, url, send_timeout=0.3):
+        await append(database)
+        await eventually(lambda: all_decided(database))
+    assert len(adapter.batches) == 2
+
+
+async def test_one_failed_event_waits_and_the_others_do_not(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """G5: it is tried again later, with its error on the row; the rest is decided at once."""
+    adapter, url = fake
+
+    def one_fails(batch: Batch) -> Response:
+        bad = [event["sequence"] == "2" and len(adapter.batches) == 1 for event in batch]
+        results = [
+            result(event, "failed", error="SNS said no") if fails else result(event)
+            for event, fails in zip(batch, bad, strict=True)
+        ]
+        return JSONResponse({"results": results})
+
+    adapter.answer = one_fails
+    async with relaying(database, url):
+        await append(database, 3)
+        await eventually(lambda: _decided(database, 2))
+        bad = (await log_of(database))[1]
+        assert (bad.decision, bad.attempts, bad.last_error) == (None, 1, "SNS said no")
+        await eventually(lambda: all_decided(database))
+    assert [event.attempts for event in await log_of(database)] == [1, 2, 1]
+
+
+async def _decided(database: Database, count: int) -> bool:
+    return sum(event.decision is not None for event in await log_of(database)) >= count
+
+
+async def test_an_event_that_the_answer_forgets_is_sent_again(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """Silence is not a decision."""
+    adapter, url = fake
+
+    def forgets(batch: Batch) -> Response:
+        return adapter.held_back(batch[: 1 if len(adapter.batches) == 1 else None])
+
+    adapter.answer = forgets
+    async with relaying(database, url):
+        await append(database, 2)
+        await eventually(lambda: all_decided(database))
+    assert [event.attempts for event in await log_of(database)] == [1, 2]
+
+
+async def test_a_refused_batch_is_halved_until_the_event_to_blame_stands_alone(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """G5: an event that makes the adapter refuse the whole batch does not hold up the other nineteen."""
+    adapter, url = fake
+
+    def refuses_thirteen(batch: Batch) -> Response:
+        if any(event["sequence"] == "13" for event in batch):
+            return Response("no thirteen", status_code=422)
+        return adapter.held_back(batch)
+
+    adapter.answer = refuses_thirteen
+    async with relaying(database, url):
+        await append(database, 20)
+        await eventually(lambda: _decided(database, 19))
+    [bad] = [event for event in await log_of(database) if event.decision is None]
+    assert bad.version == 13
+    assert "422: no thirteen" in str(bad.last_error)
+
+
+async def test_several_relays_share_the_log_without_doubling(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """SKIP LOCKED: each event is sent once, though four relays want it."""
+    adapter, url = fake
+    await append(database, 200)
+    async with (
+        relaying(database, url, batch=7),
+        relaying(database, url, batch=7),
+        relaying(database, url, batch=7),
+        relaying(database, url, batch=7),
+    ):
+        await eventually(lambda: all_decided(database))
+    assert len(adapter.ids) == len(set(adapter.ids)) == 200
+
+
+async def test_a_batch_is_bounded_in_bytes(database: Database, fake: tuple[Adapter, str]) -> None:
+    """What the limit leaves out of one batch is in the next; an event over the limit goes alone."""
+    adapter, url = fake
+    await append(database, 6)
+    async with relaying(database, url, batch_bytes=1_500):
+        await eventually(lambda: all_decided(database))
+    assert 1 < len(adapter.batches) < 7
+    assert len(adapter.ids) == 6
+
+
+async def test_the_relay_goes_on_when_postgresql_ends_its_connections(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """The one that listens as well: what is appended afterwards is relayed without a hand."""
+    _, url = fake
+    async with relaying(database, url):
+        await append(database)
+        await eventually(lambda: all_decided(database))
+        async with database.connection() as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        await append(database, 1, "20210717235959000002")
+        await eventually(lambda: _all_of(database, "20210717235959000002"))
+
+
+async def _all_of(database: Database, subject: str) -> bool:
+    return all(event.decision for event in await log_of(database, subject))
+
+
+async def test_an_event_and_its_order_are_one_transaction(order: Served, order_database: str) -> None:
+    """PostgreSQL ends the command's connection between the order's row and the event's: neither stays."""
+    blocker = await asyncpg.connect(order_database)
+    admin = await asyncpg.connect(order_database)
+    try:
+        lock = blocker.transaction()
+        await lock.start()
+        await blocker.execute("LOCK TABLE event_log IN ACCESS EXCLUSIVE MODE")
+        placing = asyncio.create_task(order.http.post("/orders", json=ORDER))
+
+        async def waits_for_the_event_log() -> int | None:
+            pid: int | None = await admin.fetchval(
+                "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT%'"
+            )
+            return pid
+
+        pid = await eventually(waits_for_the_event_log)
+        await admin.execute("SELECT pg_terminate_backend($1)", pid)
+        answer = await placing
+        await lock.rollback()
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert await admin.fetchval("SELECT count(*) FROM orders") == 0
+        assert await admin.fetchval("SELECT count(*) FROM event_log") == 0
+    finally:
+        await blocker.close()
+        await admin.close()
+    assert (await order.http.post("/orders", json=ORDER)).status_code == 201
