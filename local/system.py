@@ -61,6 +61,8 @@ class LocalSystem:
     postgres: Postgres
     tell: Tell
     programs: dict[str, Program] = field(default_factory=dict)
+    overrides: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Environment variables that a service is to get besides its usual ones, by the service's name."""
 
     def database_url(self, service: str) -> str:
         return self.postgres.url(DATABASES[service])
@@ -96,6 +98,7 @@ class LocalSystem:
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             **({"DATABASE_URL": self.database_url(service)} if service in DATABASES else {}),
+            **self.overrides.get(service, {}),
         }
 
     async def first_failure(self) -> None:

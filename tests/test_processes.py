@@ -1,0 +1,312 @@
+"""Real processes: how they start, refuse to start, die and stop."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import psutil
+import pytest
+from fastapi import FastAPI, Request, Response
+
+from local.ports import HOST
+from local.postgres import Postgres
+from local.system import LocalSystem, Ports, running_system
+from tests.serving import eventually, serving
+from tests.test_order_api import ORDER
+
+ROOT = Path(__file__).parent.parent
+
+
+async def run(*arguments: str, **environment: str) -> tuple[int, str]:
+    """A Python program of this project, to its end: exit code and output."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(60):
+        output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+@pytest.mark.parametrize(
+    ("service", "environment", "said"),
+    [
+        ("order", {}, "order: environment variable DATABASE_URL is not set"),
+        ("order", {"DATABASE_URL": "mysql://x"}, "DATABASE_URL is wrong: must begin with postgresql://"),
+        (
+            "adapter",
+            {"PORT": "http"},
+            "adapter: environment variable PORT is wrong: Input should be a valid int",
+        ),
+        ("adapter", {"ENVIRONMENT": "prod"}, "ENVIRONMENT is wrong: Input should be 'development' or 'prod"),
+        ("adapter", {"ROUTES_FILE": "/nowhere.toml"}, "adapter: /nowhere.toml: "),
+        (
+            "scm",
+            {"DATABASE_URL": "postgresql://a:secret@127.0.0.1:1/scm"},
+            "scm: postgresql://a@127.0.0.1:1/scm: ",
+        ),
+    ],
+)
+async def test_a_wrong_setting_is_refused_in_one_line(
+    service: str, environment: dict[str, str], said: str
+) -> None:
+    """It names the variable or the file, and the reason; no stack trace, and no secret."""
+    code, output = await run("-m", f"services.{service}", LOG_LEVEL="ERROR", **environment)
+    assert code == 2
+    [line] = output.splitlines()
+    assert said in line
+    assert "secret" not in line
+
+
+async def test_in_production_a_missing_queue_is_refused_in_one_line(
+    order_database: str, aws_url: str
+) -> None:
+    """The service does not start without what its handlers need, and names it."""
+    code, output = await run(
+        "-m",
+        "services.order",
+        DATABASE_URL=order_database,
+        AWS_ENDPOINT_URL=aws_url,
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+        PORT=str(Ports.free().order),
+        LOG_LEVEL="ERROR",
+    )
+    assert code == 2
+    [line] = output.splitlines()
+    assert line.startswith("order: the queue order-adapter-scm-event-queue does not exist")
+
+
+async def test_a_taken_port_is_refused_in_one_line(aws_url: str) -> None:
+    """It names the address and the variables."""
+    with socket.create_server((HOST, 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, output = await run("-m", "services.adapter", PORT=port, AWS_ENDPOINT_URL=aws_url)
+    assert code == 2
+    assert f"adapter: cannot listen on 127.0.0.1:{port} (HOST, PORT): " in output.splitlines()[-1]
+    assert "Traceback" not in output
+
+
+async def test_migrations_may_run_at_the_same_time(postgres_server: Postgres) -> None:
+    """Several instances that start together: one migrates, the others find it done."""
+    url = postgres_server.url("migrated_together")
+    results = await asyncio.gather(
+        *(run("-m", "services.scm", "migrate", DATABASE_URL=url) for _ in range(3))
+    )
+    assert [code for code, _ in results] == [0, 0, 0], results
+    assert sorted("0001.scm" in output for _, output in results) == [False, False, True]
+    connection = await asyncpg.connect(url)
+    assert await connection.fetchval("SELECT count(*) FROM stock") == 0
+    await connection.close()
+
+
+async def test_the_wheel_has_everything_that_the_services_read(tmp_path: Path) -> None:
+    """Migrations and routes are files; a package without them would start nothing."""
+    code, output = await run("-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path))
+    assert code == 0, output
+    names = zipfile.ZipFile(tmp_path / "order_to_supply-0.1.0-py3-none-any.whl").namelist()
+    for name in (
+        "shared/migrations/0001.event-log.sql",
+        "services/order/migrations/0001.orders.sql",
+        "services/scm/migrations/0001.scm.sql",
+        "services/adapter/routes.toml",
+    ):
+        assert name in names
+
+
+@asynccontextmanager
+async def adapter_that_kills_its_caller(system: LocalSystem) -> AsyncIterator[str]:
+    """A proxy before the adapter: when SNS has taken the first completed order, the order process is
+    killed, and the adapter's answer never reaches it."""
+    app = FastAPI()
+
+    @app.post("/events")
+    async def take(request: Request) -> Response:
+        async with httpx.AsyncClient() as http:
+            answer = await http.post(
+                f"{system.ports.url('adapter')}/events",
+                content=await request.body(),
+                headers={"content-type": request.headers["content-type"]},
+            )
+        if b"forwarded" in answer.content:
+            system.programs["order"].send(signal.SIGKILL)
+        return Response(answer.content, answer.status_code, media_type="application/json")
+
+    async with serving(app) as served:
+        yield served.url
+
+
+async def test_killing_the_relay_between_sns_and_its_bookkeeping(tmp_path: Path) -> None:
+    """G1 and G3, on real processes: the event is sent again, nothing is lost, no effect is doubled."""
+    async with (
+        running_system(tmp_path, Ports.free()) as system,
+        httpx.AsyncClient(base_url=system.ports.url("order")) as order,
+        httpx.AsyncClient(base_url=system.ports.url("scm")) as scm,
+        adapter_that_kills_its_caller(system) as proxy,
+    ):
+        await system.programs["order"].stop()
+        system.overrides["order"] = {"ADAPTER_URL": proxy}
+        await system.start_service("order")
+        (await scm.put("/back-office/stock/MUG-01", json={"onHand": 10})).raise_for_status()
+        order_id = (await order.post("/orders", json=ORDER)).json()["id"]
+        (await order.post(f"/orders/{order_id}/complete")).raise_for_status()
+        assert await system.programs["order"].ended() == -signal.SIGKILL
+
+        system.overrides.clear()
+        await system.start_service("order")
+
+        async def prepared() -> dict[str, Any] | None:
+            found: dict[str, Any] = (await order.get(f"/orders/{order_id}")).json()
+            return found if found["invoiceId"] else None
+
+        async def all_decided() -> list[Any] | None:
+            events: list[Any] = (await order.get(f"/orders/{order_id}/events")).json()["published"]
+            return events if all(event["decision"] for event in events) else None
+
+        await eventually(prepared, within=60)
+        events = await eventually(all_decided)
+        invoices = (await scm.get("/external-api/invoices", params={"orderId": order_id})).json()
+        [stock] = (await scm.get("/back-office/stock")).json()
+        sent_twice = (tmp_path / "logs" / "scm.log").read_text().count("duplicate absorbed")
+        logs = (tmp_path / "logs" / "adapter.log").read_text().count(f"id={events[-1]['id']}")
+    assert len(invoices) == 1
+    assert stock["reserved"] == 2
+    assert logs == 2, "the adapter was to be sent the event twice"
+    assert sent_twice == 1
+
+
+class Up:
+    """`python -m local up`, as `make up` runs it, on free ports and in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = Ports.free()
+
+    async def start(self) -> None:
+        self.output = ""
+        environment = {f"{name.upper()}_PORT": str(port) for name, port in vars(self.ports).items()}
+        self.process = await asyncio.create_subprocess_exec(
+            *[sys.executable, "-m", "local", "up", "--folder", str(self.folder)],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+
+    async def until(self, said: str) -> None:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(60):
+            while said not in self.output:
+                line = await self.process.stdout.readline()
+                assert line, self.output
+                self.output += line.decode()
+
+    async def end(self) -> int:
+        async with asyncio.timeout(60):
+            output, _ = await self.process.communicate()
+        self.output += output.decode()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    def processes(self) -> list[str]:
+        """The command lines of what it has started and what still runs."""
+        marks = {str(self.folder), *(f":{port}" for port in vars(self.ports).values())}
+        found = []
+        for process in psutil.process_iter(["cmdline", "environ", "status"]):
+            about = " ".join([*(process.info["cmdline"] or []), *(process.info["environ"] or {}).values()])
+            is_test = process.pid in (os.getpid(), self.process.pid)
+            if (
+                not is_test
+                and process.info["status"] != psutil.STATUS_ZOMBIE
+                and any(m in about for m in marks)
+            ):
+                found.append(about[:200])
+        return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_up_stops_everything_that_it_started(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM alike; the data stays, and the next start has it."""
+    up = Up(tmp_path)
+    await up.start()
+    await up.until("curl -s -X POST")
+    assert len(up.processes()) >= 5
+    async with httpx.AsyncClient() as http:
+        placed = await http.post(f"{up.ports.url('order')}/orders", json=ORDER)
+    up.process.send_signal(number)
+    assert await up.end() == 0, up.output
+    assert up.processes() == []
+    assert "Traceback" not in up.output
+
+    if number is signal.SIGTERM:
+        await up.start()
+        await up.until("curl -s -X POST")
+        async with httpx.AsyncClient() as http:
+            read = await http.get(f"{up.ports.url('order')}/orders/{placed.json()['id']}")
+        up.process.send_signal(number)
+        await up.end()
+        assert read.json()["id"] == placed.json()["id"]
+
+
+async def test_up_ends_with_one_line_when_a_process_dies(tmp_path: Path) -> None:
+    """It says which one and where its log is, and stops the others."""
+    up = Up(tmp_path)
+    await up.start()
+    await up.until("curl -s -X POST")
+    [scm] = [
+        process
+        for process in psutil.process_iter(["cmdline", "environ"])
+        if "services.scm" in (process.info["cmdline"] or [])
+        and (process.info["environ"] or {}).get("PORT") == str(up.ports.scm)
+    ]
+    scm.kill()
+    assert await up.end() == 1
+    assert f"error: scm ended with code -9; its log is {tmp_path}/logs/scm.log" in up.output
+    assert "Traceback" not in up.output
+    assert up.processes() == []
+
+
+async def test_up_says_which_port_is_taken(tmp_path: Path) -> None:
+    """And how to choose another one; nothing was started."""
+    up = Up(tmp_path)
+    with socket.create_server((HOST, up.ports.adapter)):
+        await up.start()
+        assert await up.end() == 1
+    assert up.output.splitlines()[-1] == (
+        f"error: port {up.ports.adapter} (adapter) is taken: stop what uses it, "
+        "or choose another with ADAPTER_PORT=…"
+    )
+    assert up.processes() == []
+
+
+async def test_logs_are_json_where_no_person_reads_them(tmp_path: Path) -> None:
+    """Each line is an object; what is about an event carries its id, its type and its order."""
+    async with running_system(tmp_path, Ports.free()) as system:
+        await system.programs["order"].stop()
+        system.overrides["order"] = {"LOG_FORMAT": "auto"}
+        (tmp_path / "logs" / "order.log").unlink()
+        await system.start_service("order")
+        async with httpx.AsyncClient(base_url=system.ports.url("order")) as order:
+            order_id = (await order.post("/orders", json=ORDER)).json()["id"]
+        await system.programs["order"].stop()
+    lines = [json.loads(line) for line in (tmp_path / "logs" / "order.log").read_text().splitlines()]
+    assert all({"event", "level", "timestamp", "service"} <= line.keys() for line in lines)
+    [about] = [line for line in lines if line["event"] == "event"]
+    assert (about["event_type"], about["order_id"], about["service"]) == ("OrderPlaced", order_id, "order")
+    assert about["event_id"]
+    assert about["trace_id"]
