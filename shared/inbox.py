@@ -47,8 +47,10 @@ class Inbox:
 
     A message id that the queue's consumer has recorded before has no effect; neither has a message about
     an older version of its aggregate (`ce-sequence`) than one already handled, which is recorded as
-    superseded. So a handler has to bring its side to the state that the event carries, instead of adding
-    one step. After the inbox pattern ("Idempotent Receiver", Enterprise Integration Patterns).
+    superseded. So the handlers on one queue have to bring their side to the state that the event carries,
+    instead of adding one step; events that carry only a part of it get a queue of their own.
+
+    After "Idempotent Receiver" (Enterprise Integration Patterns).
     """
 
     provides = (Transaction,)

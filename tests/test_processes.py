@@ -183,7 +183,7 @@ async def test_killing_the_relay_between_sns_and_its_bookkeeping(tmp_path: Path)
         invoices = (await scm.get("/external-api/invoices", params={"orderId": order_id})).json()
         [stock] = (await scm.get("/back-office/stock")).json()
         sent_twice = (tmp_path / "logs" / "scm.log").read_text().count("duplicate absorbed")
-        logs = (tmp_path / "logs" / "adapter.log").read_text().count(f"id={events[-1]['id']}")
+        logs = (tmp_path / "logs" / "adapter.log").read_text().count(f"event_id={events[-1]['id']}")
     assert len(invoices) == 1
     assert stock["reserved"] == 2
     assert logs == 2, "the adapter was to be sent the event twice"
@@ -306,7 +306,7 @@ async def test_logs_are_json_where_no_person_reads_them(tmp_path: Path) -> None:
         await system.programs["order"].stop()
     lines = [json.loads(line) for line in (tmp_path / "logs" / "order.log").read_text().splitlines()]
     assert all({"event", "level", "timestamp", "service"} <= line.keys() for line in lines)
-    [about] = [line for line in lines if line["event"] == "event"]
+    [about] = [line for line in lines if line["event"] == "published in process"]
     assert (about["event_type"], about["order_id"], about["service"]) == ("OrderPlaced", order_id, "order")
     assert about["event_id"]
     assert about["trace_id"]

@@ -60,7 +60,7 @@ class Bridge:
         async with asyncio.TaskGroup() as group:
             for topic, of_topic in leaving.items():
                 group.create_task(self._publish(topic, of_topic, results))
-        return [_told(result) for result in results if result is not None]
+        return [_told(result, event) for result, event in zip(results, events, strict=True) if result]
 
     def _decide(self, place: int, given: Any, leaving: dict[str, list[_Leaving]]) -> Result | None:
         """The event's result, or None when that has to wait for SNS."""
@@ -83,13 +83,15 @@ class Bridge:
             results[event.place] = event.result.model_copy(update=update)
 
 
-def _told(result: Result) -> Result:
+def _told(result: Result, given: Any) -> Result:
     _DECIDED.labels(result.decision, result.rule).inc()
-    tell = log.warning if result.decision == "failed" else log.info
-    tell(
-        result.decision.replace("_", " "),
-        **result.model_dump(exclude={"decision", "decided_at"}, exclude_none=True),
-    )
+    about = {"event_id": result.id, "rule": result.rule, "message_id": result.message_id}
+    if isinstance(given, dict):
+        about |= {"event_type": given.get("type"), "order_id": given.get("subject")}
+    if result.decision == "failed":
+        log.warning("failed", error=result.error, **about)
+    else:
+        log.info(result.decision.replace("_", " "), **about)
     return result
 
 

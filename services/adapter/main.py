@@ -32,7 +32,7 @@ def create_app(settings: Settings) -> FastAPI:
                 await channel.prepare()
             app.state.bridge = Bridge(routes, channels)
             ready = {f"topic {topic}": channel.check for topic, channel in channels.items()}
-            app.include_router(health_router(ready, information={}))
+            app.include_router(health_router(ready, loops={}))
             yield
 
     app = application(

@@ -13,7 +13,7 @@ from shared import process
 from shared.background import running
 from shared.events import ApplicationEventPublisher
 from shared.inbox import Inbox
-from shared.messaging import ListenerContainer, Topology, aws_clients, bindings
+from shared.messaging import ListenerContainer, Middleware, Topology, aws_clients, bindings
 from shared.migration import SHARED
 from shared.outbox import EventLog, Relay
 from shared.postgres import connect
@@ -22,13 +22,16 @@ from shared.web import application, health_router
 
 MIGRATIONS = (SHARED, Path(__file__).parent / "migrations")
 
+HANDLERS = (listener.on_order_completed,)
+"""What this service takes from queues."""
+
 SOURCE = "scm"
 """The name under which this service's events travel (`ce-source`)."""
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The application; its lifespan opens and closes everything that it needs."""
-    [order_events] = bindings([listener.on_order_completed])
+    consumed = bindings(HANDLERS)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -48,21 +51,20 @@ def create_app(settings: Settings) -> FastAPI:
                 aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url)
             )
             relay = Relay(database, http, adapter_url=settings.adapter_url, source=SOURCE)
-            container = ListenerContainer(
-                Topology(clients, create=settings.creates_topology),
-                order_events,
-                middleware=[Tracing(), Inbox(database)],
-            )
-            await container.prepare()
+            topology = Topology(clients, create=settings.creates_topology)
+            middleware: list[Middleware] = [Tracing(), Inbox(database)]
+            listeners = [ListenerContainer(topology, each, middleware=middleware) for each in consumed]
+            for each in listeners:
+                await each.prepare()
             app.state.database = database
             app.state.measures.append(relay.measure)
             app.include_router(
                 health_router(
                     ready={"database": database.check_migrated},
-                    information={"relay": lambda: relay.trouble, "listener": lambda: container.trouble},
+                    loops={"relay": relay, **{each.binding.queue: each for each in listeners}},
                 )
             )
-            async with running(app, relay, container):
+            async with running(app, relay, *listeners):
                 yield
 
     app = application(title="SCM service", description=__doc__, lifespan=lifespan)

@@ -49,7 +49,7 @@ class EventLog:
             event.model_dump_json(),
         )
         log.info(
-            "event",
+            "published in process",
             event_id=str(event_id),
             event_type=event.event_type,
             order_id=event.source.id,

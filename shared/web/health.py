@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
@@ -12,11 +13,16 @@ Check = Callable[[], Awaitable[None]]
 _MOST = 3.0
 
 
-def health_router(
-    ready: Mapping[str, Check], information: Mapping[str, Callable[[], str | None]]
-) -> APIRouter:
-    """`ready` decides about `/readyz`. `information` is told there but does not decide: trouble that the
-    service lives with, such as events that wait because the adapter is away."""
+class Loop(Protocol):
+    """Something that runs beside the web application, and knows when it is in trouble."""
+
+    @property
+    def trouble(self) -> str | None: ...
+
+
+def health_router(ready: Mapping[str, Check], loops: Mapping[str, Loop]) -> APIRouter:
+    """`ready` decides about `/readyz`. The trouble of `loops` is told there but does not decide: a service
+    lives with it, as with events that wait because the adapter is away."""
     router = APIRouter(tags=["health"])
 
     @router.get("/livez", summary="Does this process answer?")
@@ -27,7 +33,7 @@ def health_router(
     async def readyz() -> JSONResponse:
         troubles = await asyncio.gather(*(_trouble(check) for check in ready.values()))
         checks = {name: trouble or "ok" for name, trouble in zip(ready, troubles, strict=True)}
-        told = {name: trouble() or "ok" for name, trouble in information.items()}
+        told = {name: loop.trouble or "ok" for name, loop in loops.items()}
         is_ready = not any(troubles)
         status = "ready" if is_ready else "not ready"
         return JSONResponse({"status": status, "checks": checks | told}, 200 if is_ready else 503)
