@@ -75,6 +75,19 @@ def _serve(service: str, app: FastAPI, settings: ServiceSettings) -> None:
         uvloop.run(_run(app, bind(settings.host, settings.port)))
     except _REFUSALS as error:
         refuse_to_start(service, error)
+    except BaseExceptionGroup as group:  # from a background loop, which has its own task groups
+        refused, others = group.split(_REFUSALS)
+        if refused is None or others is not None:
+            raise
+        refuse_to_start(service, "; ".join(str(error) for error in _leaves(refused)))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -61,9 +61,12 @@ def _log_retry(details: stamina.instrumentation.RetryDetails) -> None:
 def _for_people() -> list[structlog.typing.Processor]:
     return [
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
-        _without_ids_that_machines_read,
+        _as_a_story,
         structlog.dev.ConsoleRenderer(
-            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_level=False
+            colors=sys.stdout.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,
+            pad_level=False,
+            sort_keys=False,
         ),
     ]
 
@@ -87,11 +90,12 @@ def _add_trace_id(_: object, __: str, event: structlog.typing.EventDict) -> stru
     return event
 
 
-def _without_ids_that_machines_read(
-    _: object, __: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
+def _as_a_story(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What the line is about comes first, what only machines compare comes last or not at all."""
     event.pop("trace_id", None)
-    return event
+    first = {key: event.pop(key) for key in ("order_id", "event_type") if key in event}
+    last = {key: event.pop(key) for key in ("message_id", "event_id") if key in event}
+    return {key: value for key, value in {**first, **event, **last}.items() if value is not None}
 
 
 def current_traceparent() -> str | None:
