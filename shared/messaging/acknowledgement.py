@@ -8,13 +8,33 @@ import structlog
 
 from shared.messaging.aws import TRANSIENT
 from shared.messaging.lease import Lease, LeaseKeeper
-from shared.messaging.sqs import SqsQueue
+from shared.messaging.queue import BATCH, Queue
 
 log = structlog.get_logger(__name__)
 
-_BATCH = 10
 _RETRY_AFTER = 1.0
 _FLUSH_MOST = 5.0
+
+
+class Acknowledgement:
+    """What a handler may ask for where acknowledging is manual: `await acknowledgement.acknowledge()`.
+
+    It may be called once the work is safe, before the handler returns. A message that is not acknowledged
+    by then comes again after its visibility timeout.
+    """
+
+    def __init__(self, acknowledger: "Acknowledger", leases: Sequence[Lease]) -> None:
+        self.given = False
+        self._acknowledger = acknowledger
+        self._leases = leases
+
+    async def acknowledge(self) -> None:
+        """The message (of a batch: every message) is done. A second call does nothing."""
+        if self.given:
+            return
+        self.given = True
+        for lease in self._leases:
+            await self._acknowledger.acknowledge(lease)
 
 
 class Acknowledger:
@@ -24,12 +44,12 @@ class Acknowledger:
     delivered once more, which is logged, and the inbox recognises it.
     """
 
-    def __init__(self, queue: SqsQueue, leases: LeaseKeeper, *, linger: float = 0.1) -> None:
+    def __init__(self, queue: Queue, leases: LeaseKeeper, *, linger: float = 0.1) -> None:
         self._queue = queue
         self._leases = leases
         self._linger = linger
         self._batch: list[Lease] = []
-        self._handled: asyncio.Queue[Lease] = asyncio.Queue(maxsize=10 * _BATCH)
+        self._handled: asyncio.Queue[Lease] = asyncio.Queue(maxsize=10 * BATCH)
 
     async def acknowledge(self, lease: Lease) -> None:
         """Hands over a message that is done. Waits only while a hundred others are waiting already."""
@@ -55,7 +75,7 @@ class Acknowledger:
 
     async def _flush(self) -> None:
         while self._batch or not self._handled.empty():
-            while len(self._batch) < _BATCH and not self._handled.empty():
+            while len(self._batch) < BATCH and not self._handled.empty():
                 self._batch.append(self._handled.get_nowait())
             await self._delete()
 
@@ -64,7 +84,7 @@ class Acknowledger:
         self._batch.append(await self._handled.get())
         with suppress(TimeoutError):
             async with asyncio.timeout(self._linger):
-                while len(self._batch) < _BATCH:
+                while len(self._batch) < BATCH:
                     self._batch.append(await self._handled.get())
 
     async def _delete(self) -> None:

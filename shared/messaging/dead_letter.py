@@ -1,13 +1,9 @@
 """Dead letters: what can never succeed goes to the dead-letter queue, with the reason."""
 
 import json
-from typing import TYPE_CHECKING
 
 from shared.messaging.message import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
-from shared.messaging.sqs import RawAttributes, Received
-
-if TYPE_CHECKING:
-    from types_aiobotocore_sqs.type_defs import MessageAttributeValueOutputTypeDef
+from shared.messaging.queue import Attribute, RawAttributes, Received
 
 _ATTRIBUTES = 10
 _REASON_CHARACTERS = 1_000
@@ -38,7 +34,7 @@ def dead_letter_attributes(received: Received, error: BaseException, *, queue: s
     }
 
 
-def _text(value: str) -> "MessageAttributeValueOutputTypeDef":
+def _text(value: str) -> Attribute:
     return {"DataType": "String", "StringValue": value}
 
 

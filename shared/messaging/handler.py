@@ -3,15 +3,18 @@
 import inspect
 import types
 import typing
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, Union, get_args, get_origin
 
 from shared.domain_event import DomainEvent
+from shared.messaging.acknowledgement import Acknowledgement
 from shared.messaging.converter import MessageConverter
 from shared.messaging.errors import ListenerMisconfigured, UnknownType
+from shared.messaging.lease import Lease
 from shared.messaging.message import Message
+from shared.messaging.queue import is_fifo
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,22 @@ class Delivery:
     queue: str
     receive_count: int
     received_at: datetime
+    others: tuple[Message[str], ...] = ()
+    """The other messages, when the handler takes a batch."""
+    lease: Lease | None = None
+    """Of a single message."""
+    acknowledgement: Acknowledgement | None = None
     resources: Mapping[type, object] = field(default_factory=dict)
     """What a handler may ask for by type, such as the transaction that it runs in."""
+
+    @property
+    def messages(self) -> tuple[Message[str], ...]:
+        """All messages of the delivery; one, unless the handler takes a batch."""
+        return (self.message, *self.others)
+
+    def only(self, messages: Sequence[Message[str]]) -> "Delivery":
+        """The same delivery with some of its messages, at least one."""
+        return replace(self, message=messages[0], others=tuple(messages[1:]))
 
     def providing(self, kind: type, value: object) -> "Delivery":
         """The same delivery with one more thing that a handler may ask for."""
@@ -68,8 +85,11 @@ def sqs_listener(queue: str, *, topic: str) -> Callable[[F], F]:
         @sqs_listener("scm-adapter-order-event-queue", topic="order-events")
         async def on_order_completed(event: OrderCompleted, tx: Transaction) -> None: ...
 
-    Parameters are filled by type: a DomainEvent (or a union of them), `Message`, `Delivery`, and whatever
-    the middleware provides. It registers nothing; `bindings()` collects what an application lists.
+    Parameters are filled by type: a DomainEvent (or a union of them), `Message`, `Delivery`, `Lease`,
+    `Acknowledgement`, and whatever the middleware provides, such as the transaction. A handler that asks for
+    `list[OrderCompleted]` is given what waits, ten at most, and is called again one by one when it fails.
+
+    It registers nothing; `bindings()` collects what an application lists.
     """
 
     def mark(function: F) -> F:
@@ -97,28 +117,33 @@ class HandlerMethod:
                 f"{self.name} takes no event: annotate a parameter with a DomainEvent"
             )
         self.event_types: dict[str, type[DomainEvent]] = {event.event_type: event for event in events}
+        self.takes_batches = any(_is_batch(kind) for kind in self._kinds)
+        if self.takes_batches and Lease in self._kinds:
+            raise ListenerMisconfigured(f"{self.name} takes a batch, which has no single Lease")
 
     @property
     def asks_for(self) -> set[type]:
         """The types that middleware has to provide."""
-        return {
-            kind
-            for kind in self._kinds
-            if not _event_types(kind) and _origin(kind) not in (Message, Delivery)
-        }
+        return {kind for kind in self._kinds if not _event_types(kind) and _origin(kind) not in _GIVEN}
 
     async def __call__(self, delivery: Delivery) -> None:
         await self._function(*(self._argument(kind, delivery) for kind in self._kinds))
 
     def _argument(self, kind: type, delivery: Delivery) -> object:
+        if _is_batch(kind):
+            return [self._event(message) for message in delivery.messages]
         if _event_types(kind):
-            event_type = self.event_types[delivery.message.type]
-            return self._converter.from_message(delivery.message, event_type)
-        if _origin(kind) is Message:
-            return delivery.message
-        if kind is Delivery:
-            return delivery
-        return delivery.resources[kind]
+            return self._event(delivery.message)
+        given = {
+            Message: delivery.message,
+            Delivery: delivery,
+            Lease: delivery.lease,
+            Acknowledgement: delivery.acknowledgement,
+        }
+        return given[_origin(kind)] if _origin(kind) in given else delivery.resources[kind]
+
+    def _event(self, message: Message[str]) -> DomainEvent:
+        return self._converter.from_message(message, self.event_types[message.type])
 
 
 @dataclass(frozen=True)
@@ -132,6 +157,8 @@ class Binding:
 
     @property
     def dead_letter_queue(self) -> str:
+        if is_fifo(self.queue):
+            return f"{self.queue.removesuffix('.fifo')}-dlq.fifo"
         return f"{self.queue}-dlq"
 
     @property
@@ -199,7 +226,17 @@ def _wrap(layer: Middleware, inner: MessageHandler) -> MessageHandler:
     return handle
 
 
+_GIVEN = (Message, Delivery, Lease, Acknowledgement)
+"""What the library itself gives a handler that asks for it."""
+
+
+def _is_batch(kind: Any) -> bool:
+    return get_origin(kind) is list
+
+
 def _event_types(kind: Any) -> list[type[DomainEvent]]:
+    if _is_batch(kind):
+        return _event_types(get_args(kind)[0])
     members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     return [member for member in members if isinstance(member, type) and issubclass(member, DomainEvent)]
 

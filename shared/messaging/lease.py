@@ -15,7 +15,7 @@ import structlog
 from shared.messaging.aws import TRANSIENT
 from shared.messaging.batching import by_count
 from shared.messaging.errors import LeaseLost
-from shared.messaging.sqs import Received, SqsQueue
+from shared.messaging.queue import Queue, Received
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ class Lease:
 class LeaseKeeper:
     """Extends the leases that it holds until they are let go."""
 
-    def __init__(self, queue: SqsQueue, visibility: int) -> None:
+    def __init__(self, queue: Queue, visibility: int) -> None:
         self._queue = queue
         self._visibility = visibility
         self._leases: dict[str, Lease] = {}

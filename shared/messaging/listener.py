@@ -12,7 +12,7 @@ from shared.messaging.aws import RECEIVE_WAIT, TRANSIENT, is_queue_gone
 from shared.messaging.consumer import Consumer, ConsumerOptions
 from shared.messaging.errors import ListenerMisconfigured
 from shared.messaging.handler import Binding, Middleware, compose, dispatch
-from shared.messaging.sqs import Received
+from shared.messaging.queue import BATCH, Received
 from shared.messaging.topology import ListenerQueues, Topology
 
 log = structlog.get_logger(__name__)
@@ -26,6 +26,8 @@ class ListenerOptions(ConsumerOptions):
 
     wait: int = RECEIVE_WAIT
     """How long one receive call waits for a message."""
+    receivers: int = 4
+    """Receive calls at once, under load. An idle listener has one."""
     poll_retry_most: float = 10.0
     """The longest wait after a receive call that failed."""
 
@@ -34,7 +36,7 @@ class ListenerContainer:
     """Runs the handlers of one Binding until it is stopped.
 
     A message is acknowledged after its handler returned, so it is handled at least once. What a handler
-    raises decides what happens to the message: see `Consumer`. Errors of SQS itself are waited out.
+    raises decides what happens to the message: see `Settlement`. Errors of the queue itself are waited out.
     """
 
     def __init__(
@@ -53,7 +55,11 @@ class ListenerContainer:
         self._options = options or ListenerOptions()
         self._handle = compose(dispatch(binding), middleware)
         self._queues: ListenerQueues | None = None
+        self._receivers = 0
         self._stopping = asyncio.Event()
+        self._halting = asyncio.Event()
+        self._resumed = asyncio.Event()
+        self._resumed.set()
 
     async def prepare(self) -> None:
         """Finds or creates the queue. Raises TopologyError where one is missing in production. When SQS
@@ -64,32 +70,61 @@ class ListenerContainer:
             self.trouble = str(error)
             log.warning("queue not reached yet", queue=self.binding.queue, error=str(error))
 
+    @property
+    def is_paused(self) -> bool:
+        return not self._resumed.is_set()
+
+    def pause(self) -> None:
+        """Receives nothing more until `resume`; what was received is still handled."""
+        self._resumed.clear()
+        self._halting.set()
+
+    def resume(self) -> None:
+        """Receives again."""
+        self._halting.clear()
+        self._resumed.set()
+
     def stop(self) -> None:
         """Receives nothing more; `run` then returns within the time of `options.drain`."""
         self._stopping.set()
+        self._halting.set()
+        self._resumed.set()
 
     async def run(self) -> None:
         """Receives and handles until `stop`, and drains."""
-        queues = self._queues or await self._unless_stopped(self._until_it_works(self._connect))
+        queues = self._queues or await self._unless_halted(self._until_it_works(self._connect))
         if queues is None:
             return
-        visibility, most = self._topology.settings.visibility, self._topology.settings.max_receive_count
-        consumer = Consumer(
-            queues, self._handle, self._options, visibility=visibility, max_receive_count=most
-        )
+        consumer = Consumer(queues, self.binding, self._handle, self._options, self._topology.settings)
         async with consumer.working():
-            await self._unless_stopped(self._poll(queues, consumer))
+            while not self._stopping.is_set():
+                await self._unless_halted(self._receive_all(queues, consumer))
+                await self._resumed.wait()
 
-    async def _poll(self, queues: ListenerQueues, consumer: Consumer) -> None:
-        while True:
-            await consumer.has_room()
-            for received in await self._until_it_works(lambda: self._receive(queues)):
-                consumer.take(received)
+    async def _receive_all(self, queues: ListenerQueues, consumer: Consumer) -> None:
+        """Receives for ever: one call at a time when there is little to do, more while they come back full."""
+        self._receivers = 0
+        async with asyncio.TaskGroup() as receivers:
+            receivers.create_task(self._keep_receiving(queues, consumer, receivers, is_extra=False))
+
+    async def _keep_receiving(
+        self, queues: ListenerQueues, consumer: Consumer, receivers: asyncio.TaskGroup, *, is_extra: bool
+    ) -> None:
+        self._receivers += 1
+        is_full = True
+        while is_full or not is_extra:
+            async with consumer.room():
+                messages = await self._until_it_works(lambda: self._receive(queues))
+            consumer.take(messages)
+            is_full = len(messages) == BATCH
+            if is_full and self._receivers < self._options.receivers:
+                receivers.create_task(self._keep_receiving(queues, consumer, receivers, is_extra=True))
+        self._receivers -= 1
 
     async def _receive(self, queues: ListenerQueues) -> list[Received]:
         visibility = self._topology.settings.visibility
         try:
-            return await queues.queue.receive(wait=self._options.wait, visibility=visibility)
+            return await queues.queue.receive(limit=BATCH, wait=self._options.wait, visibility=visibility)
         except TRANSIENT as error:
             if is_queue_gone(error):
                 await self._connect()  # creates it again in development; TopologyError in production
@@ -120,17 +155,17 @@ class ListenerContainer:
         self.trouble = f"SQS: {error}"
         return True
 
-    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The work's result, or None when `stop` came first; the work is cancelled then."""
+    async def _unless_halted(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """The work's result, or None when `pause` or `stop` came first; the work is cancelled then."""
         working = asyncio.ensure_future(work)
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        halting = asyncio.ensure_future(self._halting.wait())
         try:
-            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working, halting}, return_when=asyncio.FIRST_COMPLETED)
             return working.result() if working.done() else None
         finally:
             working.cancel()
-            stopping.cancel()
-            await asyncio.wait({working, stopping})
+            halting.cancel()
+            await asyncio.wait({working, halting})
 
 
 def _check_that_handlers_get_what_they_ask_for(binding: Binding, middleware: Sequence[Middleware]) -> None:

@@ -1,0 +1,205 @@
+"""Settlement: what becomes of a message once its handler has ended, one way or the other."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Literal
+
+import stamina
+import structlog
+from prometheus_client import Counter
+from structlog.contextvars import bound_contextvars
+
+from shared.messaging.acknowledgement import Acknowledgement, Acknowledger
+from shared.messaging.aws import TRANSIENT
+from shared.messaging.backoff import full_jitter
+from shared.messaging.dead_letter import dead_letter_attributes
+from shared.messaging.errors import LeaseLost, MessagingError, TerminalError, Unavailable, UnknownType
+from shared.messaging.handler import Delivery, MessageHandler
+from shared.messaging.incoming import Incoming
+from shared.messaging.lease import LeaseKeeper
+from shared.messaging.topology import ListenerQueues
+
+log = structlog.get_logger(__name__)
+
+_SETTLED = Counter("messages_settled", "Messages by what became of them.", ["queue", "outcome"])
+
+
+@dataclass(frozen=True)
+class SettlementOptions:
+    """The times are seconds."""
+
+    retry_first: float = 2.0
+    """The longest wait before the second receive of a failed message; it doubles with each one."""
+    retry_most: float = 15 * 60
+    """The longest wait of all."""
+    unavailable_most: float = 5 * 60
+    """How long a message is kept for something that is away, before it is given back like a failed one."""
+    manual: bool = False
+    """Whether handlers acknowledge by themselves; returning is not enough then."""
+    unknown_types: Literal["dead-letter", "ignore", "fail"] = "dead-letter"
+    """What becomes of a message whose type has no handler: `ignore` deletes it, `fail` tries again, for a
+    queue whose consumers are not all of the same version."""
+
+
+class Settlement:
+    """Runs the handler, and settles its messages.
+
+    - The handler returned: they are deleted (unless acknowledging is manual, and it did not).
+    - `TerminalError`, or any error at the last permitted receive: dead-letter queue with the reason, then
+      deleted. Dying between the two doubles the dead letter, never loses it.
+    - `Unavailable`: kept and tried again in place, because no fault of the message should cost it one of
+      its few receives. Its slot is taken meanwhile, so less is received: that is intended.
+    - `LeaseLost`: nothing, somebody else has it.
+    - Any other error: given back with a visibility that grows with its receive count, full jitter.
+
+    When a batch fails, its messages are handled again one by one, so that only the one to blame fails.
+    """
+
+    def __init__(
+        self,
+        queues: ListenerQueues,
+        handle: MessageHandler,
+        leases: LeaseKeeper,
+        acknowledger: Acknowledger,
+        options: SettlementOptions,
+        *,
+        max_receive_count: int,
+    ) -> None:
+        self._queues = queues
+        self._handle = handle
+        self._leases = leases
+        self._acknowledger = acknowledger
+        self._options = options
+        self._max_receive_count = max_receive_count
+
+    async def settle(self, batch: Sequence[Incoming]) -> bool:
+        """Handles the messages, which have one handler. False when one of them has to come again."""
+        about = batch[0].message
+        with bound_contextvars(event_id=about.id, event_type=about.type, order_id=about.subject):
+            if batch[0].error is not None:
+                return await self._unreadable(batch[0], batch[0].error)
+            return await self._handled_or_not(batch)
+
+    async def _handled_or_not(self, batch: Sequence[Incoming]) -> bool:
+        acknowledgement = Acknowledgement(self._acknowledger, [incoming.lease for incoming in batch])
+        try:
+            await self._run(batch, acknowledgement)
+        except LeaseLost as error:
+            return self._lost(batch, error)
+        except Exception as error:
+            if acknowledgement.given:
+                log.error("handler failed after it acknowledged", exc_info=error)
+                return True
+            if len(batch) > 1:
+                return await self._one_by_one(batch, error)
+            return await self._failed(batch[0], error)
+        return True
+
+    async def _run(self, batch: Sequence[Incoming], acknowledgement: Acknowledgement) -> None:
+        async with AsyncExitStack() as held:
+            for incoming in batch:
+                await held.enter_async_context(incoming.lease.held())
+            await self._handle_when_available(_delivery(batch, self._queues.queue.name, acknowledgement))
+        await self._handled(batch, acknowledgement)
+
+    async def _handle_when_available(self, delivery: Delivery) -> None:
+        async for attempt in stamina.retry_context(
+            on=Unavailable,
+            attempts=None,
+            timeout=self._options.unavailable_most,
+            wait_initial=0.5,
+            wait_max=10,
+        ):
+            with attempt:
+                await self._handle(delivery)
+
+    async def _handled(self, batch: Sequence[Incoming], acknowledgement: Acknowledgement) -> None:
+        if not self._options.manual:
+            await acknowledgement.acknowledge()
+        elif not acknowledgement.given:
+            self._count(batch, "not acknowledged")
+            for incoming in batch:
+                self._leases.let_go(incoming.lease)
+            return
+        self._count(batch, "handled")
+
+    async def _one_by_one(self, batch: Sequence[Incoming], error: Exception) -> bool:
+        log.warning("batch failed, its messages are handled one by one", count=len(batch), error=repr(error))
+        settled = True
+        for place, incoming in enumerate(batch):
+            settled = await self.settle([incoming]) and settled
+            if not settled and incoming.received.group is not None:
+                await self._leases.give_back([later.lease for later in batch[place + 1 :]], seconds=0)
+                break
+        return settled
+
+    def _lost(self, batch: Sequence[Incoming], error: LeaseLost) -> bool:
+        log.warning("lease lost, handler cancelled", error=str(error))
+        self._count(batch, "lease lost")
+        for incoming in batch:
+            self._leases.let_go(incoming.lease)
+        return False
+
+    async def _unreadable(self, incoming: Incoming, error: MessagingError) -> bool:
+        """No handler can be given it: its type is unknown, or it is not a message at all."""
+        if not isinstance(error, UnknownType) or self._options.unknown_types == "dead-letter":
+            return await self._dead_letter(incoming, error)
+        if self._options.unknown_types == "fail":
+            return await self._retry(incoming, error)
+        log.debug("ignored", error=str(error))
+        self._count([incoming], "ignored")
+        await self._acknowledger.acknowledge(incoming.lease)
+        return True
+
+    async def _failed(self, incoming: Incoming, error: Exception) -> bool:
+        if isinstance(error, TerminalError):
+            return await self._dead_letter(incoming, error)
+        return await self._retry(incoming, error)
+
+    async def _retry(self, incoming: Incoming, error: Exception) -> bool:
+        count = incoming.received.receive_count
+        if count >= self._max_receive_count:
+            return await self._dead_letter(incoming, error)
+        wait = self._retry_wait(count)
+        log.warning("handler failed", receive_count=count, retry_in=round(wait, 1), exc_info=error)
+        self._count([incoming], "failed")
+        await self._leases.give_back([incoming.lease], seconds=wait)
+        return False
+
+    async def _dead_letter(self, incoming: Incoming, error: Exception) -> bool:
+        received, dead_letters = incoming.received, self._queues.dead_letters
+        attributes = dead_letter_attributes(received, error, queue=self._queues.queue.name)
+        try:
+            await dead_letters.send(
+                received.body, attributes, group=received.group, deduplication=received.message_id
+            )
+        except TRANSIENT as failure:
+            log.warning("dead letter not sent, the message stays", error=str(failure))
+            await self._leases.give_back([incoming.lease], seconds=self._retry_wait(received.receive_count))
+            return False
+        reason = f"{type(error).__name__}: {error}"
+        log.error("dead letter", queue=dead_letters.name, message_id=received.message_id, reason=reason)
+        self._count([incoming], "dead letter")
+        await self._acknowledger.acknowledge(incoming.lease)
+        return True
+
+    def _retry_wait(self, receive_count: int) -> float:
+        options = self._options
+        return full_jitter(receive_count, first=options.retry_first, most=options.retry_most, least=1)
+
+    def _count(self, batch: Sequence[Incoming], outcome: str) -> None:
+        _SETTLED.labels(self._queues.queue.name, outcome).inc(len(batch))
+
+
+def _delivery(batch: Sequence[Incoming], queue: str, acknowledgement: Acknowledgement) -> Delivery:
+    first, *others = batch
+    return Delivery(
+        first.message,
+        queue,
+        max(incoming.received.receive_count for incoming in batch),
+        first.received.received_at,
+        others=tuple(incoming.message for incoming in others),
+        lease=first.lease if not others else None,
+        acknowledgement=acknowledgement,
+    )
