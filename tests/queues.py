@@ -134,15 +134,14 @@ async def listening(
     [binding] = bindings(handlers)
     listener = ListenerContainer(topology, binding, middleware=middleware, options=ListenerOptions(**options))
     await listener.prepare()
-    queues = await topology.listener_queues(binding)
     running = asyncio.create_task(listener.run())
     try:
         yield Bench(
             aws,
             SnsChannel(aws.sns, topology, TOPIC),
             listener,
-            queues.queue.url,
-            queues.dead_letters.url,
+            (await aws.sqs.get_queue_url(QueueName=binding.queue))["QueueUrl"],
+            (await aws.sqs.get_queue_url(QueueName=binding.dead_letter_queue))["QueueUrl"],
         )
     finally:
         listener.stop()

@@ -101,7 +101,7 @@ async def test_in_production_what_exists_is_found(aws: AwsClients) -> None:
     """By name, or a topic by its ARN."""
     made = await Topology(aws, create=True).listener_queues(binding())
     topology = Topology(aws, create=False)
-    assert (await topology.listener_queues(binding())).queue.url == made.queue.url
+    assert (await topology.listener_queues(binding())).queue.name == made.queue.name
     arn = await topology.topic_arn(TOPIC)
     assert await topology.topic_arn(arn) == arn
     with pytest.raises(TopologyError, match="does not exist"):

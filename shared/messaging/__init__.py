@@ -23,7 +23,8 @@ from shared.messaging.handler import Binding, Delivery, MessageHandler, Middlewa
 from shared.messaging.listener import ListenerContainer, ListenerOptions
 from shared.messaging.message import Message
 from shared.messaging.sns import SnsChannel
-from shared.messaging.topology import QueueSettings, Topology
+from shared.messaging.queue import QueueSettings
+from shared.messaging.topology import Topology
 
 __all__ = [
     "AwsClients",

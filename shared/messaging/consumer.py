@@ -10,9 +10,8 @@ from shared.messaging.handler import Binding, MessageHandler
 from shared.messaging.incoming import Incoming, read
 from shared.messaging.lanes import Lanes
 from shared.messaging.lease import LeaseKeeper
-from shared.messaging.queue import BATCH, Received, is_fifo
+from shared.messaging.queue import BATCH, ListenerQueues, QueueSettings, Received, is_fifo
 from shared.messaging.settlement import Settlement, SettlementOptions
-from shared.messaging.topology import ListenerQueues, QueueSettings
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import stamina
 import structlog
@@ -12,12 +12,20 @@ from shared.messaging.aws import RECEIVE_WAIT, TRANSIENT, is_queue_gone
 from shared.messaging.consumer import Consumer, ConsumerOptions
 from shared.messaging.errors import ListenerMisconfigured
 from shared.messaging.handler import Binding, Middleware, compose, dispatch
-from shared.messaging.queue import BATCH, Received
-from shared.messaging.topology import ListenerQueues, Topology
+from shared.messaging.queue import BATCH, ListenerQueues, QueueSettings, Received
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+
+class QueueSource(Protocol):
+    """Where a listener gets its queues from: `Topology`, or `MemoryBroker` in tests."""
+
+    @property
+    def settings(self) -> QueueSettings: ...
+
+    async def listener_queues(self, binding: Binding) -> ListenerQueues: ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class ListenerContainer:
 
     def __init__(
         self,
-        topology: Topology,
+        source: QueueSource,
         binding: Binding,
         *,
         middleware: Sequence[Middleware] = (),
@@ -51,7 +59,7 @@ class ListenerContainer:
         self.binding = binding
         self.trouble: str | None = "not connected yet"
         """Why nothing is received just now, or None while all is well."""
-        self._topology = topology
+        self._source = source
         self._options = options or ListenerOptions()
         self._handle = compose(dispatch(binding), middleware)
         self._queues: ListenerQueues | None = None
@@ -95,14 +103,14 @@ class ListenerContainer:
         queues = self._queues or await self._unless_halted(self._until_it_works(self._connect))
         if queues is None:
             return
-        consumer = Consumer(queues, self.binding, self._handle, self._options, self._topology.settings)
+        consumer = Consumer(queues, self.binding, self._handle, self._options, self._source.settings)
         async with consumer.working():
             while not self._stopping.is_set():
                 await self._unless_halted(self._receive_all(queues, consumer))
                 await self._resumed.wait()
 
     async def _receive_all(self, queues: ListenerQueues, consumer: Consumer) -> None:
-        """Receives for ever: one call at a time when there is little to do, more while they come back full."""
+        """Receives for ever: one call at a time when there is little to do, more while they are full."""
         self._receivers = 0
         async with asyncio.TaskGroup() as receivers:
             receivers.create_task(self._keep_receiving(queues, consumer, receivers, is_extra=False))
@@ -122,7 +130,7 @@ class ListenerContainer:
         self._receivers -= 1
 
     async def _receive(self, queues: ListenerQueues) -> list[Received]:
-        visibility = self._topology.settings.visibility
+        visibility = self._source.settings.visibility
         try:
             return await queues.queue.receive(limit=BATCH, wait=self._options.wait, visibility=visibility)
         except TRANSIENT as error:
@@ -131,7 +139,7 @@ class ListenerContainer:
             raise
 
     async def _connect(self) -> ListenerQueues:
-        self._queues = await self._topology.listener_queues(self.binding)
+        self._queues = await self._source.listener_queues(self.binding)
         self.trouble = None
         return self._queues
 

@@ -55,6 +55,19 @@ class BatchOutcome:
     """It could not be done now; trying again may help."""
 
 
+_DAYS = 24 * 60 * 60
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """What a listener's queue is made with; seconds."""
+
+    visibility: int = 30
+    max_receive_count: int = 5
+    retention: int = 4 * _DAYS
+    dead_letter_retention: int = 14 * _DAYS
+
+
 class Queue(Protocol):
     """One queue. Calls raise `aws.TRANSIENT` errors when the queue cannot be reached or refuses."""
 
@@ -79,6 +92,14 @@ class Queue(Protocol):
     ) -> str:
         """Sends one message and returns its id. Group and deduplication id are for FIFO queues."""
         ...
+
+
+@dataclass(frozen=True)
+class ListenerQueues:
+    """A listener's queue and its dead-letter queue, both known to exist."""
+
+    queue: Queue
+    dead_letters: Queue
 
 
 def is_fifo(name: str) -> bool:

@@ -18,7 +18,7 @@ from shared.messaging.errors import LeaseLost, MessagingError, TerminalError, Un
 from shared.messaging.handler import Delivery, MessageHandler
 from shared.messaging.incoming import Incoming
 from shared.messaging.lease import LeaseKeeper
-from shared.messaging.topology import ListenerQueues
+from shared.messaging.queue import ListenerQueues
 
 log = structlog.get_logger(__name__)
 

@@ -1,15 +1,16 @@
 """SnsChannel: a topic as a MessageChannel."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
 from shared.messaging.aws import TRANSIENT, is_topic_gone
-from shared.messaging.batching import BYTES, by_count_and_bytes, size_of
-from shared.messaging.errors import MessageTooLarge, MessagingError, SendFailed, TopologyError
+from shared.messaging.batching import Batcher
+from shared.messaging.entries import group_of, results_of, text_attributes
+from shared.messaging.errors import MessagingError, SendFailed
 from shared.messaging.message import Message
+from shared.messaging.queue import is_fifo
 from shared.messaging.topology import Topology
 
 if TYPE_CHECKING:
@@ -18,21 +19,19 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-ATTRIBUTES = 10
-"""Attributes that survive raw delivery to SQS; with more, the message is silently lost there."""
-
-_CALLS_AT_ONCE = 10
-
 
 class SnsChannel:
-    """Publishes to one topic, in batches of ten and at most 240 KiB. See MessageChannel for the contract."""
+    """Publishes to one topic, ten messages to a call. See MessageChannel for the contract.
+
+    On a FIFO topic the message's subject is its group, and its id deduplicates.
+    """
 
     def __init__(self, client: "SNSClient", topology: Topology, topic: str) -> None:
         self.topic = topic
         self._client = client
         self._topology = topology
         self._topic_arn: str | None = None
-        self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
+        self._batcher = Batcher(self._publish, in_order=is_fifo(topic))
 
     async def prepare(self) -> None:
         """Finds or creates the topic. Raises TopologyError where it is missing in production; when SNS
@@ -48,39 +47,19 @@ class SnsChannel:
 
     async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         """For each message its SNS message id, or the error that kept it from being sent."""
-        results: dict[int, str | MessagingError] = {}
-        sendable: list[tuple[int, Message[str]]] = []
-        for number, message in enumerate(messages):
-            if (refused := _over_the_limits(message)) is not None:
-                results[number] = refused
-            else:
-                sendable.append((number, message))
-        async with asyncio.TaskGroup() as group:
-            for batch in by_count_and_bytes(sendable):
-                group.create_task(self._send_batch(batch, results))
-        return [results[number] for number in range(len(messages))]
+        return await self._batcher.send(messages)
 
-    async def _send_batch(
-        self, batch: list[tuple[int, Message[str]]], results: dict[int, str | MessagingError]
-    ) -> None:
-        entries = [_entry(number, message) for number, message in batch]
+    async def _publish(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+        entries = [_entry(str(place), message, self.topic) for place, message in enumerate(messages)]
         try:
-            async with self._calls:
-                answer = await self._client.publish_batch(
-                    TopicArn=await self._arn(), PublishBatchRequestEntries=entries
-                )
-        except (*TRANSIENT, TopologyError) as error:
+            answer = await self._client.publish_batch(
+                TopicArn=await self._arn(), PublishBatchRequestEntries=entries
+            )
+        except TRANSIENT as error:
             if is_topic_gone(error):
                 self._topic_arn = None  # looked up again, and in development created again, next time
-            failure = SendFailed(f"SNS did not take the batch: {error!r}")
-            results.update({number: failure for number, _ in batch})
-            return
-        for sent in answer.get("Successful", []):
-            results[int(sent["Id"])] = sent["MessageId"]
-        for failed in answer.get("Failed", []):
-            results[int(failed["Id"])] = SendFailed(f"{failed['Code']}: {failed.get('Message', '')}")
-        for number, _ in batch:
-            results.setdefault(number, SendFailed("SNS's answer does not mention this message"))
+            raise SendFailed(f"SNS did not take the batch: {error!r}") from error
+        return results_of(answer, len(messages))
 
     async def _arn(self) -> str:
         if self._topic_arn is None:
@@ -88,21 +67,12 @@ class SnsChannel:
         return self._topic_arn
 
 
-def _over_the_limits(message: Message[str]) -> MessagingError | None:
-    if (size := size_of(message)) > BYTES:
-        return MessageTooLarge(f"the message has {size} bytes, the limit is {BYTES}")
-    if len(message.headers) > ATTRIBUTES:
-        return MessageTooLarge(f"the message has {len(message.headers)} headers, the limit is {ATTRIBUTES}")
-    return None
-
-
-def _entry(number: int, message: Message[str]) -> "PublishBatchRequestEntryTypeDef":
-    return {
-        "Id": str(number),
+def _entry(entry_id: str, message: Message[str], topic: str) -> "PublishBatchRequestEntryTypeDef":
+    entry: PublishBatchRequestEntryTypeDef = {
+        "Id": entry_id,
         "Message": message.payload,
-        "MessageAttributes": {
-            name: {"DataType": "String", "StringValue": value}
-            for name, value in message.headers.items()
-            if value  # AWS refuses an attribute without a value
-        },
+        "MessageAttributes": text_attributes(message),
     }
+    if is_fifo(topic):
+        entry["MessageGroupId"], entry["MessageDeduplicationId"] = group_of(message), message.id
+    return entry

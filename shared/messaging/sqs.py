@@ -1,10 +1,14 @@
-"""SqsQueue: a queue of SQS."""
+"""SQS: a queue to receive from, and a channel to send to."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from shared.messaging.aws import RECEIVE_WAIT
+from shared.messaging.aws import RECEIVE_WAIT, TRANSIENT
+from shared.messaging.batching import Batcher
+from shared.messaging.entries import group_of, results_of, text_attributes
+from shared.messaging.errors import MessagingError, SendFailed
+from shared.messaging.message import Message
 from shared.messaging.queue import BATCH, BatchOutcome, RawAttributes, Received, is_fifo
 
 if TYPE_CHECKING:
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs.type_defs import (
         BatchResultErrorEntryTypeDef,
         MessageTypeDef,
+        SendMessageBatchRequestEntryTypeDef,
         SendMessageRequestTypeDef,
     )
 
@@ -79,6 +84,42 @@ class SqsQueue:
             request["MessageGroupId"] = group or "none"
             request["MessageDeduplicationId"] = deduplication
         return (await self._client.send_message(**request))["MessageId"]
+
+
+class SqsChannel:
+    """Sends to one queue, ten messages to a call. See MessageChannel for the contract.
+
+    On a FIFO queue the message's subject is its group, and its id deduplicates.
+    """
+
+    def __init__(self, client: "SQSClient", name: str, url: str) -> None:
+        self._client = client
+        self._name = name
+        self._url = url
+        self._batcher = Batcher(self._send, in_order=is_fifo(name))
+
+    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+        """For each message its SQS message id, or the error that kept it from being sent."""
+        return await self._batcher.send(messages)
+
+    async def _send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+        entries = [_entry(str(place), message, self._name) for place, message in enumerate(messages)]
+        try:
+            answer = await self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+        except TRANSIENT as error:
+            raise SendFailed(f"SQS did not take the batch: {error!r}") from error
+        return results_of(answer, len(messages))
+
+
+def _entry(entry_id: str, message: Message[str], queue: str) -> "SendMessageBatchRequestEntryTypeDef":
+    entry: SendMessageBatchRequestEntryTypeDef = {
+        "Id": entry_id,
+        "MessageBody": message.payload,
+        "MessageAttributes": text_attributes(message),
+    }
+    if is_fifo(queue):
+        entry["MessageGroupId"], entry["MessageDeduplicationId"] = group_of(message), message.id
+    return entry
 
 
 def _received(message: "MessageTypeDef", leased_at: float) -> Received:

@@ -6,7 +6,6 @@ is an error that names it.
 """
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,32 +15,13 @@ from shared.messaging.aws import AwsClients, error_code, is_queue_gone, is_topic
 from shared.messaging.errors import TopologyError
 from shared.messaging.handler import Binding
 from shared.messaging.message import TYPE
+from shared.messaging.queue import ListenerQueues, QueueSettings
 from shared.messaging.sqs import SqsQueue
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs.literals import QueueAttributeNameType
 
 log = structlog.get_logger(__name__)
-
-_DAYS = 24 * 60 * 60
-
-
-@dataclass(frozen=True)
-class QueueSettings:
-    """What a listener's queue is made with; seconds."""
-
-    visibility: int = 30
-    max_receive_count: int = 5
-    retention: int = 4 * _DAYS
-    dead_letter_retention: int = 14 * _DAYS
-
-
-@dataclass(frozen=True)
-class ListenerQueues:
-    """A listener's queue and its dead-letter queue, both known to exist."""
-
-    queue: SqsQueue
-    dead_letters: SqsQueue
 
 
 class Topology:
