@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import httpx
 import pytest
+import structlog
 
 from local.ports import HOST, free_ports
 from local.postgres import Postgres, postgres
@@ -24,6 +25,15 @@ from shared.migration import migrate
 from tests.serving import Served, order_service, serving
 
 REGION = "us-east-1"
+
+# What a failed test shows: plain tracebacks, because the pretty ones take longer than the tests.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 _numbers = itertools.count(1)
 

@@ -22,8 +22,8 @@ from shared.messaging.errors import (
 from shared.messaging.handler import Binding, Delivery, MessageHandler, Middleware, bindings, sqs_listener
 from shared.messaging.listener import ListenerContainer, ListenerOptions
 from shared.messaging.message import Message
-from shared.messaging.sns import SnsChannel
 from shared.messaging.queue import QueueSettings
+from shared.messaging.sns import SnsChannel
 from shared.messaging.topology import Topology
 
 __all__ = [
