@@ -13,7 +13,7 @@ from shared.messaging.queue import BATCH, Queue
 log = structlog.get_logger(__name__)
 
 _RETRY_AFTER = 1.0
-_FLUSH_MOST = 5.0
+_FLUSH_MOST = 3.0
 
 
 class Acknowledgement:

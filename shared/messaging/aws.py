@@ -9,6 +9,7 @@ import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 RECEIVE_WAIT = 20
 """Seconds that one receive call waits for a message: three calls a minute when idle."""
 
-TRANSIENT = (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError)
-"""What a call of SNS or SQS raises when the service refuses, is slow or away. All of it may pass."""
+TRANSIENT = (BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError)
+"""What a call of SNS or SQS raises when the service refuses, is slow or away, or when something between
+answers for it. All of it may pass."""
 
 _QUEUE_GONE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _TOPIC_GONE = {"NotFound", "NotFoundException"}

@@ -20,8 +20,9 @@ class ConsumerOptions(SettlementOptions):
 
     in_flight: int = 10
     """Handlers that run at once."""
-    drain: float = 15.0
-    """How long stopping waits for handlers; acknowledgements get 5 seconds more."""
+    drain: float = 12.0
+    """How long stopping waits for handlers. Acknowledging and giving back have six seconds more, so that
+    all of it is within twenty."""
 
 
 class Consumer:
@@ -75,6 +76,10 @@ class Consumer:
         for received in messages:
             self._lanes.add(read(self._leases.hold(received), self._binding))
 
+    def close(self) -> None:
+        """Begins nothing more."""
+        self._lanes.close(self._options.in_flight)
+
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Works until its body ends, then drains: what has not begun goes back to the queue, what runs
@@ -86,7 +91,8 @@ class Consumer:
                         workers.create_task(self._work())
                     yield
                     drain.reschedule(asyncio.get_running_loop().time() + self._options.drain)
-                    await self._give_back(self._lanes.close(self._options.in_flight))
+                    self.close()
+                    await self._give_back(self._lanes.take_out_all())
 
     async def _work(self) -> None:
         while (turn := await self._lanes.next()) is not None:

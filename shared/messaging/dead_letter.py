@@ -14,7 +14,12 @@ def dead_letter_attributes(received: Received, error: BaseException, *, queue: s
 
     SQS takes ten; the original ones that find no place are kept inside the details.
     """
-    kept = dict(list(received.raw_attributes.items())[: _ATTRIBUTES - 2])
+    of_message = {
+        name: value
+        for name, value in sorted(received.raw_attributes.items(), key=_ours_first)
+        if name not in (DEAD_LETTER_REASON, DEAD_LETTER_DETAILS)  # of an earlier death
+    }
+    kept = dict(list(of_message.items())[: _ATTRIBUTES - 2])
     details = {
         "error": type(error).__name__,
         "notes": getattr(error, "__notes__", []),
@@ -23,15 +28,18 @@ def dead_letter_attributes(received: Received, error: BaseException, *, queue: s
         "messageId": received.message_id,
         "receivedAt": received.received_at.isoformat(),
     }
-    if moved := {
-        name: value.get("StringValue") for name, value in received.raw_attributes.items() if name not in kept
-    }:
+    if moved := {name: value.get("StringValue") for name, value in of_message.items() if name not in kept}:
         details["attributes"] = moved
     reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
     return kept | {
         DEAD_LETTER_REASON: _text(_sqs_text(reason)),
         DEAD_LETTER_DETAILS: _text(json.dumps(details)),
     }
+
+
+def _ours_first(attribute: tuple[str, Attribute]) -> bool:
+    """What the inbox recognises a message by must stay an attribute, whatever else it carries."""
+    return not attribute[0].startswith("ce-")
 
 
 def _text(value: str) -> Attribute:

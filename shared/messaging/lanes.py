@@ -17,6 +17,7 @@ class Lanes:
 
     def __init__(self, *, in_order: bool) -> None:
         self.waiting = 0
+        self._is_closed = False
         self._in_order = in_order
         self._lanes: defaultdict[Hashable, deque[Incoming]] = defaultdict(deque)
         self._taken: set[Hashable] = set()
@@ -36,7 +37,7 @@ class Lanes:
         """The messages whose turn it is, which have one handler; empty when others have taken them
         already, None when there is nothing more to do."""
         lane = await self._turns.get()
-        return None if lane is None else self._pop(lane)
+        return None if self._is_closed or lane is None else self._pop(lane)
 
     def done(self, lane: Hashable) -> None:
         """The messages of the last turn are settled; the next of the lane may have theirs."""
@@ -51,12 +52,15 @@ class Lanes:
         """Takes out what must not be handled before the failed message is: the rest of its FIFO group."""
         return self._clear(failed.lane) if self._in_order else []
 
-    def close(self, workers: int) -> list[Incoming]:
-        """Takes out everything that waits, and tells so many workers that there is nothing more to do."""
-        left = [incoming for lane in list(self._lanes) for incoming in self._clear(lane)]
+    def close(self, workers: int) -> None:
+        """Nobody gets a turn any more; so many workers are told so."""
+        self._is_closed = True
         for _ in range(workers):
             self._turns.put_nowait(None)
-        return left
+
+    def take_out_all(self) -> list[Incoming]:
+        """What waits, and now waits no longer."""
+        return [incoming for lane in list(self._lanes) for incoming in self._clear(lane)]
 
     def _clear(self, lane: Hashable) -> list[Incoming]:
         cleared = list(self._lanes.pop(lane, ()))

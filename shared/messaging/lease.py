@@ -8,7 +8,7 @@ so long that the message may be elsewhere, the handler is cancelled before it ca
 import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
@@ -18,6 +18,9 @@ from shared.messaging.errors import LeaseLost
 from shared.messaging.queue import Queue, Received
 
 log = structlog.get_logger(__name__)
+
+
+_GIVE_BACK_MOST = 3.0
 
 
 class Lease:
@@ -79,7 +82,9 @@ class LeaseKeeper:
                 yield
             finally:
                 extending.cancel()
-        await self.give_back(list(self._leases.values()), seconds=0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GIVE_BACK_MOST):
+                await self.give_back(list(self._leases.values()), seconds=0)
 
     async def give_back(self, leases: Sequence[Lease], *, seconds: float) -> None:
         """Lets the messages be received again after so many seconds. Where SQS cannot be told so, that
@@ -96,8 +101,7 @@ class LeaseKeeper:
     async def _keep_extending(self) -> None:
         while True:
             await asyncio.sleep(self._visibility / 10)
-            for batch in by_count(self._due()):
-                await self._extend(batch)
+            await asyncio.gather(*(self._extend(batch) for batch in by_count(self._due())))
 
     def _due(self) -> list[Lease]:
         soon = asyncio.get_running_loop().time() + self._visibility / 2
@@ -107,9 +111,10 @@ class LeaseKeeper:
         by_handle = {lease.received.receipt_handle: lease for lease in leases}
         began = asyncio.get_running_loop().time()
         try:
-            outcome = await self._queue.change_visibility(dict.fromkeys(by_handle, self._visibility))
+            async with asyncio.timeout(self._visibility / 6):  # one call that hangs must not cost the lease
+                outcome = await self._queue.change_visibility(dict.fromkeys(by_handle, self._visibility))
         except TRANSIENT as error:
-            log.warning("leases not extended", queue=self._queue.name, count=len(leases), error=str(error))
+            log.warning("leases not extended", queue=self._queue.name, count=len(leases), error=repr(error))
             return
         for handle, lease in by_handle.items():
             if handle in outcome.gone:

@@ -18,6 +18,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+_LAST_CALL = 0.5
+"""Seconds that a call under way is given when the listener is halted."""
+
 
 class QueueSource(Protocol):
     """Where a listener gets its queues from: `Topology`, or `MemoryBroker` in tests."""
@@ -63,6 +66,7 @@ class ListenerContainer:
         self._options = options or ListenerOptions()
         self._handle = compose(dispatch(binding), middleware)
         self._queues: ListenerQueues | None = None
+        self._consumer: Consumer | None = None
         self._receivers = 0
         self._stopping = asyncio.Event()
         self._halting = asyncio.Event()
@@ -93,24 +97,28 @@ class ListenerContainer:
         self._resumed.set()
 
     def stop(self) -> None:
-        """Receives nothing more; `run` then returns within the time of `options.drain`."""
+        """Receives and begins nothing more; `run` returns within twenty seconds."""
         self._stopping.set()
         self._halting.set()
         self._resumed.set()
+        if self._consumer is not None:
+            self._consumer.close()
 
     async def run(self) -> None:
         """Receives and handles until `stop`, and drains."""
         queues = self._queues or await self._unless_halted(self._until_it_works(self._connect))
         if queues is None:
             return
-        consumer = Consumer(queues, self.binding, self._handle, self._options, self._source.settings)
+        consumer = self._consumer = Consumer(
+            queues, self.binding, self._handle, self._options, self._source.settings
+        )
         async with consumer.working():
             while not self._stopping.is_set():
-                await self._unless_halted(self._receive_all(queues, consumer))
+                await self._receive_all(queues, consumer)
                 await self._resumed.wait()
 
     async def _receive_all(self, queues: ListenerQueues, consumer: Consumer) -> None:
-        """Receives for ever: one call at a time when there is little to do, more while they are full."""
+        """Receives until halted: one call at a time when there is little to do, more while they are full."""
         self._receivers = 0
         async with asyncio.TaskGroup() as receivers:
             receivers.create_task(self._keep_receiving(queues, consumer, receivers, is_extra=False))
@@ -120,14 +128,19 @@ class ListenerContainer:
     ) -> None:
         self._receivers += 1
         is_full = True
-        while is_full or not is_extra:
-            async with consumer.room():
-                messages = await self._until_it_works(lambda: self._receive(queues))
+        while (is_full or not is_extra) and not self._halting.is_set():
+            messages = await self._unless_halted(self._receive_when_room(queues, consumer)) or []
             consumer.take(messages)
             is_full = len(messages) == BATCH
             if is_full and self._receivers < self._options.receivers:
                 receivers.create_task(self._keep_receiving(queues, consumer, receivers, is_extra=True))
         self._receivers -= 1
+
+    async def _receive_when_room(self, queues: ListenerQueues, consumer: Consumer) -> list[Received]:
+        async with consumer.room():
+            if self._halting.is_set():
+                return []
+            return await self._until_it_works(lambda: self._receive(queues))
 
     async def _receive(self, queues: ListenerQueues) -> list[Received]:
         visibility = self._source.settings.visibility
@@ -164,11 +177,13 @@ class ListenerContainer:
         return True
 
     async def _unless_halted(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The work's result, or None when `pause` or `stop` came first; the work is cancelled then."""
+        """The work's result, or None when `pause` or `stop` came first. The work is not cancelled at once
+        then: a receive call that is about to return has leased its messages already."""
         working = asyncio.ensure_future(work)
         halting = asyncio.ensure_future(self._halting.wait())
         try:
             await asyncio.wait({working, halting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working}, timeout=_LAST_CALL)
             return working.result() if working.done() else None
         finally:
             working.cancel()

@@ -1,5 +1,6 @@
 """SnsChannel: a topic as a MessageChannel."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from types_aiobotocore_sns.type_defs import PublishBatchRequestEntryTypeDef
 
 log = structlog.get_logger(__name__)
+
+
+_PUBLISH_MOST = 3.5
+"""Seconds for one call with its retries: less than the relay waits for an answer (5 s)."""
 
 
 class SnsChannel:
@@ -52,9 +57,10 @@ class SnsChannel:
     async def _publish(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         entries = [_entry(str(place), message, self.topic) for place, message in enumerate(messages)]
         try:
-            answer = await self._client.publish_batch(
-                TopicArn=await self._arn(), PublishBatchRequestEntries=entries
-            )
+            async with asyncio.timeout(_PUBLISH_MOST):
+                answer = await self._client.publish_batch(
+                    TopicArn=await self._arn(), PublishBatchRequestEntries=entries
+                )
         except TRANSIENT as error:
             if is_topic_gone(error):
                 self._topic_arn = None  # looked up again, and in development created again, next time
