@@ -22,6 +22,7 @@ from services.scm.main import create_app as create_scm
 from services.scm.settings import Settings as ScmSettings
 from shared.messaging import AwsClients, aws_clients
 from shared.migration import migrate
+from tests.engines import AwsEngine, Engine, MemoryEngine
 from tests.serving import Served, order_service, serving
 
 REGION = "us-east-1"
@@ -74,6 +75,12 @@ async def aws_url(aws_server: str) -> str:
 async def aws(aws_url: str) -> AsyncIterator[AwsClients]:
     async with aws_clients(region=REGION, endpoint_url=aws_url) as clients:
         yield clients
+
+
+@pytest.fixture(params=["memory", "ministack"])
+async def engine(request: pytest.FixtureRequest, aws: AwsClients) -> Engine:
+    """Every engine in turn."""
+    return MemoryEngine() if request.param == "memory" else AwsEngine(aws)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The listener, on a real SNS/SQS server: what becomes of each message."""
+"""The listener's contract: what becomes of each message. One suite for every engine (tests/engines.py)."""
 
 import asyncio
 import time
@@ -7,54 +7,35 @@ from typing import Any
 import pytest
 
 from shared.messaging import (
-    AwsClients,
+    Acknowledgement,
     Delivery,
+    Lease,
     ListenerContainer,
     ListenerMisconfigured,
     Message,
     TerminalError,
-    Topology,
     Unavailable,
     bindings,
     sqs_listener,
 )
 from shared.messaging.message import ID, TYPE
 from shared.postgres import Transaction
-from tests.queues import QUEUE, TOPIC, Painted, Sold, listening, message
+from tests.engines import Engine, listening
+from tests.queues import QUEUE, Painted, Recorder, Sold, listener, message
 from tests.serving import eventually
 
-listener = sqs_listener(QUEUE, topic=TOPIC)
 
-
-class Recorder:
-    """Handlers of two event types on one queue, which remember what they were given."""
-
-    def __init__(self) -> None:
-        self.painted: list[str] = []
-        self.sold: list[str] = []
-
-        @listener
-        async def on_painted(event: Painted) -> None:
-            self.painted.append(event.source.id)
-
-        @listener
-        async def on_sold(event: Sold) -> None:
-            self.sold.append(event.source.id)
-
-        self.handlers = (on_painted, on_sold)
-
-
-async def test_many_event_types_on_one_queue_reach_the_handler_that_names_them(aws: AwsClients) -> None:
+async def test_many_event_types_on_one_queue_reach_the_handler_that_names_them(engine: Engine) -> None:
     """What the old @SqsListener could not: the annotation decides, message by message."""
     recorder = Recorder()
-    async with listening(aws, *recorder.handlers) as bench:
+    async with listening(engine, *recorder.handlers) as bench:
         await bench.publish(*(message("Painted" if n % 2 else "Sold", str(n)) for n in range(25)))
         await eventually(bench.is_empty)
     assert sorted(map(int, recorder.painted)) == list(range(1, 25, 2))
     assert sorted(map(int, recorder.sold)) == list(range(0, 25, 2))
 
 
-async def test_a_handler_is_given_what_it_asks_for(aws: AwsClients) -> None:
+async def test_a_handler_is_given_what_it_asks_for(engine: Engine) -> None:
     """The event, the message and the delivery, in any order, each by its type."""
     seen: list[Any] = []
 
@@ -62,16 +43,16 @@ async def test_a_handler_is_given_what_it_asks_for(aws: AwsClients) -> None:
     async def handler(delivery: Delivery, event: Painted | Sold, sent: Message[str]) -> None:
         seen.append((type(event), sent.subject, delivery.receive_count, delivery.queue))
 
-    async with listening(aws, handler) as bench:
+    async with listening(engine, handler) as bench:
         await bench.publish(message("Sold", "7"))
         await eventually(bench.is_empty)
     assert seen == [(Sold, "7", 1, QUEUE)]
 
 
-async def test_the_filter_policy_keeps_away_what_no_handler_takes(aws: AwsClients) -> None:
+async def test_the_filter_policy_keeps_away_what_no_handler_takes(engine: Engine) -> None:
     """It is derived from the handlers, so a type that nobody takes never costs a receive."""
     recorder = Recorder()
-    async with listening(aws, *recorder.handlers) as bench:
+    async with listening(engine, *recorder.handlers) as bench:
         await bench.publish(message("Melted"), message("Painted", "2"))
         await eventually(bench.is_empty)
         assert await bench.dead_letters() == []
@@ -94,11 +75,11 @@ GOOD = '{"source": {"id": "1", "version": 1}, "occurenceOn": 1}'
     ],
 )
 async def test_what_can_never_succeed_is_a_dead_letter_at_once(
-    aws: AwsClients, body: str, attributes: dict[str, str], reason: str
+    engine: Engine, body: str, attributes: dict[str, str], reason: str
 ) -> None:
     """It goes to the dead-letter queue unchanged, with the reason; the others flow on."""
     recorder = Recorder()
-    async with listening(aws, *recorder.handlers) as bench:
+    async with listening(engine, *recorder.handlers) as bench:
         await bench.send(body, **attributes)
         await bench.publish(message("Painted", "9"))
         [letter] = await eventually(bench.dead_letters)
@@ -110,7 +91,7 @@ async def test_what_can_never_succeed_is_a_dead_letter_at_once(
     assert recorder.painted == ["9"]
 
 
-async def test_a_terminal_error_of_a_handler_is_a_dead_letter_at_once(aws: AwsClients) -> None:
+async def test_a_terminal_error_of_a_handler_is_a_dead_letter_at_once(engine: Engine) -> None:
     """Its type says that trying again cannot help; reason, handler and original ids go with it."""
 
     @listener
@@ -118,7 +99,7 @@ async def test_a_terminal_error_of_a_handler_is_a_dead_letter_at_once(aws: AwsCl
         raise TerminalError(f"{event.source.id} has been thrown away")
 
     sent = message()
-    async with listening(aws, handler) as bench:
+    async with listening(engine, handler) as bench:
         await bench.publish(sent)
         [letter] = await eventually(bench.dead_letters)
     assert letter.reason == "TerminalError: 1 has been thrown away"
@@ -126,7 +107,7 @@ async def test_a_terminal_error_of_a_handler_is_a_dead_letter_at_once(aws: AwsCl
     assert letter.attributes[ID] == sent.id
 
 
-async def test_a_failed_message_comes_again_until_it_succeeds(aws: AwsClients) -> None:
+async def test_a_failed_message_comes_again_until_it_succeeds(engine: Engine) -> None:
     """The visibility grows with the receive count, and the other messages do not wait for it."""
     counts: list[int] = []
 
@@ -136,27 +117,27 @@ async def test_a_failed_message_comes_again_until_it_succeeds(aws: AwsClients) -
         if delivery.receive_count < 3:
             raise RuntimeError("not yet")
 
-    async with listening(aws, handler) as bench:
+    async with listening(engine, handler) as bench:
         await bench.publish(message())
         await eventually(bench.is_empty, within=30)
     assert counts == [1, 2, 3]
 
 
-async def test_the_last_permitted_receive_ends_in_a_dead_letter_with_its_reason(aws: AwsClients) -> None:
+async def test_the_last_permitted_receive_ends_in_a_dead_letter_with_its_reason(engine: Engine) -> None:
     """Not SQS's silent redrive: the error that the handler raised goes along."""
 
     @listener
     async def handler(event: Painted) -> None:
         raise RuntimeError("never")
 
-    async with listening(aws, handler, max_receive_count=2) as bench:
+    async with listening(engine, handler, max_receive_count=2) as bench:
         await bench.publish(message())
         [letter] = await eventually(bench.dead_letters, within=30)
     assert letter.reason == "RuntimeError: never"
     assert letter.details["receiveCount"] == 2
 
 
-async def test_a_message_waits_for_what_is_away_without_being_received_again(aws: AwsClients) -> None:
+async def test_a_message_waits_for_what_is_away_without_being_received_again(engine: Engine) -> None:
     """Unavailable costs no receive, however often it is raised."""
     counts: list[int] = []
 
@@ -166,14 +147,14 @@ async def test_a_message_waits_for_what_is_away_without_being_received_again(aws
         if len(counts) < 3:
             raise Unavailable("the other service is away")
 
-    async with listening(aws, handler, max_receive_count=1) as bench:
+    async with listening(engine, handler, max_receive_count=1) as bench:
         await bench.publish(message())
         await eventually(bench.is_empty)
         assert await bench.dead_letters() == []
     assert counts == [1, 1, 1]
 
 
-async def test_a_lease_is_extended_for_as_long_as_the_handler_runs(aws: AwsClients) -> None:
+async def test_a_lease_is_extended_for_as_long_as_the_handler_runs(engine: Engine) -> None:
     """A handler may take longer than the visibility timeout: nobody else is given its message."""
     calls = 0
 
@@ -181,30 +162,30 @@ async def test_a_lease_is_extended_for_as_long_as_the_handler_runs(aws: AwsClien
     async def handler(event: Painted) -> None:
         nonlocal calls
         calls += 1
-        await asyncio.sleep(3.5)
+        await asyncio.sleep(4.5)
 
-    async with listening(aws, handler, visibility=1) as bench:
+    async with listening(engine, handler, visibility=2) as bench:
         await bench.publish(message())
         await eventually(bench.is_empty)
     assert calls == 1
 
 
-async def test_a_buffered_message_is_kept_while_it_waits_for_its_turn(aws: AwsClients) -> None:
+async def test_a_buffered_message_is_kept_while_it_waits_for_its_turn(engine: Engine) -> None:
     """Extended from the moment it is received, not from when its handler begins."""
-    subjects: list[str] = []
+    received: list[tuple[str, int]] = []
 
     @listener
-    async def handler(event: Painted) -> None:
+    async def handler(event: Painted, delivery: Delivery) -> None:
         await asyncio.sleep(1.2)
-        subjects.append(event.source.id)
+        received.append((event.source.id, delivery.receive_count))
 
-    async with listening(aws, handler, visibility=1, in_flight=1) as bench:
+    async with listening(engine, handler, visibility=2, in_flight=1) as bench:
         await bench.publish(message(subject="1"), message(subject="2"), message(subject="3"))
         await eventually(bench.is_empty)
-    assert sorted(subjects) == ["1", "2", "3"]
+    assert sorted(received) == [("1", 1), ("2", 1), ("3", 1)]
 
 
-async def test_a_handler_is_cancelled_when_its_lease_is_lost(aws: AwsClients) -> None:
+async def test_a_handler_is_cancelled_when_its_lease_is_lost(engine: Engine) -> None:
     """Somebody else deleted the message: what is going on here must not commit."""
     began, ended = asyncio.Event(), asyncio.Event()
     outcomes: list[str] = []
@@ -221,17 +202,17 @@ async def test_a_handler_is_cancelled_when_its_lease_is_lost(aws: AwsClients) ->
         finally:
             ended.set()
 
-    async with listening(aws, handler, visibility=2) as bench:
+    async with listening(engine, handler, visibility=2) as bench:
         await bench.publish(message())
         await began.wait()
         # Purging is what takes a leased message away from its consumer for good.
-        await aws.sqs.purge_queue(QueueUrl=bench.queue_url)
+        await bench.purge()
         async with asyncio.timeout(10):
             await ended.wait()
     assert outcomes == ["cancelled"]
 
 
-async def test_stopping_lets_running_handlers_finish_and_gives_back_the_rest(aws: AwsClients) -> None:
+async def test_stopping_lets_running_handlers_finish_and_gives_back_the_rest(engine: Engine) -> None:
     """One runs, two wait behind it: after the drain one is done and two are receivable at once."""
     finished: list[str] = []
     began = asyncio.Event()
@@ -242,14 +223,14 @@ async def test_stopping_lets_running_handlers_finish_and_gives_back_the_rest(aws
         await asyncio.sleep(0.5)
         finished.append(event.source.id)
 
-    async with listening(aws, handler, in_flight=1) as bench:
+    async with listening(engine, handler, in_flight=1) as bench:
         await bench.publish(message(subject="1"), message(subject="2"), message(subject="3"))
         await began.wait()
     assert len(finished) == 1
     assert await bench.counts() == (2, 0)
 
 
-async def test_stopping_does_not_wait_for_ever(aws: AwsClients) -> None:
+async def test_stopping_does_not_wait_for_ever(engine: Engine) -> None:
     """A handler that does not end is cancelled, and its message is receivable at once."""
     began = asyncio.Event()
 
@@ -258,42 +239,12 @@ async def test_stopping_does_not_wait_for_ever(aws: AwsClients) -> None:
         began.set()
         await asyncio.sleep(60)
 
-    async with listening(aws, handler, drain=0.3) as bench:
+    async with listening(engine, handler, drain=0.3) as bench:
         await bench.publish(message())
         await began.wait()
         stopping = time.monotonic()
     assert time.monotonic() - stopping < 10
     assert await bench.counts() == (1, 0)
-
-
-async def test_a_deleted_queue_is_made_again_in_development(aws: AwsClients) -> None:
-    """The listener goes on with the new one, without a hand."""
-    recorder = Recorder()
-    async with listening(aws, *recorder.handlers, wait=1) as bench:
-        await aws.sqs.delete_queue(QueueUrl=bench.queue_url)
-
-        async def published() -> bool:
-            await bench.publish(message())
-            return bool(recorder.painted)
-
-        await eventually(published, within=30)
-    assert bench.listener.trouble is None
-
-
-async def test_the_listener_waits_for_sqs_and_says_so(aws: AwsClients) -> None:
-    """A service starts without SQS; the trouble can be read, and stopping still works."""
-    from shared.messaging import aws_clients
-
-    recorder = Recorder()
-    async with aws_clients(region="us-east-1", endpoint_url="http://127.0.0.1:1") as nowhere:
-        [binding] = bindings(recorder.handlers)
-        container = ListenerContainer(Topology(nowhere, create=True), binding)
-        await container.prepare()
-        running = asyncio.create_task(container.run())
-        assert container.trouble is not None
-        container.stop()
-        async with asyncio.timeout(5):
-            await running
 
 
 def test_a_handler_that_asks_for_what_nobody_provides_is_found_at_start() -> None:
@@ -328,3 +279,175 @@ def test_a_parameter_without_annotation_is_found_at_start() -> None:
 
     with pytest.raises(ListenerMisconfigured, match="annotate extra"):
         bindings([handler])
+
+
+async def test_a_batch_handler_is_given_what_waits_together(engine: Engine) -> None:
+    """`list[Painted]`: one call for many messages, each acknowledged."""
+    batches: list[list[str]] = []
+
+    @listener
+    async def handler(events: list[Painted]) -> None:
+        batches.append([event.source.id for event in events])
+
+    async with listening(engine, handler, in_flight=1) as bench:
+        await bench.publish(*(message(subject=str(number)) for number in range(30)))
+        await eventually(bench.is_empty)
+    assert sorted(int(each) for batch in batches for each in batch) == list(range(30))
+    assert len(batches) < 15
+    assert max(map(len, batches)) <= 10
+
+
+async def test_one_bad_message_of_a_batch_fails_alone(engine: Engine) -> None:
+    """The batch is handled again one by one, so that its neighbours succeed."""
+    painted: set[str] = set()
+
+    @listener
+    async def handler(events: list[Painted]) -> None:
+        if any(event.source.id == "7" for event in events):
+            raise TerminalError("seven is bad")
+        painted.update(event.source.id for event in events)
+
+    async with listening(engine, handler) as bench:
+        await bench.publish(*(message(subject=str(number)) for number in range(10)))
+        [letter] = await eventually(bench.dead_letters)
+        await eventually(bench.is_empty)
+    assert letter.reason == "TerminalError: seven is bad"
+    assert painted == {str(number) for number in range(10)} - {"7"}
+
+
+async def test_manual_acknowledgement_is_up_to_the_handler(engine: Engine) -> None:
+    """Returning is not enough: what was not acknowledged comes again after its visibility timeout."""
+    counts: list[int] = []
+
+    @listener
+    async def handler(event: Painted, delivery: Delivery, acknowledgement: Acknowledgement) -> None:
+        counts.append(delivery.receive_count)
+        if delivery.receive_count == 2:
+            await acknowledgement.acknowledge()
+
+    async with listening(engine, handler, manual=True, visibility=2) as bench:
+        await bench.publish(message())
+        await eventually(bench.is_empty)
+    assert counts == [1, 2]
+
+
+async def test_a_handler_may_ask_for_its_lease(engine: Engine) -> None:
+    """It knows how long the message is ours."""
+    seconds: list[float] = []
+
+    @listener
+    async def handler(event: Painted, lease: Lease) -> None:
+        seconds.append(lease.deadline - asyncio.get_running_loop().time())
+        assert not lease.is_lost
+
+    async with listening(engine, handler, visibility=30) as bench:
+        await bench.publish(message())
+        await eventually(bench.is_empty)
+    assert 20 < seconds[0] <= 30
+
+
+async def test_a_paused_listener_receives_nothing_until_it_is_resumed(engine: Engine) -> None:
+    """At run time, as often as one likes."""
+    recorder = Recorder()
+    async with listening(engine, *recorder.handlers, wait=1) as bench:
+        for subject in ("1", "2"):
+            bench.listener.pause()
+            # ministack gives messages to a call that nobody waits for any more, so let it end.
+            await asyncio.sleep(1.5)
+            await bench.publish(message(subject=subject))
+            await asyncio.sleep(0.3)
+            assert bench.listener.is_paused
+            assert await bench.counts() == (1, 0)
+            bench.listener.resume()
+            await eventually(bench.is_empty)
+    assert recorder.painted == ["1", "2"]
+
+
+@pytest.mark.parametrize("policy", ["ignore", "fail"])
+async def test_the_policy_for_unknown_types_is_the_queues(engine: Engine, policy: str) -> None:
+    """`ignore` deletes; `fail` tries again, for a queue whose consumers are of several versions."""
+    recorder = Recorder()
+    async with listening(engine, *recorder.handlers, unknown_types=policy, max_receive_count=2) as bench:
+        await bench.send(GOOD, **{TYPE: "Melted"})
+        if policy == "fail":
+            [letter] = await eventually(bench.dead_letters)
+            assert letter.details["receiveCount"] == 2
+        await eventually(bench.is_empty)
+        assert await bench.dead_letters() == []
+
+
+async def test_stopping_strands_nothing(engine: Engine) -> None:
+    """G7: a receive call that is under way brings its messages back before the listener is gone."""
+    recorder = Recorder()
+    async with listening(engine, *recorder.handlers, in_flight=2) as bench:
+        await bench.publish(*(message(subject=str(number)) for number in range(150)))
+
+        async def began() -> bool:
+            return len(recorder.painted) > 20
+
+        await eventually(began)
+    waiting, leased = await bench.counts()
+    assert leased == 0
+    assert waiting + len(recorder.painted) == 150
+
+
+fifo = sqs_listener("test-queue.fifo", topic="test-topic.fifo")
+
+
+async def test_a_fifo_group_is_handled_in_order_and_groups_in_parallel(engine: Engine) -> None:
+    """The message's subject is its group; one group's handlers never overlap, two groups' do."""
+    handled: dict[str, list[int]] = {"a": [], "b": []}
+    running: set[str] = set()
+    together: list[int] = []
+
+    @fifo
+    async def handler(event: Painted) -> None:
+        group = event.source.id
+        assert group not in running
+        running.add(group)
+        together.append(len(running))
+        await asyncio.sleep(0.05)
+        running.discard(group)
+        handled[group].append(event.source.version)
+
+    async with listening(engine, handler) as bench:
+        await bench.publish(*(message(subject=group, version=v) for v in range(6) for group in ("a", "b")))
+        await eventually(bench.is_empty)
+    assert handled == {"a": list(range(6)), "b": list(range(6))}
+    assert max(together) == 2
+
+
+async def test_a_failure_holds_back_the_rest_of_its_fifo_group_only(engine: Engine) -> None:
+    """The failed one comes first again; the other group does not wait for it."""
+    handled: list[tuple[str, int]] = []
+
+    @fifo
+    async def handler(event: Painted, delivery: Delivery) -> None:
+        if (event.source.id, event.source.version, delivery.receive_count) == ("a", 1, 1):
+            raise RuntimeError("not yet")
+        handled.append((event.source.id, event.source.version))
+
+    async with listening(engine, handler) as bench:
+        await bench.publish(*(message(subject=group, version=v) for v in range(4) for group in ("a", "b")))
+        await eventually(bench.is_empty, within=30)
+    assert [version for group, version in handled if group == "a"] == [0, 1, 2, 3]
+    assert [version for group, version in handled if group == "b"] == [0, 1, 2, 3]
+    assert handled.index(("b", 3)) < handled.index(("a", 1))
+
+
+async def test_a_dead_letter_of_a_fifo_queue_lets_its_group_go_on(engine: Engine) -> None:
+    """It goes to a FIFO dead-letter queue, and what follows in its group is handled."""
+    handled: list[int] = []
+
+    @fifo
+    async def handler(event: Painted) -> None:
+        if event.source.version == 1:
+            raise TerminalError("one is bad")
+        handled.append(event.source.version)
+
+    async with listening(engine, handler) as bench:
+        await bench.publish(*(message(subject="a", version=version) for version in range(3)))
+        [letter] = await eventually(bench.dead_letters)
+        await eventually(bench.is_empty)
+    assert letter.reason == "TerminalError: one is bad"
+    assert handled == [0, 2]

@@ -4,6 +4,7 @@
 `MessageHandler` takes them. `@sqs_listener` makes a handler of a function, any number of them per queue.
 """
 
+from shared.messaging.acknowledgement import Acknowledgement
 from shared.messaging.aws import AwsClients, aws_clients
 from shared.messaging.channel import MessageChannel
 from shared.messaging.converter import MessageConverter
@@ -20,16 +21,20 @@ from shared.messaging.errors import (
     UnknownType,
 )
 from shared.messaging.handler import Binding, Delivery, MessageHandler, Middleware, bindings, sqs_listener
+from shared.messaging.lease import Lease
 from shared.messaging.listener import ListenerContainer, ListenerOptions
 from shared.messaging.message import Message
 from shared.messaging.queue import QueueSettings
 from shared.messaging.sns import SnsChannel
+from shared.messaging.sqs import SqsChannel
 from shared.messaging.topology import Topology
 
 __all__ = [
+    "Acknowledgement",
     "AwsClients",
     "Binding",
     "Delivery",
+    "Lease",
     "LeaseLost",
     "ListenerContainer",
     "ListenerMisconfigured",
@@ -44,6 +49,7 @@ __all__ = [
     "QueueSettings",
     "SendFailed",
     "SnsChannel",
+    "SqsChannel",
     "TerminalError",
     "Topology",
     "TopologyError",

@@ -15,7 +15,7 @@ from shared.messaging.aws import AwsClients, error_code, is_queue_gone, is_topic
 from shared.messaging.errors import TopologyError
 from shared.messaging.handler import Binding
 from shared.messaging.message import TYPE
-from shared.messaging.queue import ListenerQueues, QueueSettings
+from shared.messaging.queue import ListenerQueues, QueueSettings, is_fifo
 from shared.messaging.sqs import SqsQueue
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Topology:
     async def topic_arn(self, name: str) -> str:
         """The ARN of a topic, by its name or its ARN. Raises TopologyError when it is missing."""
         if self._create and not name.startswith("arn:"):
-            return (await self._sns.create_topic(Name=name))["TopicArn"]
+            attributes = {"FifoTopic": "true"} if is_fifo(name) else {}
+            return (await self._sns.create_topic(Name=name, Attributes=attributes))["TopicArn"]
         return await self._find_topic(name)
 
     async def check_topic(self, arn: str) -> None:
@@ -86,7 +87,8 @@ class Topology:
 
     async def _create_queue(self, name: str, attributes: "dict[QueueAttributeNameType, str]") -> SqsQueue:
         # Creating with attributes fails where the queue exists with others, so they are set afterwards.
-        url = (await self._sqs.create_queue(QueueName=name))["QueueUrl"]
+        kind: dict[QueueAttributeNameType, str] = {"FifoQueue": "true"} if is_fifo(name) else {}
+        url = (await self._sqs.create_queue(QueueName=name, Attributes=kind))["QueueUrl"]
         await self._sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
         return SqsQueue(self._sqs, name, url)
 

@@ -120,7 +120,23 @@ class MemoryBroker:
         options: ListenerOptions | None = None,
     ) -> list[ListenerContainer]:
         """Runs the handlers' listeners, as a service would."""
-        return [self._start(binding, middleware, options) for binding in bindings(handlers)]
+        return [self.start(binding, middleware=middleware, options=options) for binding in bindings(handlers)]
+
+    def start(
+        self,
+        binding: Binding,
+        *,
+        middleware: Sequence[Middleware] = (),
+        options: ListenerOptions | None = None,
+    ) -> ListenerContainer:
+        """Runs the listener of one binding."""
+        self.subscribe(binding)
+        consumer = _Consumer(self)
+        container = ListenerContainer(
+            consumer, binding, middleware=[self._observer, *middleware], options=options
+        )
+        self._running[container] = _Running(consumer, asyncio.create_task(container.run()))
+        return container
 
     async def crash(self, container: ListenerContainer) -> None:
         """Ends a listener as kill -9 would: nothing is drained, given back or acknowledged any more."""
@@ -149,17 +165,6 @@ class MemoryBroker:
         for container in self._running:
             container.stop()
         await asyncio.gather(*(running.task for running in self._running.values()))
-
-    def _start(
-        self, binding: Binding, middleware: Sequence[Middleware], options: ListenerOptions | None
-    ) -> ListenerContainer:
-        self.subscribe(binding)
-        consumer = _Consumer(self)
-        container = ListenerContainer(
-            consumer, binding, middleware=[self._observer, *middleware], options=options
-        )
-        self._running[container] = _Running(consumer, asyncio.create_task(container.run()))
-        return container
 
     def _working_queues(self) -> list[MemoryQueue]:
         return [queue for queue in self._queues.values() if queue.redrive is not None]
