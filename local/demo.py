@@ -41,8 +41,8 @@ async def run_demo() -> int:
     with tempfile.TemporaryDirectory(prefix="order-to-supply-") as folder:
         async with (
             running_system(Path(folder), Ports.free()) as system,
-            httpx.AsyncClient(base_url=system.ports.url("order")) as order,
-            httpx.AsyncClient(base_url=system.ports.url("scm")) as scm,
+            httpx.AsyncClient(base_url=system.ports.url("order"), trust_env=False) as order,
+            httpx.AsyncClient(base_url=system.ports.url("scm"), trust_env=False) as scm,
         ):
             return await _Demo(console, order, scm, stories()).run()
 

@@ -97,6 +97,7 @@ class LocalSystem:
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
+            "NO_PROXY": HOST,
             **({"DATABASE_URL": self.database_url(service)} if service in DATABASES else {}),
             **self.overrides.get(service, {}),
         }
