@@ -1,4 +1,4 @@
-"""`python -m local`: what `make up` and `make demo` run."""
+"""`python -m local`: what `make up`, `make demo` and `make smoke` run."""
 
 import asyncio
 import signal
@@ -11,6 +11,7 @@ import typer
 
 from local.demo import run_demo
 from local.program import ProgramFailed
+from local.smoke import run_smoke
 from local.system import CannotStart, Ports
 from local.up import run_up
 
@@ -33,6 +34,12 @@ def up(
 def demo() -> None:
     """Send orders through a fresh system on free ports, show their way, and check the outcome."""
     _run(run_demo())
+
+
+@cli.command()
+def smoke() -> None:
+    """Send an order through the system in containers, on free ports, and remove them again. Needs Docker."""
+    _run(run_smoke())
 
 
 def _run(work: Coroutine[None, None, int]) -> None:
