@@ -52,7 +52,7 @@ def _run(work: Coroutine[None, None, int]) -> None:
     except (CannotStart, ProgramFailed) as error:
         code = _told(error)
     except asyncio.CancelledError:
-        code = 0
+        code = _told(ProgramFailed("interrupted"))
     raise SystemExit(code)
 
 
