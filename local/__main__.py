@@ -1,4 +1,4 @@
-"""`python -m local`: what `make up` and `make demo` run."""
+"""`python -m local`: what `make up`, `make demo` and `make smoke` run."""
 
 import asyncio
 import signal
@@ -11,6 +11,7 @@ import typer
 
 from local.demo import run_demo
 from local.program import ProgramFailed
+from local.smoke import run_smoke
 from local.system import CannotStart, Ports
 from local.up import run_up
 
@@ -35,6 +36,12 @@ def demo() -> None:
     _run(run_demo())
 
 
+@cli.command()
+def smoke() -> None:
+    """Send an order through the system in containers, on free ports, and remove them again. Needs Docker."""
+    _run(run_smoke())
+
+
 def _run(work: Coroutine[None, None, int]) -> None:
     """Ends the process with the exit code that the work returns. SIGINT and SIGTERM cancel the work, so
     that it stops what it started."""
@@ -45,7 +52,7 @@ def _run(work: Coroutine[None, None, int]) -> None:
     except (CannotStart, ProgramFailed) as error:
         code = _told(error)
     except asyncio.CancelledError:
-        code = 0
+        code = _told(ProgramFailed("interrupted"))
     raise SystemExit(code)
 
 

@@ -1,7 +1,6 @@
 """`make demo`: real orders through the whole system, their way as it happens, and what came of them."""
 
 import asyncio
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,9 @@ from rich.table import Table
 
 from local.story import Story
 from local.system import Ports, running_system
+
+FOLDER = Path(__file__).parent.parent / ".local" / "demo"
+"""Data and logs of the last run."""
 
 STOCK = {"MUG-01": 50, "TEAPOT-02": 20, "TRAY-03": 5}
 PRICES = {"MUG-01": 12_000, "TEAPOT-02": 48_000, "TRAY-03": 21_000}
@@ -38,13 +40,12 @@ async def run_demo() -> int:
     """Runs the demo on a system of its own. Returns 0 when every check holds, 1 otherwise."""
     console = Console(highlight=False, soft_wrap=True)
     console.print("[bold]Starting[/] PostgreSQL, an SNS/SQS server and the services order, adapter, scm …")
-    with tempfile.TemporaryDirectory(prefix="order-to-supply-") as folder:
-        async with (
-            running_system(Path(folder), Ports.free()) as system,
-            httpx.AsyncClient(base_url=system.ports.url("order")) as order,
-            httpx.AsyncClient(base_url=system.ports.url("scm")) as scm,
-        ):
-            return await _Demo(console, order, scm, stories()).run()
+    async with (
+        running_system(FOLDER, Ports.free(), fresh=True) as system,
+        httpx.AsyncClient(base_url=system.ports.url("order"), trust_env=False) as order,
+        httpx.AsyncClient(base_url=system.ports.url("scm"), trust_env=False) as scm,
+    ):
+        return await _Demo(console, order, scm, stories()).run()
 
 
 @dataclass

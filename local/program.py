@@ -62,7 +62,7 @@ class Program:
     async def ready(self, url: str) -> None:
         """Returns when the URL answers 200. Raises ProgramFailed."""
         try:
-            async with asyncio.timeout(_START_MOST), httpx.AsyncClient() as http:
+            async with asyncio.timeout(_START_MOST), httpx.AsyncClient(trust_env=False) as http:
                 while not await self._answers(http, url):
                     await asyncio.sleep(0.05)
         except TimeoutError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -97,6 +98,7 @@ class LocalSystem:
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
+            "NO_PROXY": HOST,
             **({"DATABASE_URL": self.database_url(service)} if service in DATABASES else {}),
             **self.overrides.get(service, {}),
         }
@@ -138,14 +140,15 @@ def aws_program(port: int, folder: Path) -> Program:
 
 @asynccontextmanager
 async def running_system(
-    folder: Path, ports: Ports, tell: Tell = lambda _, __: None
+    folder: Path, ports: Ports, tell: Tell = lambda _, __: None, *, fresh: bool = False
 ) -> AsyncIterator[LocalSystem]:
-    """Starts everything, with its data in the folder, and stops it at the end.
+    """Starts everything, with its data in the folder, and stops it at the end. `fresh` begins without the
+    data that is there.
 
     Raises CannotStart, and ProgramFailed for a program that does not come up.
     """
     ports.check()
-    with _ours_alone(folder), postgres(folder / "postgres") as database:
+    with _ours_alone(folder, fresh), postgres(folder / "postgres") as database:
         system = LocalSystem(folder, ports, database, tell)
         try:
             async with asyncio.TaskGroup() as group:
@@ -161,13 +164,16 @@ async def running_system(
 
 
 @contextmanager
-def _ours_alone(folder: Path) -> Iterator[None]:
+def _ours_alone(folder: Path, fresh: bool) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise CannotStart(f"another system runs on the data in {folder}: stop it first") from None
+        for data in folder.iterdir() if fresh else ():
+            if data.is_dir():
+                shutil.rmtree(data)
         yield
 
 

@@ -1,5 +1,7 @@
 """`make up`: the system, running until it is stopped."""
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -20,7 +22,8 @@ async def run_up(folder: Path, ports: Ports) -> int:
     console.print("starting …")
     async with running_system(folder, ports, tell) as system:
         console.print(_welcome(system))
-        await system.first_failure()
+        with suppress(asyncio.CancelledError):  # the one way to end it
+            await system.first_failure()
     return 0
 
 

@@ -13,6 +13,9 @@ log = structlog.get_logger(__name__)
 STOP_MOST = 20.0
 """Seconds that stopping may take before what still runs is cancelled."""
 
+CANCEL_MOST = 3.0
+"""Seconds that what was cancelled is waited for."""
+
 
 class Loop(Protocol):
     """Runs until it is stopped. An error that leaves `run` is a defect, or a refusal to go on."""
@@ -27,19 +30,26 @@ async def running(app: FastAPI, *loops: Loop) -> AsyncIterator[None]:
     """Runs the loops while its body runs; then stops them, waits until they drained, and raises the error
     of one that failed. `app.state.failed` is set when that happens, because a service must not go on
     answering as if nothing were."""
+    app.state.loops = loops
     tasks = [asyncio.create_task(_run(app, loop), name=type(loop).__name__) for loop in loops]
     try:
         yield
     finally:
-        for loop in loops:
-            loop.stop()
+        stop(app)
         _, late = await asyncio.wait(tasks, timeout=STOP_MOST)
         for task in late:
             log.error("did not stop in time", loop=task.get_name())
             task.cancel()
-        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                raise outcome
+        ended, _ = await asyncio.wait(tasks, timeout=CANCEL_MOST)
+        for task in ended:
+            if not task.cancelled() and (error := task.exception()):
+                raise error
+
+
+def stop(app: FastAPI) -> None:
+    """Tells the loops of the application to stop; may be called early, and more than once."""
+    for loop in getattr(app.state, "loops", ()):
+        loop.stop()
 
 
 async def _run(app: FastAPI, loop: Loop) -> None:

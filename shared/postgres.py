@@ -6,9 +6,12 @@ from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 import asyncpg
+import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.events import ApplicationEventPublisher
+
+log = structlog.get_logger(__name__)
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
@@ -22,8 +25,12 @@ _LOST = (
 
 
 class DatabaseUnavailable(Exception):
-    """The database is away just now. Nothing of the transaction was kept, unless its COMMIT was already
-    on its way; trying again later may help."""
+    """The database is away just now, or too slow. Nothing was kept; trying again later may help."""
+
+
+class OutcomeUnknown(DatabaseUnavailable):
+    """The connection was lost while the transaction was being committed: everything of it was kept, or
+    nothing. Read what is there before trying again; where that is safe anyway, just try again."""
 
 
 class DatabaseUnreachable(Exception):
@@ -71,22 +78,37 @@ class Database:
             raise DatabaseUnavailable(f"no connection: {error!r}") from error
         try:
             yield connection
-        except _LOST as error:
-            raise DatabaseUnavailable(f"connection lost: {error}") from error
+        except (*_LOST, TimeoutError) as error:
+            raise DatabaseUnavailable(f"connection lost or too slow: {error!r}") from error
         except asyncpg.InterfaceError as error:
             if _is_gone(connection):
                 raise DatabaseUnavailable(f"connection lost: {error}") from error
             raise
         finally:
-            await self._pool.release(connection)
+            await self._release(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """Commits when the body ends, rolls back when it raises. Raises DatabaseUnavailable."""
-        async with self.connection() as connection, connection.transaction():
-            transaction = Transaction(connection, self._publisher)
-            yield transaction
+        """Commits when the body ends, rolls back when it raises. Raises DatabaseUnavailable, and
+        OutcomeUnknown when the connection was lost during the COMMIT."""
+        is_done = False
+        try:
+            async with self.connection() as connection, connection.transaction():
+                transaction = Transaction(connection, self._publisher)
+                yield transaction
+                is_done = True
+        except DatabaseUnavailable as error:
+            if is_done:
+                raise OutcomeUnknown(str(error)) from error
+            raise
         await transaction.run_after_commit()
+
+    async def _release(self, connection: Connection) -> None:
+        try:
+            await self._pool.release(connection, timeout=5)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            # What was done is done; the pool has ended this connection and opens another one.
+            log.warning("connection not released", error=repr(error))
 
     async def check_migrated(self) -> None:
         """Raises when the database is away or was never migrated."""
@@ -101,7 +123,14 @@ async def connect(
     """Opens the pool, and closes it in the end. Raises DatabaseUnreachable."""
     try:
         pool = await asyncpg.create_pool(
-            url, min_size=1, max_size=connections, timeout=5, command_timeout=10, init=_json_columns
+            url,
+            min_size=1,
+            max_size=connections,
+            timeout=5,
+            # PostgreSQL gives up first, and says so; ours is for a server that says nothing any more.
+            server_settings={"statement_timeout": "8s"},
+            command_timeout=10,
+            init=_json_columns,
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
         raise DatabaseUnreachable(f"{without_password(url)}: {error}") from error

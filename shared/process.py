@@ -15,7 +15,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from shared import telemetry
+from shared import background, telemetry
 from shared.messaging import ListenerMisconfigured, TopologyError
 from shared.migration import migrate
 from shared.postgres import DatabaseUnreachable, without_password
@@ -112,9 +112,13 @@ async def _run(app: FastAPI, listening: socket.socket) -> None:
             timeout_graceful_shutdown=5,
         )
     )
-    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        server.stop()
+        background.stop(app)  # at the same time, so that both drains are within one limit
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.stop)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     async with app.router.lifespan_context(app):
         log.info("serving", address=":".join(map(str, listening.getsockname()[:2])))
         async with asyncio.TaskGroup() as group:

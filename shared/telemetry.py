@@ -43,6 +43,7 @@ def configure(service: str, *, log_format: LogFormat = "auto", log_level: str = 
         )
     )
     logging.basicConfig(handlers=[handler], level=log_level, force=True)
+    logging.getLogger("asyncpg").setLevel(logging.ERROR)  # it warns with a traceback of what we wait out
     for chatty in ("httpx", "botocore", "aiobotocore", "yoyo.migrations", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     stamina.instrumentation.set_on_retry_hooks([_log_retry])

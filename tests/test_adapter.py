@@ -126,6 +126,8 @@ async def test_a_held_back_event_names_its_rule(adapter: Served, given: dict[str
         (event(data={"source": {}}), "occurenceOn"),
         (event(subject="2"), "completed-orders-to-scm: project does not make the aggregate with the id 2"),
         (event(type="two\nlines"), "type:"),
+        (event(id="\ud800"), "id:"),
+        (event(id=["x"] * 1000), "id:"),
     ],
 )
 async def test_one_bad_event_fails_alone(adapter: Served, bad: Any, reason: str) -> None:
@@ -135,6 +137,18 @@ async def test_one_bad_event_fails_alone(adapter: Served, bad: Any, reason: str)
     assert [result["decision"] for result in results] == ["forwarded", "failed", "forwarded"]
     assert reason in results[1]["error"]
     assert [results[0]["id"], results[2]["id"]] == [first["id"], second["id"]]
+
+
+async def test_any_character_of_json_reaches_the_queue(adapter: Served, aws: AwsClients) -> None:
+    """SQS takes the characters of XML only, and half a surrogate is no character: both are escaped."""
+    url = await subscribe(aws, "order-events")
+    sku = "\ud800 \uffff \x00 ✓"
+    source = {"id": "1", "orderLines": [{"sku": sku, "quantity": 1}]}
+    [result] = await send(adapter, event(data={"source": source, "occurenceOn": 1}))
+    assert result["decision"] == "forwarded"
+    [message] = await receive(aws, url)
+    assert json.loads(message["Body"])["source"]["orderLines"][0]["sku"] == sku
+    assert message["Body"].isascii()
 
 
 async def test_an_event_over_the_limit_of_sns_fails_alone(adapter: Served) -> None:

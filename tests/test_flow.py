@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import httpx
+import pytest
 
 from shared.messaging import AwsClients
 from tests.serving import Served, eventually
@@ -219,6 +220,22 @@ async def test_the_documents_of_the_apis_are_served(order: Served, scm: Served, 
         operations = [operation for path in document["paths"].values() for operation in path.values()]
         assert operations
         assert all(operation["summary"] for operation in operations)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/orders/%00",
+        "/orders/%00/events",
+        "/back-office/stock?after=%00",
+        "/external-api/invoices?orderId=%00",
+    ],
+)
+async def test_what_no_database_takes_is_refused_by_scm(scm: Served, path: str) -> None:
+    """4xx as problem details, not a 500."""
+    answer = await scm.http.get(path)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_an_unknown_path_is_a_problem_as_well(order: Served) -> None:

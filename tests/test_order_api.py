@@ -13,6 +13,7 @@ import pytest
 from local.ports import HOST
 from local.postgres import Postgres
 from services.order import store
+from services.order.order import Order, PlaceOrder
 from tests.conftest import fresh_database
 from tests.serving import Served, order_service
 
@@ -95,7 +96,10 @@ async def test_order_ids_are_twenty_digits_and_unique_in_one_microsecond(order: 
     ids = await asyncio.gather(*(place(order) for _ in range(30)))
     assert len(set(ids)) == 30
     assert all(store.is_id(order_id) for order_id in ids)
-    assert store.next_id("20210717235959999999") == "20210718000000000000"
+    twin = Order.placed("20210717235959999999", PlaceOrder.model_validate(ORDER))
+    async with order.app.state.database.connection() as connection:
+        stored = [(await store.insert(connection, twin)).id for _ in range(3)]
+    assert stored == ["20210717235959999999", "20210718000000000000", "20210718000000000001"]
 
 
 @pytest.mark.parametrize(

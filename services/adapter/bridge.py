@@ -68,7 +68,7 @@ class Bridge:
             event = CloudEvent.model_validate(given)
             decision = self._routes.decide(event)
         except (ValidationError, RouteFailed) as error:
-            return Result(id=_id_of(given), decision="failed", error=_reason(error))
+            return Result(id=_text(given, "id"), decision="failed", error=_reason(error))
         if decision.topic is None or decision.data is None:
             return Result(id=event.id, decision="held_back", rule=decision.rule)
         result = Result(id=event.id, decision="forwarded", rule=decision.rule)
@@ -86,8 +86,7 @@ class Bridge:
 def _told(result: Result, given: Any) -> Result:
     _DECIDED.labels(result.decision, result.rule).inc()
     about = {"event_id": result.id, "rule": result.rule, "message_id": result.message_id}
-    if isinstance(given, dict):
-        about |= {"event_type": given.get("type"), "order_id": given.get("subject")}
+    about |= {"event_type": _text(given, "type"), "order_id": _text(given, "subject")}
     if result.decision == "failed":
         log.warning("failed", error=result.error, **about)
     else:
@@ -95,8 +94,10 @@ def _told(result: Result, given: Any) -> Result:
     return result
 
 
-def _id_of(given: Any) -> str:
-    return str(given.get("id", "")) if isinstance(given, dict) else ""
+def _text(given: Any, key: str) -> str:
+    """A member of what may not be an event at all, fit to be logged and answered."""
+    value = given.get(key, "") if isinstance(given, dict) else ""
+    return str(value)[:256].encode("ascii", "replace").decode()
 
 
 def _reason(error: ValidationError | RouteFailed) -> str:

@@ -51,4 +51,4 @@ class CloudEvent(BaseModel):
         }
         if self.traceparent:
             headers[TRACEPARENT] = self.traceparent
-        return Message(json.dumps(data, ensure_ascii=False, separators=(",", ":")), headers)
+        return Message(json.dumps(data, separators=(",", ":")), headers)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.postgres import DatabaseUnavailable
 from shared.telemetry import continued, tracer
 from shared.web.body_limit import BodyLimit
 from shared.web.problem import answer_errors_as_problems
@@ -37,7 +38,8 @@ def application(*, title: str, description: str, lifespan: Lifespan, body_limit:
 
 async def _metrics(request: Request) -> Response:
     for measure in request.app.state.measures:
-        await measure()
+        with suppress(DatabaseUnavailable):  # the other numbers are wanted most when it is away
+            await measure()
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from shared.postgres import DatabaseUnavailable
+from shared.postgres import DatabaseUnavailable, OutcomeUnknown
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +46,7 @@ def answer_errors_as_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DatabaseUnavailable, _unavailable)
+    app.add_exception_handler(OutcomeUnknown, _unknown_outcome)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -69,6 +70,12 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
 async def _unavailable(_: Request, error: Exception) -> JSONResponse:
     log.warning("request refused", error=str(error))
     return Problem(503, "the database is away just now; try again", headers={"retry-after": "2"}).response()
+
+
+async def _unknown_outcome(_: Request, error: Exception) -> JSONResponse:
+    log.error("outcome unknown", error=str(error))
+    detail = "the database was lost while it committed: read what is there before you try again"
+    return Problem(503, detail).response()
 
 
 async def _unexpected(_: Request, __: Exception) -> JSONResponse:

@@ -1,5 +1,6 @@
 """The Order service, asked over REST for what is true now."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -8,6 +9,9 @@ from opentelemetry import propagate
 
 from shared.domain_event import WireModel
 from shared.messaging import TerminalError, Unavailable
+
+_MOST = 3.0
+"""Seconds for all tries together."""
 
 
 class UnknownOrder(TerminalError):
@@ -30,8 +34,9 @@ class Orders:
     async def delivery_address(self, order_id: str) -> dict[str, Any]:
         """The order's address as it is now. Raises UnknownOrder; Unavailable when the service is away."""
         try:
-            response = await self._get(f"{self._url}/orders/{order_id}")
-        except httpx.TransportError as error:
+            async with asyncio.timeout(_MOST):
+                response = await self._get(f"{self._url}/orders/{order_id}")
+        except (httpx.RequestError, TimeoutError) as error:
             raise Unavailable(f"order service at {self._url}: {error!r}") from error
         if response.status_code == httpx.codes.NOT_FOUND:
             raise UnknownOrder(f"the order service has no order {order_id}")
@@ -39,7 +44,7 @@ class Orders:
             raise Unavailable(f"order service at {self._url}: HTTP {response.status_code}")
         return CurrentOrder.model_validate_json(response.content).delivery_address
 
-    @stamina.retry(on=httpx.TransportError, attempts=3, wait_initial=0.05, wait_max=0.5, timeout=3)
+    @stamina.retry(on=httpx.TransportError, attempts=3, wait_initial=0.05, wait_max=0.5)
     async def _get(self, url: str) -> httpx.Response:
         headers: dict[str, str] = {}
         propagate.inject(headers)

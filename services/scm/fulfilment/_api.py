@@ -1,6 +1,8 @@
 """What SCM knows about an order."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 
 from services.scm.fulfilment import _store as store
 from services.scm.fulfilment._fulfilment import Fulfilment
@@ -11,6 +13,8 @@ from shared.web import DatabaseDependency, Problem
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
+OrderId = Annotated[str, Path(pattern=r"^[0-9]{20}$")]
+
 
 class OrderEvents(WireModel):
     """The way of one order through SCM: what it heard about it, and what it published."""
@@ -20,7 +24,7 @@ class OrderEvents(WireModel):
 
 
 @router.get("/{order_id}", summary="How far SCM is with an order")
-async def read(order_id: str, db: DatabaseDependency) -> Fulfilment:
+async def read(order_id: OrderId, db: DatabaseDependency) -> Fulfilment:
     async with db.connection() as connection:
         fulfilment = await store.find(connection, order_id)
     if fulfilment is None:
@@ -29,7 +33,7 @@ async def read(order_id: str, db: DatabaseDependency) -> Fulfilment:
 
 
 @router.get("/{order_id}/events", summary="What SCM heard about an order, and what it published")
-async def events(order_id: str, db: DatabaseDependency) -> OrderEvents:
+async def events(order_id: OrderId, db: DatabaseDependency) -> OrderEvents:
     """Empty lists for an order that SCM has not heard of."""
     async with db.connection() as connection:
         return OrderEvents(

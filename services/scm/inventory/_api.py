@@ -56,7 +56,9 @@ async def count(sku: Sku, body: Counted, db: DatabaseDependency) -> Stock:
 @router.get("", summary="The stock, article by article")
 async def stock(
     db: DatabaseDependency,
-    after: Annotated[str, Query(max_length=64, description="the last sku of the page before")] = "",
+    after: Annotated[
+        str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before")
+    ] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[Stock]:
     async with db.connection() as connection:

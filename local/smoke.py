@@ -1,0 +1,149 @@
+"""`make smoke`: the system in containers, one order through it, and all of it removed again."""
+
+import asyncio
+import json
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from local.program import Program, ProgramFailed
+from local.system import CannotStart, Ports
+
+_ROOT = Path(__file__).parent.parent
+_LOG = _ROOT / ".local" / "logs" / "smoke.log"
+
+_HEALTHY_MOST = 180
+_INVOICE_MOST = 30.0
+
+
+async def run_smoke() -> int:
+    """Returns 0 when the order got its invoice. Raises CannotStart, and ProgramFailed when it did not."""
+    _check_docker()
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        async with (
+            _containers(console) as ports,
+            httpx.AsyncClient(base_url=ports.url("order"), timeout=10, trust_env=False) as order,
+            httpx.AsyncClient(base_url=ports.url("scm"), timeout=10, trust_env=False) as scm,
+        ):
+            await _send_order(console, order, scm)
+    except httpx.HTTPError as error:
+        raise ProgramFailed(f"an answer was not as expected: {error!r}") from error
+    console.print("[bold green]The order went all the way.[/]")
+    return 0
+
+
+def _check_docker() -> None:
+    """Raises CannotStart when there is no engine, or no compose."""
+    for command in (["docker", "info"], ["docker", "compose", "version"]):
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+        except subprocess.CalledProcessError as error:
+            raise _no_docker((error.stderr.strip() or str(error)).splitlines()[0]) from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise _no_docker(error) from error
+
+
+def _no_docker(reason: object) -> CannotStart:
+    return CannotStart(f"make smoke needs a running Docker engine with compose v2: {reason}")
+
+
+@asynccontextmanager
+async def _containers(console: Console) -> AsyncIterator[Ports]:
+    """Builds and starts everything under a name and on ports of its own, and removes it at the end."""
+    compose = _Compose(Ports.free())
+    try:
+        console.print(f"[bold]Building and starting[/] containers {compose.project}-*, log {_LOG} …")
+        began = time.monotonic()
+        await compose.up()
+        console.print(f"  all healthy after {time.monotonic() - began:.1f} s")
+        yield compose.ports
+    except Exception:
+        console.print(compose.last_logs(), markup=False)
+        raise
+    finally:
+        console.print("[bold]Removing[/] containers, volumes and images …")
+        compose.down()
+
+
+class _Compose:
+    """docker compose with a project name of its own, so that it meets nobody else's containers."""
+
+    def __init__(self, ports: Ports) -> None:
+        self.ports = ports
+        self.project = f"smoke-{secrets.token_hex(4)}"
+        self._command = ["docker", "compose", "--project-name", self.project]
+        self._command += ["--file", str(_ROOT / "docker-compose.yml")]
+        self._environment = {f"{name.upper()}_PORT": str(port) for name, port in vars(ports).items()}
+
+    async def up(self) -> None:
+        """Returns when all are healthy. Raises ProgramFailed."""
+        wait = ["--detach", "--wait", "--wait-timeout", str(_HEALTHY_MOST)]
+        up = Program("docker compose", [*self._command, "up", "--build", *wait], self._environment, log=_LOG)
+        await up.start()
+        try:
+            await up.finished()
+        finally:
+            await up.stop()
+
+    def last_logs(self) -> str:
+        return self._run("logs", "--no-color", "--tail", "20").stdout
+
+    def down(self) -> None:
+        """Blocks, so that a second Ctrl-C cannot leave something behind. Raises ProgramFailed."""
+        done = self._run("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "1")
+        if done.returncode:
+            raise ProgramFailed(f"the containers {self.project}-* were not removed: {done.stdout}")
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self._command, *arguments],
+            env={**os.environ, **self._environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            start_new_session=True,
+        )
+
+
+async def _send_order(console: Console, order: httpx.AsyncClient, scm: httpx.AsyncClient) -> None:
+    """Raises httpx.HTTPError or ProgramFailed."""
+    wanted = json.loads((_ROOT / "docs" / "order.json").read_text(encoding="utf-8"))
+    for line in wanted["orderLines"]:
+        answer = await scm.put(f"/back-office/stock/{line['sku']}", json={"onHand": line["quantity"]})
+        answer.raise_for_status()
+    placed = await order.post("/orders", json=wanted)
+    order_id = placed.raise_for_status().json()["id"]
+    (await order.post(f"/orders/{order_id}/complete")).raise_for_status()
+    console.print(f"  order {order_id} is placed and paid")
+
+    invoice = (await _prepared(order, order_id))["invoiceId"]
+    console.print(f"  it is PREPARING, with the invoice {invoice}")
+    invoices = await scm.get("/external-api/invoices", params={"orderId": order_id})
+    issued = [each["id"] for each in invoices.raise_for_status().json()]
+    if issued != [invoice]:
+        raise ProgramFailed(f"SCM issued {issued or 'no invoice'} for it")
+    console.print("  SCM issued this invoice and no other")
+
+
+async def _prepared(order: httpx.AsyncClient, order_id: str) -> dict[str, Any]:
+    """The order, once it is PREPARING and has its invoice. Raises ProgramFailed."""
+    found: dict[str, Any] = {}
+    try:
+        async with asyncio.timeout(_INVOICE_MOST):
+            while found.get("status") != "PREPARING" or not found.get("invoiceId"):
+                await asyncio.sleep(0.1)
+                found = (await order.get(f"/orders/{order_id}")).raise_for_status().json()
+    except TimeoutError:
+        is_now = f"{found.get('status')}, with the invoice {found.get('invoiceId')}"
+        raise ProgramFailed(f"after {_INVOICE_MOST:g} s the order is still {is_now}") from None
+    return found
