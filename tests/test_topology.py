@@ -109,7 +109,7 @@ async def test_making_it_again_writes_nothing(aws: AwsClients) -> None:
     with written(aws) as calls:
         again = await topology.listener_queues(binding())
     assert calls == []
-    assert (again.queue.url, again.dead_letters.url) == (first.queue.url, first.dead_letters.url)
+    assert (again.queue.name, again.dead_letters.name) == (first.queue.name, first.dead_letters.name)
 
 
 async def test_several_may_make_it_at_once(aws: AwsClients) -> None:

@@ -1,7 +1,7 @@
 """Desired: what a Binding asks of SNS and SQS, in the attributes of their APIs."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.messaging.handler import Binding
@@ -46,7 +46,7 @@ class Desired:
     binding: Binding
     account: Account
     """Of the queues. The topic's may be another when the binding names the topic by its ARN."""
-    settings: QueueSettings = QueueSettings()
+    settings: QueueSettings = field(default_factory=QueueSettings)
 
     @property
     def topic_arn(self) -> str:
