@@ -6,7 +6,7 @@
 
 from shared.messaging.acknowledgement import Acknowledgement
 from shared.messaging.aws import AwsClients, aws_clients
-from shared.messaging.channel import MessageChannel
+from shared.messaging.channel import ChannelInterceptor, InterceptedChannel, MessageChannel
 from shared.messaging.converter import MessageConverter
 from shared.messaging.errors import (
     LeaseLost,
@@ -33,7 +33,9 @@ __all__ = [
     "Acknowledgement",
     "AwsClients",
     "Binding",
+    "ChannelInterceptor",
     "Delivery",
+    "InterceptedChannel",
     "Lease",
     "LeaseLost",
     "ListenerContainer",

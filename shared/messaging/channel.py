@@ -1,6 +1,6 @@
 """MessageChannel: where messages are sent."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from shared.messaging.errors import MessagingError
@@ -22,3 +22,35 @@ class MessageChannel(Protocol):
     """
 
     async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]: ...
+
+
+Send = Callable[[Sequence[Message[str]]], Awaitable[list[str | MessagingError]]]
+
+
+class ChannelInterceptor(Protocol):
+    """Wraps sending, as Middleware wraps handling: it may add headers, measure, log, or not proceed. It
+    answers for every message that it was given."""
+
+    async def __call__(
+        self, messages: Sequence[Message[str]], proceed: Send
+    ) -> list[str | MessagingError]: ...
+
+
+class InterceptedChannel:
+    """A channel inside its interceptors; the first one named is the outermost. Itself a MessageChannel."""
+
+    def __init__(self, channel: MessageChannel, *interceptors: ChannelInterceptor) -> None:
+        send: Send = channel.send
+        for interceptor in reversed(interceptors):
+            send = _wrap(interceptor, send)
+        self._send = send
+
+    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+        return await self._send(messages)
+
+
+def _wrap(interceptor: ChannelInterceptor, inner: Send) -> Send:
+    async def send(messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+        return await interceptor(messages, inner)
+
+    return send
