@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 INSTALL := install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check smoke lock clean
+.PHONY: help setup demo up test check smoke conformance lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup  ## run the whole system, send orders through it, show their way, check the outcome
 	@$(BIN)/python -m local demo
@@ -29,6 +29,9 @@ check: setup  ## lint, formatting, types, import contracts
 smoke: setup  ## the same system in containers: one order through docker compose, then tear down
 	@$(BIN)/python -m local smoke
 
+conformance: setup .venv-localstack/installed  ## the suites of listener, channels and topology on a second engine
+	@$(BIN)/python -m local conformance
+
 setup: $(VENV)/installed .venv-aws/installed  ## install what is locked, into .venv and .venv-aws
 
 clean:  ## remove the data of `make up`
@@ -38,6 +41,7 @@ lock: setup  ## renew requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile -q pyproject.toml $(LOCK) -o requirements/services.txt
 	uv pip compile -q pyproject.toml --extra local --extra dev -c requirements/services.txt $(LOCK) -o requirements/dev.txt
 	uv pip compile -q requirements/aws.in $(LOCK) -o requirements/aws.txt
+	uv pip compile -q requirements/localstack.in $(LOCK) -o requirements/localstack.txt
 
 LOCK := --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
@@ -46,6 +50,9 @@ $(VENV)/installed: requirements/dev.txt
 
 .venv-aws/installed: requirements/aws.txt
 	@$(call make_venv,.venv-aws,requirements/aws.txt)
+
+.venv-localstack/installed: requirements/localstack.txt
+	@$(call make_venv,.venv-localstack,requirements/localstack.txt)
 
 # A file marks a finished installation, so that one that was interrupted is done again.
 define make_venv

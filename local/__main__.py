@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from local.conformance import run_conformance
 from local.demo import run_demo
 from local.program import ProgramFailed
 from local.smoke import run_smoke
@@ -40,6 +41,12 @@ def demo() -> None:
 def smoke() -> None:
     """Send an order through the system in containers, on free ports, and remove them again. Needs Docker."""
     _run(run_smoke())
+
+
+@cli.command()
+def conformance() -> None:
+    """Run the suites of listener, channels and topology on a second SNS/SQS engine."""
+    _run(run_conformance())
 
 
 def _run(work: Coroutine[None, None, int]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import asyncpg
-import httpx
 import pytest
 import structlog
 
@@ -49,9 +48,12 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 
 @pytest.fixture(scope="session")
 async def aws_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """The URL of the SNS/SQS server."""
+    """The URL of the SNS/SQS server: ministack, started here, or the one that SNS_SQS_URL names."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         os.environ[name] = "test"
+    if named := os.environ.get("SNS_SQS_URL"):
+        yield named
+        return
     [port] = free_ports(1)
     program: Program = aws_program(port, tmp_path_factory.mktemp("aws"))
     url = f"http://{HOST}:{port}"
@@ -66,8 +68,13 @@ async def aws_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
 @pytest.fixture
 async def aws_url(aws_server: str) -> str:
     """The SNS/SQS server without topics and queues."""
-    async with httpx.AsyncClient() as http:
-        (await http.post(f"{aws_server}/_ministack/reset")).raise_for_status()
+    async with aws_clients(region=REGION, endpoint_url=aws_server) as clients:
+        for url in (await clients.sqs.list_queues()).get("QueueUrls", []):
+            await clients.sqs.delete_queue(QueueUrl=url)
+        for subscription in (await clients.sns.list_subscriptions())["Subscriptions"]:
+            await clients.sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+        for topic in (await clients.sns.list_topics())["Topics"]:
+            await clients.sns.delete_topic(TopicArn=topic["TopicArn"])
     return aws_server
 
 
@@ -77,9 +84,9 @@ async def aws(aws_url: str) -> AsyncIterator[AwsClients]:
         yield clients
 
 
-@pytest.fixture(params=["memory", "ministack"])
+@pytest.fixture(params=["memory", "server"])
 async def engine(request: pytest.FixtureRequest, aws: AwsClients) -> Engine:
-    """Every engine in turn."""
+    """The simulator, and the server that the tests run against (see `aws_server`)."""
     return MemoryEngine() if request.param == "memory" else AwsEngine(aws)
 
 

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shared.messaging import (
     AwsClients,
+    Delivery,
     ListenerContainer,
     ListenerOptions,
     Message,
     MessageChannel,
+    MessageHandler,
     Middleware,
     QueueSettings,
     SnsChannel,
@@ -45,8 +47,11 @@ class Bench:
 
     listener: ListenerContainer
     transport: Transport
+    deliveries: "Deliveries"
 
     async def publish(self, *messages: Message[str]) -> None:
+        types = self.listener.binding.event_types
+        self.deliveries.expected.update(each.id for each in messages if each.type in types)
         results = await self.transport.channel.send(messages)
         assert all(isinstance(result, str) for result in results), results
 
@@ -63,12 +68,26 @@ class Bench:
         return await self.transport.counts()
 
     async def is_empty(self) -> bool:
-        """Whether nothing waits and nothing is leased."""
-        return await self.counts() == (0, 0)
+        """Whether all that was published has been delivered, nothing waits and nothing is leased. SNS may
+        deliver a while after it took a message."""
+        return self.deliveries.expected <= self.deliveries.seen and await self.counts() == (0, 0)
 
     async def purge(self) -> None:
         """Takes the messages away from their consumer for good."""
         await self.transport.purge()
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """Middleware that sees which of the published messages have come."""
+
+    expected: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
+    provides: tuple[type, ...] = ()
+
+    async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
+        self.seen.update(each.id for each in delivery.messages)
+        await proceed(delivery)
 
 
 class Engine(Protocol):
@@ -114,11 +133,12 @@ class AwsEngine:
         options: ListenerOptions,
     ) -> AsyncIterator[Bench]:
         topology = Topology(self.clients, create=True, settings=settings)
-        listener = ListenerContainer(topology, binding, middleware=middleware, options=options)
+        deliveries = Deliveries()
+        listener = ListenerContainer(topology, binding, middleware=[deliveries, *middleware], options=options)
         await listener.prepare()
         running = asyncio.create_task(listener.run())
         try:
-            yield Bench(listener, await _AwsTransport.of(self.clients, topology, binding))
+            yield Bench(listener, await _AwsTransport.of(self.clients, topology, binding), deliveries)
         finally:
             listener.stop()
             await running
@@ -173,8 +193,9 @@ class MemoryEngine:
         options: ListenerOptions,
     ) -> AsyncIterator[Bench]:
         async with MemoryBroker(settings=settings) as broker:
-            listener = broker.start(binding, middleware=middleware, options=options)
-            yield Bench(listener, _MemoryTransport(broker, binding))
+            deliveries = Deliveries()
+            listener = broker.start(binding, middleware=[deliveries, *middleware], options=options)
+            yield Bench(listener, _MemoryTransport(broker, binding), deliveries)
 
 
 @dataclass(frozen=True)

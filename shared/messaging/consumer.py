@@ -103,9 +103,10 @@ class Consumer:
                 self._changed.set()
 
     async def _settle(self, turn: Sequence[Incoming]) -> None:
-        if not await self._settlement.settle(turn):
-            await self._give_back(self._lanes.held_back_by(turn[0]))
+        seconds = await self._settlement.settle(turn)
+        if seconds is not None:
+            await self._give_back(self._lanes.held_back_by(turn[0]), seconds)
         self._lanes.done(turn[0].lane)
 
-    async def _give_back(self, messages: Sequence[Incoming]) -> None:
-        await self._leases.give_back([incoming.lease for incoming in messages], seconds=0)
+    async def _give_back(self, messages: Sequence[Incoming], seconds: float = 0) -> None:
+        await self._leases.give_back([incoming.lease for incoming in messages], seconds=seconds)

@@ -73,15 +73,16 @@ class Settlement:
         self._options = options
         self._max_receive_count = max_receive_count
 
-    async def settle(self, batch: Sequence[Incoming]) -> bool:
-        """Handles the messages, which have one handler. False when one of them has to come again."""
+    async def settle(self, batch: Sequence[Incoming]) -> float | None:
+        """Handles the messages, which have one handler. Returns None when that is done with, or after how
+        many seconds a message of them comes again."""
         about = batch[0].message
         with bound_contextvars(event_id=about.id, event_type=about.type, order_id=about.subject):
             if batch[0].error is not None:
                 return await self._unreadable(batch[0], batch[0].error)
             return await self._handled_or_not(batch)
 
-    async def _handled_or_not(self, batch: Sequence[Incoming]) -> bool:
+    async def _handled_or_not(self, batch: Sequence[Incoming]) -> float | None:
         acknowledgement = Acknowledgement(self._acknowledger, [incoming.lease for incoming in batch])
         try:
             await self._run(batch, acknowledgement)
@@ -90,11 +91,11 @@ class Settlement:
         except Exception as error:
             if acknowledgement.given:
                 log.error("handler failed after it acknowledged", exc_info=error)
-                return True
+                return None
             if len(batch) > 1:
                 return await self._one_by_one(batch, error)
             return await self._failed(batch[0], error)
-        return True
+        return None
 
     async def _run(self, batch: Sequence[Incoming], acknowledgement: Acknowledgement) -> None:
         async with AsyncExitStack() as held:
@@ -124,24 +125,27 @@ class Settlement:
             return
         self._count(batch, "handled")
 
-    async def _one_by_one(self, batch: Sequence[Incoming], error: Exception) -> bool:
+    async def _one_by_one(self, batch: Sequence[Incoming], error: Exception) -> float | None:
         log.warning("batch failed, its messages are handled one by one", count=len(batch), error=repr(error))
-        settled = True
+        again: float | None = None
         for place, incoming in enumerate(batch):
-            settled = await self.settle([incoming]) and settled
-            if not settled and incoming.received.group is not None:
-                await self._leases.give_back([later.lease for later in batch[place + 1 :]], seconds=0)
+            seconds = await self.settle([incoming])
+            if seconds is None:
+                continue
+            again = seconds
+            if incoming.received.group is not None:  # what follows in its group must not overtake it
+                await self._leases.give_back([later.lease for later in batch[place + 1 :]], seconds=seconds)
                 break
-        return settled
+        return again
 
-    def _lost(self, batch: Sequence[Incoming], error: LeaseLost) -> bool:
+    def _lost(self, batch: Sequence[Incoming], error: LeaseLost) -> float | None:
         log.warning("lease lost, handler cancelled", error=str(error))
         self._count(batch, "lease lost")
         for incoming in batch:
             self._leases.let_go(incoming.lease)
-        return False
+        return 0.0
 
-    async def _unreadable(self, incoming: Incoming, error: MessagingError) -> bool:
+    async def _unreadable(self, incoming: Incoming, error: MessagingError) -> float | None:
         """No handler can be given it: its type is unknown, or it is not a message at all."""
         if not isinstance(error, UnknownType) or self._options.unknown_types == "dead-letter":
             return await self._dead_letter(incoming, error)
@@ -150,14 +154,14 @@ class Settlement:
         log.debug("ignored", error=str(error))
         self._count([incoming], "ignored")
         await self._acknowledger.acknowledge(incoming.lease)
-        return True
+        return None
 
-    async def _failed(self, incoming: Incoming, error: Exception) -> bool:
+    async def _failed(self, incoming: Incoming, error: Exception) -> float | None:
         if isinstance(error, TerminalError):
             return await self._dead_letter(incoming, error)
         return await self._retry(incoming, error)
 
-    async def _retry(self, incoming: Incoming, error: Exception) -> bool:
+    async def _retry(self, incoming: Incoming, error: Exception) -> float | None:
         count = incoming.received.receive_count
         if count >= self._max_receive_count:
             return await self._dead_letter(incoming, error)
@@ -165,9 +169,9 @@ class Settlement:
         log.warning("handler failed", receive_count=count, retry_in=round(wait, 1), exc_info=error)
         self._count([incoming], "failed")
         await self._leases.give_back([incoming.lease], seconds=wait)
-        return False
+        return wait
 
-    async def _dead_letter(self, incoming: Incoming, error: Exception) -> bool:
+    async def _dead_letter(self, incoming: Incoming, error: Exception) -> float | None:
         received, dead_letters = incoming.received, self._queues.dead_letters
         attributes = dead_letter_attributes(received, error, queue=self._queues.queue.name)
         try:
@@ -176,13 +180,14 @@ class Settlement:
             )
         except TRANSIENT as failure:
             log.warning("dead letter not sent, the message stays", error=str(failure))
-            await self._leases.give_back([incoming.lease], seconds=self._retry_wait(received.receive_count))
-            return False
+            wait = self._retry_wait(received.receive_count)
+            await self._leases.give_back([incoming.lease], seconds=wait)
+            return wait
         reason = f"{type(error).__name__}: {error}"
         log.error("dead letter", queue=dead_letters.name, message_id=received.message_id, reason=reason)
         self._count([incoming], "dead letter")
         await self._acknowledger.acknowledge(incoming.lease)
-        return True
+        return None
 
     def _retry_wait(self, receive_count: int) -> float:
         options = self._options
