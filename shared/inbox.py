@@ -1,12 +1,16 @@
 """Inbox: once only, never backwards. The middleware that gives a handler its transaction."""
 
 from datetime import datetime
+from typing import Annotated
 
 import structlog
+from pydantic import AfterValidator, Field
 
 from shared.domain_event import WireModel
 from shared.messaging import Delivery, MessageHandler, Unavailable
 from shared.postgres import Connection, Database, DatabaseUnavailable, Transaction
+from shared.retention import Expiry
+from shared.settings import EnvironmentSettings
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +45,31 @@ RECEIVED = """
     LIMIT 1000
 """
 
+# As an array the rows are found once; a sub-select could be run again, and delete more than $2.
+DELETE_RECEIVED = """
+    WITH deleted AS (
+        DELETE FROM inbox
+        WHERE ctid = ANY (ARRAY(
+            SELECT ctid
+            FROM inbox
+            WHERE received_at < now() - $1::interval
+            ORDER BY received_at
+            LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        ))
+        RETURNING message_id
+    )
+    SELECT count(*) FROM deleted
+"""
+
+KEPT_LEAST_DAYS = 4 + 14 + 4
+"""How long a copy of a message may live: 4 days in its queue, 14 among the dead letters, and once it is
+redriven 4 more in the queue (`QueueSettings`)."""
+
+
+class KeptTooShort(ValueError):
+    """The inbox would forget messages that can still be delivered again. Keep its records longer."""
+
 
 class Inbox:
     """Middleware: runs the handler in a transaction together with the record that it has run.
@@ -49,6 +78,9 @@ class Inbox:
     an older version of its aggregate (`ce-sequence`) than one already handled, which is recorded as
     superseded. So the handlers on one queue have to bring their side to the state that the event carries,
     instead of adding one step; events that carry only a part of it get a queue of their own.
+
+    The records are deleted after a while (`received_messages`), the newest version of each aggregate never
+    is: a message that comes later than anybody expected is then still recognised as old.
 
     After "Idempotent Receiver" (Enterprise Integration Patterns).
     """
@@ -109,3 +141,30 @@ async def received(connection: Connection, subject: str) -> list[ReceivedMessage
         ReceivedMessage(**dict(row), version=row["sequence"])
         for row in await connection.fetch(RECEIVED, subject)
     ]
+
+
+def kept_long_enough(days: int) -> int:
+    """The days, when records may be deleted after them. Raises KeptTooShort."""
+    if days < KEPT_LEAST_DAYS:
+        raise KeptTooShort(
+            f"must be at least {KEPT_LEAST_DAYS} days: a message may wait 4 days in its queue, lie 14 days "
+            "among the dead letters, and wait 4 more once it is redriven"
+        )
+    return days
+
+
+def received_messages(days: int) -> Expiry:
+    """Deletes the records of messages that were received so many days ago. Raises KeptTooShort when a
+    message could outlive its record.
+
+    The versions of the aggregates are kept: they hold a late message off even when its record is gone.
+    Only messages without a version depend on their records alone.
+    """
+    return Expiry("inbox records", DELETE_RECEIVED, kept_long_enough(days))
+
+
+class InboxSettings(EnvironmentSettings):
+    """Part of the settings of a service that listens."""
+
+    inbox_retention_days: Annotated[int, AfterValidator(kept_long_enough)] = Field(30, le=36_500)
+    """Days that the record of a message is kept."""

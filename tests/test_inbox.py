@@ -5,12 +5,16 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import ValidationError
 
+from services.scm.settings import Settings
 from shared.events import ApplicationEventPublisher
-from shared.inbox import Inbox, received
+from shared.inbox import Inbox, KeptTooShort, received, received_messages
 from shared.messaging import Delivery, Message, Unavailable
 from shared.postgres import Database, Transaction, connect
 from tests.queues import message
+from tests.relays import run, sweeping
+from tests.serving import eventually
 
 
 @pytest.fixture
@@ -118,3 +122,49 @@ async def test_a_database_that_goes_away_is_waited_for(database: Database) -> No
     assert await effects(database) == []
     await inbox(delivered(sent), effect)
     assert await effects(database) == [sent.id]
+
+
+async def aged(database: Database, days: int) -> None:
+    """Lets everything in the inbox have been received so many days earlier."""
+    await run(database, "UPDATE inbox SET received_at = received_at - make_interval(days => $1)", days)
+
+
+async def is_forgotten(database: Database, subject: str) -> bool:
+    """The inbox has no record about the aggregate any more."""
+    return await outcomes(database, subject) == []
+
+
+async def test_old_records_are_deleted_and_newer_ones_kept(database: Database) -> None:
+    """Handled or superseded, in small batches."""
+    inbox = Inbox(database)
+    for version in (9, *range(8)):
+        await inbox(delivered(message(subject="1", version=version)), effect)
+    await aged(database, 31)
+    await inbox(delivered(message(subject="2", version=1)), effect)
+    await aged(database, 29)
+    async with sweeping(database, received_messages(30), batch=2, pause=0.01):
+        await eventually(lambda: is_forgotten(database, "1"))
+    assert await outcomes(database, "2") == [(1, "handled")]
+
+
+async def test_what_comes_after_its_record_was_deleted_has_no_effect(database: Database) -> None:
+    """G3 and G4 beyond the retention: the newest version of each aggregate is never forgotten."""
+    inbox, newest, older = Inbox(database), message(version=3), message(version=2)
+    await inbox(delivered(newest), effect)
+    await aged(database, 31)
+    async with sweeping(database, received_messages(30)):
+        await eventually(lambda: is_forgotten(database, "1"))
+    await inbox(delivered(newest), effect)
+    await inbox(delivered(older), effect)
+    assert await effects(database) == [newest.id]
+    assert await outcomes(database, "1") == [(3, "superseded"), (2, "superseded")]
+
+
+def test_records_cannot_be_deleted_while_their_messages_may_come_again() -> None:
+    """4 days in the queue, 14 among the dead letters, 4 after a redrive: the library and the settings
+    refuse less, and say why."""
+    assert received_messages(22).days == 22
+    with pytest.raises(KeptTooShort, match="at least 22 days: a message may wait 4 days in its queue"):
+        received_messages(21)
+    with pytest.raises(ValidationError, match="at least 22 days: a message may wait 4 days in its queue"):
+        Settings(database_url="postgresql://", inbox_retention_days=21)

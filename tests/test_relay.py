@@ -1,28 +1,22 @@
 """The relay between a real event log and an adapter, which fails in every way that an adapter can."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import AsyncIterator
 
 import asyncpg
-import httpx
 import pytest
-from fastapi import FastAPI, Request, Response
+from fastapi import Response
 from fastapi.responses import JSONResponse
 
 from local.ports import HOST, free_ports
 from services.order.events import OrderPlaced
 from services.order.order import Order, PlaceOrder
 from shared.events import ApplicationEventPublisher
-from shared.outbox import EventLog, LoggedEvent, Relay, history
-from shared.outbox.relay import RelayOptions
+from shared.outbox import EventLog, Relay
 from shared.postgres import Database, connect
+from tests.relays import Adapter, Batch, all_decided, append, locked, log_of, relaying
 from tests.serving import Served, eventually, serving
 from tests.test_order_api import ORDER
-
-Batch = list[dict[str, Any]]
 
 
 @pytest.fixture
@@ -31,11 +25,11 @@ async def database(order_database: str) -> AsyncIterator[Database]:
         yield opened
 
 
-async def append(database: Database, count: int = 1, subject: str = "20210717235959000000") -> None:
-    order = Order.placed(subject, PlaceOrder.model_validate(ORDER))
-    async with database.transaction() as tx:
-        for version in range(1, count + 1):
-            await tx.publish(OrderPlaced(source=order.model_copy(update={"version": version})))
+@pytest.fixture
+async def fake() -> AsyncIterator[tuple[Adapter, str]]:
+    adapter = Adapter()
+    async with serving(adapter.app) as served:
+        yield adapter, served.url
 
 
 async def append_and_fail(database: Database) -> None:
@@ -43,66 +37,6 @@ async def append_and_fail(database: Database) -> None:
     async with database.transaction() as tx:
         await tx.publish(OrderPlaced(source=order))
         raise RuntimeError
-
-
-async def log_of(database: Database, subject: str = "20210717235959000000") -> list[LoggedEvent]:
-    async with database.connection() as connection:
-        return await history(connection, subject)
-
-
-async def all_decided(database: Database) -> bool:
-    """Every event of the log has the adapter's decision."""
-    return all(event.decision for event in await log_of(database))
-
-
-class Adapter:
-    """An adapter that remembers what it was sent, and answers as it is told."""
-
-    def __init__(self) -> None:
-        self.batches: list[Batch] = []
-        self.answer: Callable[[Batch], Awaitable[Response] | Response] = self.held_back
-        self.app = FastAPI()
-        self.app.add_api_route("/events", self.take, methods=["POST"])
-
-    async def take(self, request: Request) -> Response:
-        batch: Batch = await request.json()
-        self.batches.append(batch)
-        answer = self.answer(batch)
-        return answer if isinstance(answer, Response) else await answer
-
-    @staticmethod
-    def held_back(batch: Batch) -> Response:
-        return JSONResponse({"results": [result(event) for event in batch]})
-
-    @property
-    def ids(self) -> list[str]:
-        return [event["id"] for batch in self.batches for event in batch]
-
-
-def result(event: dict[str, Any], decision: str = "held_back", **more: Any) -> dict[str, Any]:
-    decided = {"decidedAt": datetime.now(UTC).isoformat(), "rule": "a-rule"}
-    return {"id": event["id"], "decision": decision, **decided, **more}
-
-
-@asynccontextmanager
-async def relaying(database: Database, url: str, **options: Any) -> AsyncIterator[Relay]:
-    settings = {"poll": 0.2, "retry_most": 0.2} | options
-    async with httpx.AsyncClient() as http:
-        relay = Relay(database, http, adapter_url=url, source="order", options=RelayOptions(**settings))
-        running = asyncio.create_task(relay.run())
-        try:
-            yield relay
-        finally:
-            relay.stop()
-            async with asyncio.timeout(10):
-                await running
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[tuple[Adapter, str]]:
-    adapter = Adapter()
-    async with serving(adapter.app) as served:
-        yield adapter, served.url
 
 
 async def test_an_event_is_relayed_on_commit(database: Database, fake: tuple[Adapter, str]) -> None:
@@ -137,11 +71,7 @@ async def test_events_wait_while_the_adapter_is_away_and_flow_when_it_returns(da
     adapter = Adapter()
     async with relaying(database, f"http://{HOST}:{port}") as relay:
         await append(database, 3)
-
-        async def noticed() -> bool:
-            return relay.trouble is not None
-
-        await eventually(noticed)
+        await eventually(lambda: _in_trouble(relay))
         assert (await relay.waiting()).events == 3
         async with serving(adapter.app, port):
             await eventually(lambda: all_decided(database))
@@ -199,15 +129,7 @@ async def test_one_failed_event_waits_and_the_others_do_not(
     """G5: it is tried again later, with its error on the row; the rest is decided at once."""
     adapter, url = fake
 
-    def one_fails(batch: Batch) -> Response:
-        bad = [event["sequence"] == "2" and len(adapter.batches) == 1 for event in batch]
-        results = [
-            result(event, "failed", error="SNS said no") if fails else result(event)
-            for event, fails in zip(batch, bad, strict=True)
-        ]
-        return JSONResponse({"results": results})
-
-    adapter.answer = one_fails
+    adapter.fail(lambda event: event["sequence"] == "2" and len(adapter.batches) == 1)
     async with relaying(database, url):
         await append(database, 3)
         await eventually(lambda: _decided(database, 2))
@@ -297,11 +219,24 @@ async def test_the_relay_goes_on_when_postgresql_ends_its_connections(
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         await append(database, 1, "20210717235959000002")
-        await eventually(lambda: _all_of(database, "20210717235959000002"))
+        await eventually(lambda: all_decided(database, "20210717235959000002"))
 
 
-async def _all_of(database: Database, subject: str) -> bool:
-    return all(event.decision for event in await log_of(database, subject))
+async def test_a_database_that_is_slow_is_waited_for(order_database: str, fake: tuple[Adapter, str]) -> None:
+    """A claim that PostgreSQL does not finish in time is no reason to end the service."""
+    _, url = fake
+    async with asyncpg.create_pool(order_database, command_timeout=0.2) as pool:
+        impatient = Database(pool, ApplicationEventPublisher([EventLog()]))
+        async with relaying(impatient, url) as relay:
+            async with locked(order_database, "event_log"):
+                await eventually(lambda: _in_trouble(relay))
+            assert relay.trouble == "TimeoutError"
+            await append(impatient)
+            await eventually(lambda: all_decided(impatient))
+
+
+async def _in_trouble(relay: Relay) -> bool:
+    return relay.trouble is not None
 
 
 async def test_an_event_and_its_order_are_one_transaction(order: Served, order_database: str) -> None:

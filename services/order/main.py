@@ -12,11 +12,12 @@ from services.order.settings import Settings
 from shared import process
 from shared.background import running
 from shared.events import ApplicationEventPublisher
-from shared.inbox import Inbox
+from shared.inbox import Inbox, received_messages
 from shared.messaging import ListenerContainer, Middleware, Topology, aws_clients, bindings
 from shared.migration import SHARED
-from shared.outbox import EventLog, Relay
+from shared.outbox import EventLog, Relay, RelayOptions, decided_events
 from shared.postgres import connect
+from shared.retention import Retention
 from shared.telemetry import Tracing
 from shared.web import application, health_router
 
@@ -42,7 +43,18 @@ def create_app(settings: Settings) -> FastAPI:
             clients = await opened.enter_async_context(
                 aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url)
             )
-            relay = Relay(database, http, adapter_url=settings.adapter_url, source=SOURCE)
+            relay = Relay(
+                database,
+                http,
+                adapter_url=settings.adapter_url,
+                source=SOURCE,
+                options=RelayOptions(max_attempts=settings.event_max_attempts),
+            )
+            retention = Retention(
+                database,
+                decided_events(settings.event_retention_days),
+                received_messages(settings.inbox_retention_days),
+            )
             topology = Topology(clients, create=settings.creates_topology)
             middleware: list[Middleware] = [Tracing(), Inbox(database)]
             listeners = [ListenerContainer(topology, each, middleware=middleware) for each in consumed]
@@ -53,10 +65,14 @@ def create_app(settings: Settings) -> FastAPI:
             app.include_router(
                 health_router(
                     ready={"database": database.check_migrated},
-                    loops={"relay": relay, **{each.binding.queue: each for each in listeners}},
+                    loops={
+                        "relay": relay,
+                        "retention": retention,
+                        **{each.binding.queue: each for each in listeners},
+                    },
                 )
             )
-            async with running(app, relay, *listeners):
+            async with running(app, relay, retention, *listeners):
                 yield
 
     app = application(title="Order service", description=__doc__, lifespan=lifespan)

@@ -1,10 +1,12 @@
 """What the Order service reads from its environment."""
 
+from shared.inbox import InboxSettings
+from shared.outbox import OutboxSettings
 from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
 
 
-class Settings(ServiceSettings):
-    """See ServiceSettings for the rest."""
+class Settings(OutboxSettings, InboxSettings, ServiceSettings):
+    """See its bases for the rest."""
 
     database_url: PostgresUrl
     adapter_url: HttpUrl = "http://127.0.0.1:8002"

@@ -13,16 +13,22 @@ CREATE TABLE event_log (
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
     last_error      text,
+    parked_at       timestamptz,        -- when it had failed too often to be tried again by itself
     relayed_at      timestamptz,        -- when the relay took it up, and
     decided_at      timestamptz,        -- when the adapter decided about it
     decision        text CHECK (decision IN ('forwarded', 'held_back')),
     rule            text,
     message_id      text,
-    CHECK ((decision IS NULL) = (decided_at IS NULL))
+    CHECK ((decision IS NULL) = (decided_at IS NULL)),
+    CHECK (parked_at IS NULL OR decision IS NULL)
 );
 
-COMMENT ON COLUMN event_log.decision IS 'the adapter''s decision; NULL while the event waits to be relayed';
+COMMENT ON COLUMN event_log.decision IS 'the adapter''s decision; NULL while the event waits or is parked';
 
--- Claims read the waiting events only, however long the log grows.
-CREATE INDEX event_log_waiting ON event_log (next_attempt_at, position) WHERE decision IS NULL;
+-- Each index holds only the rows that its reader looks for, however long the log grows: claims (and their
+-- count and age, from the index alone) the waiting ones, people the parked ones, retention the decided ones.
+CREATE INDEX event_log_waiting ON event_log (next_attempt_at, position) INCLUDE (occurred_at)
+    WHERE decision IS NULL AND parked_at IS NULL;
+CREATE INDEX event_log_parked ON event_log (parked_at) WHERE parked_at IS NOT NULL;
+CREATE INDEX event_log_decided ON event_log (decided_at) WHERE decided_at IS NOT NULL;
 CREATE INDEX event_log_subject ON event_log (subject, position);

@@ -15,7 +15,10 @@ CREATE TABLE inbox (
 );
 
 CREATE INDEX inbox_subject ON inbox (subject, received_at);
+CREATE INDEX inbox_received ON inbox (received_at);     -- for retention
 
+-- Retention never deletes from here: a late message whose own record is long gone is still recognised as
+-- old by its aggregate's version. There is one row per aggregate, not per message.
 CREATE TABLE inbox_version (
     consumer text NOT NULL,
     subject  text NOT NULL,

@@ -7,6 +7,7 @@ import structlog
 
 from shared.domain_event import DomainEvent, WireModel
 from shared.postgres import Connection, Transaction
+from shared.retention import Expiry
 from shared.telemetry import current_traceparent
 
 log = structlog.get_logger(__name__)
@@ -24,12 +25,29 @@ APPEND = """
 """
 
 HISTORY = """
-    SELECT id, type, sequence, occurred_at, attempts, last_error, relayed_at, decided_at, decision, rule,
-           message_id
+    SELECT id, type, sequence, occurred_at, attempts, last_error, parked_at, relayed_at, decided_at,
+           decision, rule, message_id
     FROM event_log
     WHERE subject = $1
     ORDER BY position
     LIMIT 1000
+"""
+
+# As an array the ids are read once; a sub-select could be run again, and delete more than $2.
+DELETE_DECIDED = """
+    WITH deleted AS (
+        DELETE FROM event_log
+        WHERE position = ANY (ARRAY(
+            SELECT position
+            FROM event_log
+            WHERE decided_at < now() - $1::interval
+            ORDER BY decided_at
+            LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        ))
+        RETURNING position
+    )
+    SELECT count(*) FROM deleted
 """
 
 
@@ -58,7 +76,8 @@ class EventLog:
 
 
 class LoggedEvent(WireModel):
-    """An event of the log and what became of it. `decision` is null while it waits to be relayed."""
+    """An event of the log and what became of it. `decision` is null while it waits to be relayed, and
+    while it is parked: it failed too often, and is not tried again before it is resubmitted."""
 
     id: uuid.UUID
     type: str
@@ -66,6 +85,7 @@ class LoggedEvent(WireModel):
     occurred_at: datetime
     attempts: int
     last_error: str | None
+    parked_at: datetime | None
     relayed_at: datetime | None
     decided_at: datetime | None
     decision: str | None
@@ -78,3 +98,9 @@ async def history(connection: Connection, subject: str) -> list[LoggedEvent]:
     return [
         LoggedEvent(**dict(row), version=row["sequence"]) for row in await connection.fetch(HISTORY, subject)
     ]
+
+
+def decided_events(days: int | None) -> Expiry:
+    """Deletes events so many days after the adapter's decision; None keeps them. Events that wait or are
+    parked are never deleted."""
+    return Expiry("decided events", DELETE_DECIDED, days)

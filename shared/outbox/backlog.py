@@ -1,0 +1,76 @@
+"""Backlog: the events that have not left yet. They wait to be relayed, or are parked."""
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain_event import WireModel
+from shared.postgres import Connection
+
+WAITING = """
+    SELECT count(*) AS events,
+           coalesce(extract(epoch FROM now() - min(occurred_at)), 0)::float8 AS oldest_seconds,
+           (SELECT count(*) FROM event_log WHERE parked_at IS NOT NULL) AS parked
+    FROM event_log
+    WHERE decision IS NULL AND parked_at IS NULL
+"""
+
+PARKED = """
+    SELECT id, type, subject, sequence, occurred_at, attempts, last_error, parked_at
+    FROM event_log
+    WHERE parked_at IS NOT NULL
+    ORDER BY parked_at
+    LIMIT $1
+"""
+
+# Due from now on, so behind those that were never tried: resubmitting many holds up nobody.
+RESUBMIT = """
+    WITH resubmitted AS (
+        UPDATE event_log
+        SET parked_at = NULL, attempts = 0, next_attempt_at = now()
+        WHERE id = ANY ($1) AND parked_at IS NOT NULL
+        RETURNING id
+    )
+    SELECT id, pg_notify('event_log', '') FROM resubmitted
+"""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What is still to be relayed, and what is parked. An event that is parked does not wait."""
+
+    events: int
+    oldest_seconds: float
+    parked: int
+
+
+class ParkedEvent(WireModel):
+    """An event that failed too often to be tried again by itself; `last_error` says how."""
+
+    id: uuid.UUID
+    type: str
+    subject: str
+    version: int
+    occurred_at: datetime
+    attempts: int
+    last_error: str
+    parked_at: datetime
+
+
+async def waiting(connection: Connection) -> Waiting:
+    """How many events wait, for how many seconds the oldest has waited, and how many are parked."""
+    row = await connection.fetchrow(WAITING)
+    assert row is not None
+    return Waiting(**dict(row))
+
+
+async def parked(connection: Connection, most: int = 100) -> list[ParkedEvent]:
+    """The parked events, those first that have been parked for the longest."""
+    return [ParkedEvent(**dict(row), version=row["sequence"]) for row in await connection.fetch(PARKED, most)]
+
+
+async def resubmit(connection: Connection, ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
+    """Lets parked events wait again, with all their attempts before them, and wakes the relays when the
+    caller's transaction commits. Returns the ids of those that were parked; the others stay as they are."""
+    return [row["id"] for row in await connection.fetch(RESUBMIT, ids)]
