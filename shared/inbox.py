@@ -7,7 +7,7 @@ import structlog
 from pydantic import AfterValidator, Field
 
 from shared.domain_event import WireModel
-from shared.messaging import Delivery, MessageHandler, Unavailable
+from shared.messaging import Delivery, Message, MessageHandler, Unavailable
 from shared.postgres import Connection, Database, DatabaseUnavailable, Transaction
 from shared.retention import Expiry
 from shared.settings import EnvironmentSettings
@@ -35,7 +35,7 @@ RECORD = """
 
 SUPERSEDED = "UPDATE inbox SET outcome = 'superseded' WHERE consumer = $1 AND message_id = $2"
 
-HANDLED = "UPDATE inbox SET handled_at = clock_timestamp() WHERE consumer = $1 AND message_id = $2"
+HANDLED = "UPDATE inbox SET handled_at = clock_timestamp() WHERE consumer = $1 AND message_id = ANY ($2)"
 
 RECEIVED = """
     SELECT consumer, message_id, type, sequence, receive_count, outcome, received_at, handled_at
@@ -93,14 +93,17 @@ class Inbox:
     async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
         try:
             async with self._database.transaction() as tx:
-                if await self._is_new(delivery, tx):
-                    await proceed(delivery.providing(Transaction, tx))
-                    await tx.connection.execute(HANDLED, delivery.queue, delivery.message.id)
+                # Sorted, so that two batches never wait for each other's aggregates.
+                messages = sorted(delivery.messages, key=lambda each: (each.subject, each.sequence or 0))
+                new = [message for message in messages if await self._is_new(message, delivery, tx)]
+                if new:
+                    await proceed(delivery.only(new).providing(Transaction, tx))
+                    ids = [message.id for message in new]
+                    await tx.connection.execute(HANDLED, delivery.queue, ids)
         except DatabaseUnavailable as error:
             raise Unavailable(f"database: {error}") from error
 
-    async def _is_new(self, delivery: Delivery, tx: Transaction) -> bool:
-        message = delivery.message
+    async def _is_new(self, message: Message[str], delivery: Delivery, tx: Transaction) -> bool:
         row = await tx.connection.fetchrow(
             RECORD,
             delivery.queue,

@@ -168,3 +168,26 @@ def test_records_cannot_be_deleted_while_their_messages_may_come_again() -> None
         received_messages(21)
     with pytest.raises(ValidationError, match="at least 22 days: a message may wait 4 days in its queue"):
         Settings(database_url="postgresql://", inbox_retention_days=21)
+
+
+async def test_of_a_batch_only_what_is_new_reaches_the_handler(database: Database) -> None:
+    """Each message of a batch is recorded on its own: duplicates and older versions are left out."""
+    inbox = Inbox(database)
+    seen, newer, older = (
+        message(subject="1"),
+        message(subject="2", version=2),
+        message(subject="2", version=1),
+    )
+    await inbox(delivered(seen), effect)
+    batches: list[list[str]] = []
+
+    async def handler(delivery: Delivery) -> None:
+        batches.append([each.id for each in delivery.messages])
+
+    await inbox(delivered(newer), effect)
+    fresh = message(subject="3")
+    batch = Delivery(seen, "queue", 1, datetime.now(UTC), others=(older, fresh))
+    await inbox(batch, handler)
+    await inbox(batch, handler)
+    assert batches == [[fresh.id]]
+    assert await outcomes(database, "2") == [(2, "handled"), (1, "superseded")]

@@ -14,7 +14,7 @@ from services.order.order import Order, PlaceOrder
 from shared.events import ApplicationEventPublisher
 from shared.outbox import EventLog, Relay
 from shared.postgres import Database, connect
-from tests.relays import Adapter, Batch, all_decided, append, locked, log_of, relaying
+from tests.relays import Adapter, Batch, all_decided, append, locked, log_of, relaying, run
 from tests.serving import Served, eventually, serving
 from tests.test_order_api import ORDER
 
@@ -43,6 +43,7 @@ async def test_an_event_is_relayed_on_commit(database: Database, fake: tuple[Ada
     """NOTIFY wakes the relay, long before its slow poll would; the decision is written on the row."""
     adapter, url = fake
     async with relaying(database, url, poll=60):
+        await eventually(lambda: _listens(database))
         await append(database)
         await eventually(lambda: all_decided(database))
     [event] = await log_of(database)
@@ -52,6 +53,14 @@ async def test_an_event_is_relayed_on_commit(database: Database, fake: tuple[Ada
     assert sent["type"] == "OrderPlaced"
     assert (sent["source"], sent["subject"], sent["sequence"]) == ("order", "20210717235959000000", "1")
     assert set(sent["data"]) == {"source", "occurenceOn"}
+
+
+async def _listens(database: Database) -> bool:
+    """The relay's own connection waits for notifications."""
+    activity = await run(
+        database, "SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    )
+    return bool(activity)
 
 
 async def test_what_was_rolled_back_is_not_relayed(database: Database, fake: tuple[Adapter, str]) -> None:
@@ -86,7 +95,8 @@ async def _is_none(relay: Relay) -> bool:
 @pytest.mark.parametrize(
     "garbage",
     [
-        Response(status_code=500),
+        Response(status_code=502),
+        Response("not gzip", headers={"content-encoding": "gzip"}),
         Response("<html>", media_type="text/html"),
         JSONResponse({"results": "none"}),
         JSONResponse({"results": [{"id": "x", "decision": "maybe"}]}),
@@ -179,6 +189,43 @@ async def test_a_refused_batch_is_halved_until_the_event_to_blame_stands_alone(
     assert "422: no thirteen" in str(bad.last_error)
 
 
+async def test_an_event_that_breaks_the_adapter_does_not_hold_up_the_others(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """G5: the adapter answers 500 to a batch with this event in it, and is well otherwise."""
+    adapter, url = fake
+
+    def breaks_on_thirteen(batch: Batch) -> Response:
+        if any(event["sequence"] == "13" for event in batch):
+            return Response(status_code=500)
+        return adapter.held_back(batch)
+
+    adapter.answer = breaks_on_thirteen
+    await append(database, 20)
+    async with relaying(database, url):
+        await eventually(lambda: _decided(database, 19))
+    [bad] = [event for event in await log_of(database) if event.decision is None]
+    assert bad.version == 13
+    assert "HTTP 500" in str(bad.last_error)
+
+
+async def test_while_the_adapter_is_not_ready_the_relay_waits_and_says_so(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """G8: SNS is away, so every event fails; the relay does not run through the whole log in vain."""
+    adapter, url = fake
+    adapter.is_ready = False
+    adapter.fail(lambda _: True)
+    await append(database, 50)
+    async with relaying(database, url, batch=10) as relay:
+        await eventually(lambda: _in_trouble(relay))
+        assert relay.trouble == "the adapter is not ready"
+        assert len(adapter.batches) <= 2
+        adapter.is_ready, adapter.answer = True, adapter.held_back
+        await eventually(lambda: all_decided(database))
+    assert {event.attempts for event in await log_of(database)} == {1}
+
+
 async def test_several_relays_share_the_log_without_doubling(
     database: Database, fake: tuple[Adapter, str]
 ) -> None:
@@ -210,7 +257,7 @@ async def test_the_relay_goes_on_when_postgresql_ends_its_connections(
 ) -> None:
     """The one that listens as well: what is appended afterwards is relayed without a hand."""
     _, url = fake
-    async with relaying(database, url):
+    async with relaying(database, url, poll=60):
         await append(database)
         await eventually(lambda: all_decided(database))
         async with database.connection() as connection:
@@ -230,7 +277,7 @@ async def test_a_database_that_is_slow_is_waited_for(order_database: str, fake: 
         async with relaying(impatient, url) as relay:
             async with locked(order_database, "event_log"):
                 await eventually(lambda: _in_trouble(relay))
-            assert relay.trouble == "TimeoutError"
+            assert "TimeoutError" in str(relay.trouble)
             await append(impatient)
             await eventually(lambda: all_decided(impatient))
 

@@ -110,7 +110,7 @@ async def test_a_sweep_that_is_slow_is_tried_again(database: Database, order_dat
         async with sweeping(impatient, decided_events(30), retry=0.05, every=0.05) as retention:
             async with locked(order_database, "event_log"):
                 await eventually(lambda: _in_trouble(retention))
-            assert retention.trouble == "TimeoutError"
+            assert "TimeoutError" in str(retention.trouble)
             await append(database, 5)
             await decide(database, days_ago=31)
             await eventually(lambda: is_left(database, 0))

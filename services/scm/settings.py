@@ -1,14 +1,11 @@
 """What the SCM service reads from its environment."""
 
-from shared.inbox import InboxSettings
-from shared.outbox import OutboxSettings
-from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
+from shared.service import EventDrivenSettings
+from shared.settings import HttpUrl
 
 
-class Settings(OutboxSettings, InboxSettings, ServiceSettings):
-    """See its bases for the rest."""
+class Settings(EventDrivenSettings):
+    """See EventDrivenSettings for the rest."""
 
-    database_url: PostgresUrl
-    adapter_url: HttpUrl = "http://127.0.0.1:8002"
     order_url: HttpUrl = "http://127.0.0.1:8001"
     port: int = 8003

@@ -1,7 +1,7 @@
 -- The event log (outbox): every domain event, written in the transaction of its command,
 -- and what became of it on its way out.
 
-CREATE TABLE event_log (
+CREATE TABLE IF NOT EXISTS event_log (
     position        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id              uuid NOT NULL UNIQUE,
     type            text NOT NULL,
@@ -27,8 +27,8 @@ COMMENT ON COLUMN event_log.decision IS 'the adapter''s decision; NULL while the
 
 -- Each index holds only the rows that its reader looks for, however long the log grows: claims (and their
 -- count and age, from the index alone) the waiting ones, people the parked ones, retention the decided ones.
-CREATE INDEX event_log_waiting ON event_log (next_attempt_at, position) INCLUDE (occurred_at)
+CREATE INDEX IF NOT EXISTS event_log_waiting ON event_log (next_attempt_at, position) INCLUDE (occurred_at)
     WHERE decision IS NULL AND parked_at IS NULL;
-CREATE INDEX event_log_parked ON event_log (parked_at) WHERE parked_at IS NOT NULL;
-CREATE INDEX event_log_decided ON event_log (decided_at) WHERE decided_at IS NOT NULL;
-CREATE INDEX event_log_subject ON event_log (subject, position);
+CREATE INDEX IF NOT EXISTS event_log_parked ON event_log (parked_at) WHERE parked_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS event_log_decided ON event_log (decided_at) WHERE decided_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS event_log_subject ON event_log (subject, position);

@@ -1,7 +1,7 @@
 -- The inbox: every message that a consumer handled, so that a second delivery has no second effect,
 -- and the newest version that it has seen of each aggregate, so that an older one has none.
 
-CREATE TABLE inbox (
+CREATE TABLE IF NOT EXISTS inbox (
     consumer      text NOT NULL,
     message_id    text NOT NULL,
     type          text NOT NULL,
@@ -14,12 +14,12 @@ CREATE TABLE inbox (
     PRIMARY KEY (consumer, message_id)
 );
 
-CREATE INDEX inbox_subject ON inbox (subject, received_at);
-CREATE INDEX inbox_received ON inbox (received_at);     -- for retention
+CREATE INDEX IF NOT EXISTS inbox_subject ON inbox (subject, received_at);
+CREATE INDEX IF NOT EXISTS inbox_received ON inbox (received_at);     -- for retention
 
 -- Retention never deletes from here: a late message whose own record is long gone is still recognised as
 -- old by its aggregate's version. There is one row per aggregate, not per message.
-CREATE TABLE inbox_version (
+CREATE TABLE IF NOT EXISTS inbox_version (
     consumer text NOT NULL,
     subject  text NOT NULL,
     sequence bigint NOT NULL,

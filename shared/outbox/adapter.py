@@ -1,5 +1,6 @@
 """AdapterClient: how the relay hands events to the adapter, and what the adapter answers."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,10 @@ _REFUSED = {httpx.codes.BAD_REQUEST, httpx.codes.REQUEST_ENTITY_TOO_LARGE, httpx
 
 class AdapterUnavailable(Exception):
     """The adapter did not answer, or not for the batch as a whole. No event is to blame; all of them wait."""
+
+
+class BatchFailed(AdapterUnavailable):
+    """The adapter broke on the batch, or was too slow with it. It may be the adapter, it may be one event."""
 
 
 class BatchRefused(Exception):
@@ -56,7 +61,7 @@ class AdapterClient:
             return await self._send(batch)
         except BatchRefused as error:
             if len(batch) == 1:
-                return [_refused(batch[0], error)]
+                return [failed(batch[0], error)]
             half = len(batch) // 2
             return [*await self.decide(batch[:half]), *await self.decide(batch[half:])]
 
@@ -65,23 +70,28 @@ class AdapterClient:
         is missing), or says nothing."""
         try:
             answer = await self._http.get(f"{self._url}/readyz", timeout=self._timeout)
-        except httpx.TransportError:
+        except httpx.RequestError:
             return False
         return answer.status_code != httpx.codes.SERVICE_UNAVAILABLE
 
     async def _send(self, batch: Sequence[asyncpg.Record]) -> list[Result]:
         at = f"adapter at {self._url}/events"
         try:
-            response = await self._http.post(
-                f"{self._url}/events",
-                content=json.dumps([_cloud_event(event, self._source) for event in batch]),
-                headers={"content-type": "application/cloudevents-batch+json"},
-                timeout=self._timeout,
-            )
-        except httpx.TransportError as error:
+            async with asyncio.timeout(self._timeout):  # httpx's own is for each read, not for all of them
+                response = await self._http.post(
+                    f"{self._url}/events",
+                    content=json.dumps([_cloud_event(event, self._source) for event in batch]),
+                    headers={"content-type": "application/cloudevents-batch+json"},
+                    timeout=self._timeout,
+                )
+        except (httpx.ReadTimeout, TimeoutError) as error:
+            raise BatchFailed(f"{at}: no answer within {self._timeout:g} s") from error
+        except httpx.RequestError as error:
             raise AdapterUnavailable(f"{at}: {error!r}") from error
         if response.status_code in _REFUSED:
             raise BatchRefused(f"the adapter answered {response.status_code}: {response.text[:500]}")
+        if response.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+            raise BatchFailed(f"{at}: HTTP 500")
         if response.status_code != httpx.codes.OK:
             raise AdapterUnavailable(f"{at}: HTTP {response.status_code}")
         try:
@@ -90,7 +100,8 @@ class AdapterClient:
             raise AdapterUnavailable(f"{at}: not an answer to a batch: {error}") from error
 
 
-def _refused(event: asyncpg.Record, error: BatchRefused) -> Result:
+def failed(event: asyncpg.Record, error: Exception) -> Result:
+    """The result of an event that is to blame for what became of its batch."""
     return Result(id=str(event["id"]), decision="failed", decided_at=datetime.now(UTC), error=str(error))
 
 

@@ -1,8 +1,8 @@
 """Relay: takes events from the log to the adapter, and writes the adapter's decision on each.
 
 A batch is claimed with FOR UPDATE SKIP LOCKED in a transaction that stays open while the adapter works
-(`send_timeout` bounds it), so any number of relays share the log, and the claims of one that dies are free
-at once. What dies between the adapter's answer and the commit is sent again: at least once.
+(`send_timeout` bounds each call), so any number of relays share the log, and the claims of one that dies
+are free at once. What dies between the adapter's answer and the commit is sent again: at least once.
 
 An event that the adapter answers as failed waits alone, longer each time, and is parked after
 `max_attempts`. While the adapter is away, or says on `/readyz` that it is not ready, no event is to blame
@@ -21,7 +21,7 @@ from prometheus_client import Gauge
 
 from shared.messaging.backoff import full_jitter
 from shared.outbox import backlog, outcome
-from shared.outbox.adapter import AdapterClient, AdapterUnavailable, Result
+from shared.outbox.adapter import AdapterClient, AdapterUnavailable, BatchFailed, Result, failed
 from shared.outbox.event_log import CHANNEL
 from shared.postgres import Connection, Database, DatabaseUnavailable
 
@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 _EVENTS_WAITING = Gauge("outbox_events_waiting", "Events that are not relayed yet.")
 _EVENTS_PARKED = Gauge("outbox_events_parked", "Events that failed too often and wait to be resubmitted.")
 _OLDEST_SECONDS = Gauge("outbox_oldest_seconds", "How long the oldest event that is not relayed has waited.")
+
+_CALLS_MOST = 6
+"""How many send timeouts a batch may take with all calls of its halves; its claim is open that long."""
 
 # An event that was never tried is due since -infinity, so however many fail and come due again, new ones
 # are claimed before them.
@@ -76,6 +79,7 @@ class Relay:
         self._database = database
         self._options = options or RelayOptions()
         self._adapter = AdapterClient(http, adapter_url, source=source, timeout=self._options.send_timeout)
+        self._limit = self._options.batch
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -142,12 +146,28 @@ class Relay:
 
     async def _relay_batch(self) -> bool:
         """Claims a batch, has it decided and writes that down. False when nothing more is waiting."""
+        limit, is_ready = self._limit, True
         async with self._database.connection() as connection, connection.transaction():
-            claimed = await connection.fetch(CLAIM, self._options.batch)
+            claimed = await connection.fetch(CLAIM, limit)
             batch = self._within_the_bytes(claimed)
             if batch:
-                await self._record(connection, batch, await self._adapter.decide(batch))
-        return len(batch) < len(claimed) or len(claimed) == self._options.batch
+                is_ready = await self._record(connection, batch, await self._decide(batch))
+        if not is_ready:
+            raise AdapterUnavailable("the adapter is not ready")
+        self._limit = min(self._options.batch, limit * 2)
+        return len(batch) < len(claimed) or len(claimed) == limit
+
+    async def _decide(self, batch: Sequence[asyncpg.Record]) -> list[Result]:
+        """A batch that the adapter breaks on is claimed again by halves, until the event to blame stands
+        alone and fails alone; provided that the adapter is well otherwise."""
+        try:
+            async with asyncio.timeout(_CALLS_MOST * self._options.send_timeout):
+                return await self._adapter.decide(batch)
+        except BatchFailed as error:
+            if len(batch) > 1 or not await self._adapter.is_ready():
+                self._limit = max(1, len(batch) // 2)
+                raise
+            return [failed(batch[0], error)]
 
     def _within_the_bytes(self, claimed: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
         used = 0
@@ -159,16 +179,18 @@ class Relay:
 
     async def _record(
         self, connection: Connection, batch: Sequence[asyncpg.Record], results: Sequence[Result]
-    ) -> None:
-        decided, failed = outcome.by_event(batch, results)
+    ) -> bool:
+        """Whether the adapter is ready, as far as that had to be asked."""
+        decided, not_taken = outcome.by_event(batch, results)
         if decided:
             await outcome.record_decided(connection, decided)
-        if not failed:
-            return
-        if await self._adapter.is_ready():
-            await outcome.record_failed(connection, failed, max_attempts=self._options.max_attempts)
+        if not not_taken:
+            return True
+        if is_ready := await self._adapter.is_ready():
+            await outcome.record_failed(connection, not_taken, max_attempts=self._options.max_attempts)
         else:
-            await outcome.postpone(connection, failed, most=self._options.retry_most)
+            await outcome.postpone(connection, not_taken, most=self._options.retry_most)
+        return is_ready
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 -- Orders.
 -- depends: 0001.event-log
 
-CREATE TABLE orders (
+CREATE TABLE IF NOT EXISTS orders (
     id               text PRIMARY KEY CHECK (id ~ '^[0-9]{20}$'),
     version          bigint NOT NULL,
     status           text NOT NULL,

@@ -1,0 +1,74 @@
+"""What a service that publishes events and handles messages runs beside its web application."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+
+from shared.background import running
+from shared.events import ApplicationEventPublisher
+from shared.inbox import Inbox, InboxSettings, received_messages
+from shared.messaging import ListenerContainer, ListenerOptions, Topology, aws_clients, bindings
+from shared.outbox import OutboxSettings, Relay, RelayOptions, decided_events
+from shared.postgres import connect
+from shared.retention import Retention
+from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
+from shared.telemetry import Tracing
+from shared.web import health_router
+from shared.web.health import Loop
+
+_CONNECTIONS_BESIDE_HANDLERS = 12
+"""The relay's two, retention's, and what is left for REST."""
+
+
+class EventDrivenSettings(ServiceSettings, OutboxSettings, InboxSettings):
+    """What such a service reads from its environment."""
+
+    database_url: PostgresUrl
+    adapter_url: HttpUrl = "http://127.0.0.1:8002"
+
+
+@asynccontextmanager
+async def event_driven(
+    app: FastAPI,
+    settings: EventDrivenSettings,
+    *,
+    source: str,
+    handlers: Sequence[Callable[..., Awaitable[None]]],
+    publisher: ApplicationEventPublisher,
+    http: httpx.AsyncClient,
+) -> AsyncIterator[None]:
+    """Opens the database, and runs the relay, the retention and a listener per queue that the handlers name.
+
+    `app.state.database` is set for the endpoints, and the health routes are added. `source` is the name
+    under which the service's events travel. Raises what refuses a start: DatabaseUnreachable,
+    TopologyError, ListenerMisconfigured.
+    """
+    consumed = bindings(handlers)
+    connections = len(consumed) * ListenerOptions().in_flight + _CONNECTIONS_BESIDE_HANDLERS
+    async with (
+        connect(settings.database_url, publisher, connections=connections) as database,
+        aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
+    ):
+        options = RelayOptions(max_attempts=settings.event_max_attempts)
+        relay = Relay(database, http, adapter_url=settings.adapter_url, source=source, options=options)
+        retention = Retention(
+            database,
+            decided_events(settings.event_retention_days),
+            received_messages(settings.inbox_retention_days),
+        )
+        topology = Topology(clients, create=settings.creates_topology)
+        listeners = [
+            ListenerContainer(topology, binding, middleware=[Tracing(), Inbox(database)])
+            for binding in consumed
+        ]
+        for listener in listeners:
+            await listener.prepare()
+        app.state.database = database
+        app.state.measures.append(relay.measure)
+        queues = {listener.binding.queue: listener for listener in listeners}
+        loops: dict[str, Loop] = {"relay": relay, "retention": retention, **queues}
+        app.include_router(health_router({"database": database.check_migrated}, loops))
+        async with running(app, relay, retention, *listeners):
+            yield
