@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check smoke conformance lock clean
+.PHONY: help setup demo up test check smoke conformance bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ smoke: setup  ## the same system in containers: one order through docker compose
 
 conformance: setup .venv-localstack/installed  ## the suites of listener, channels and topology on a second engine
 	@$(BIN)/python -m local conformance
+
+bench: setup  ## measure the messaging library against hand-written loops; ratios, also in .local/bench.json
+	@$(BIN)/python -m benchmarks
 
 setup: $(VENV)/installed .venv-aws/installed  ## install what is locked, into .venv and .venv-aws
 

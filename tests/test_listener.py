@@ -277,6 +277,16 @@ def test_two_handlers_of_one_type_on_one_queue_are_found_at_start() -> None:
         bindings([first, second])
 
 
+def test_two_events_in_one_handler_are_found_at_start() -> None:
+    """Both would be given the same one."""
+
+    @listener
+    async def handler(first: Painted, second: Sold) -> None: ...
+
+    with pytest.raises(ListenerMisconfigured, match="use a union"):
+        bindings([handler])
+
+
 def test_a_parameter_without_annotation_is_found_at_start() -> None:
     """Parameters go by type, so each needs one."""
 
@@ -285,6 +295,22 @@ def test_a_parameter_without_annotation_is_found_at_start() -> None:
 
     with pytest.raises(ListenerMisconfigured, match="annotate extra"):
         bindings([handler])
+
+
+async def test_a_handler_that_is_cancelled_from_elsewhere_has_failed(engine: Engine) -> None:
+    """It awaited what somebody else cancelled. The message comes again, and the workers go on."""
+    counts: list[int] = []
+
+    @listener
+    async def handler(event: Painted, delivery: Delivery) -> None:
+        counts.append(delivery.receive_count)
+        if delivery.receive_count == 1:
+            raise asyncio.CancelledError
+
+    async with listening(engine, handler, in_flight=1) as bench:
+        await bench.publish(message(), message())
+        await eventually(bench.is_empty, within=30)
+    assert sorted(counts) == [1, 1, 2, 2]
 
 
 async def test_a_batch_handler_is_given_what_waits_together(engine: Engine) -> None:

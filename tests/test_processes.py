@@ -73,13 +73,20 @@ async def test_a_wrong_setting_is_refused_in_one_line(
     assert "secret" not in line
 
 
-async def test_in_production_a_missing_queue_is_refused_in_one_line(
-    order_database: str, aws_url: str
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ("order", "order: the queue order-adapter-scm-event-queue does not exist"),
+        ("adapter", "adapter: the topic order-events does not exist"),
+    ],
+)
+async def test_in_production_what_is_missing_is_refused_in_one_line(
+    order_database: str, aws_url: str, service: str, said: str
 ) -> None:
-    """The service does not start without what its handlers need, and names it."""
+    """The service does not start without the queue or the topic that it needs, and names it."""
     code, output = await run(
         "-m",
-        "services.order",
+        f"services.{service}",
         DATABASE_URL=order_database,
         AWS_ENDPOINT_URL=aws_url,
         AWS_ACCESS_KEY_ID="test",
@@ -89,7 +96,7 @@ async def test_in_production_a_missing_queue_is_refused_in_one_line(
     )
     assert code == 2
     [line] = output.splitlines()
-    assert line.startswith("order: the queue order-adapter-scm-event-queue does not exist")
+    assert line.startswith(said)
 
 
 async def test_a_taken_port_is_refused_in_one_line(aws_url: str) -> None:

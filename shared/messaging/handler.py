@@ -118,6 +118,8 @@ class HandlerMethod:
             )
         self.event_types: dict[str, type[DomainEvent]] = {event.event_type: event for event in events}
         self.takes_batches = any(_is_batch(kind) for kind in self._kinds)
+        if sum(bool(_event_types(kind)) for kind in self._kinds) > 1:
+            raise ListenerMisconfigured(f"{self.name} takes several events; for several types, use a union")
         if self.takes_batches and Lease in self._kinds:
             raise ListenerMisconfigured(f"{self.name} takes a batch, which has no single Lease")
 

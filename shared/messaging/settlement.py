@@ -1,5 +1,6 @@
 """Settlement: what becomes of a message once its handler has ended, one way or the other."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -88,14 +89,25 @@ class Settlement:
             await self._run(batch, acknowledgement)
         except LeaseLost as error:
             return self._lost(batch, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled us: the handler awaited something that was cancelled elsewhere.
+            return await self._not_handled(batch, acknowledgement, error)
         except Exception as error:
-            if acknowledgement.given:
-                log.error("handler failed after it acknowledged", exc_info=error)
-                return None
-            if len(batch) > 1:
-                return await self._one_by_one(batch, error)
-            return await self._failed(batch[0], error)
+            return await self._not_handled(batch, acknowledgement, error)
         return None
+
+    async def _not_handled(
+        self, batch: Sequence[Incoming], acknowledgement: Acknowledgement, error: BaseException
+    ) -> float | None:
+        if acknowledgement.given:
+            log.error("handler failed after it acknowledged", exc_info=error)
+            return None
+        if len(batch) > 1:
+            return await self._one_by_one(batch, error)
+        return await self._failed(batch[0], error)
 
     async def _run(self, batch: Sequence[Incoming], acknowledgement: Acknowledgement) -> None:
         async with AsyncExitStack() as held:
@@ -125,7 +137,7 @@ class Settlement:
             return
         self._count(batch, "handled")
 
-    async def _one_by_one(self, batch: Sequence[Incoming], error: Exception) -> float | None:
+    async def _one_by_one(self, batch: Sequence[Incoming], error: BaseException) -> float | None:
         log.warning("batch failed, its messages are handled one by one", count=len(batch), error=repr(error))
         again: float | None = None
         for place, incoming in enumerate(batch):
@@ -156,12 +168,12 @@ class Settlement:
         await self._acknowledger.acknowledge(incoming.lease)
         return None
 
-    async def _failed(self, incoming: Incoming, error: Exception) -> float | None:
+    async def _failed(self, incoming: Incoming, error: BaseException) -> float | None:
         if isinstance(error, TerminalError):
             return await self._dead_letter(incoming, error)
         return await self._retry(incoming, error)
 
-    async def _retry(self, incoming: Incoming, error: Exception) -> float | None:
+    async def _retry(self, incoming: Incoming, error: BaseException) -> float | None:
         count = incoming.received.receive_count
         if count >= self._max_receive_count:
             return await self._dead_letter(incoming, error)
@@ -171,7 +183,7 @@ class Settlement:
         await self._leases.give_back([incoming.lease], seconds=wait)
         return wait
 
-    async def _dead_letter(self, incoming: Incoming, error: Exception) -> float | None:
+    async def _dead_letter(self, incoming: Incoming, error: BaseException) -> float | None:
         received, dead_letters = incoming.received, self._queues.dead_letters
         attributes = dead_letter_attributes(received, error, queue=self._queues.queue.name)
         try:

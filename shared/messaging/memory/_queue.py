@@ -68,9 +68,9 @@ class MemoryQueue:
         self._may_fail()
         deadline = _now() + wait
         while not (received := self._give_out(limit, visibility)):
-            remaining = min(deadline, self._next_visible()) - _now()
-            if deadline <= _now():
+            if _is_past(deadline):
                 return []
+            remaining = min(deadline, self._next_visible()) - _now()
             self._changed.clear()
             try:
                 async with asyncio.timeout(max(0.0, remaining)):
@@ -93,7 +93,7 @@ class MemoryQueue:
         self._may_fail()
         failed = frozenset(h for h in seconds if self.faults.strikes(self.faults.drop_entry))
         found = {stored.handle: stored for stored in self._by_handles(set(seconds) - failed)}
-        in_flight = {handle: stored for handle, stored in found.items() if stored.visible_at > _now()}
+        in_flight = {handle: stored for handle, stored in found.items() if not _is_past(stored.visible_at)}
         for handle, stored in in_flight.items():
             stored.visible_at = _now() + seconds[handle]
         self._changed.set()
@@ -141,7 +141,7 @@ class MemoryQueue:
         for stored in self.messages:
             if stored.group in held_groups:
                 continue
-            if stored.visible_at <= _now():
+            if _is_past(stored.visible_at):
                 yield stored
             elif stored.group is not None:
                 held_groups.add(stored.group)
@@ -157,7 +157,7 @@ class MemoryQueue:
                 )
 
     def _next_visible(self) -> float:
-        later = [stored.visible_at for stored in self.messages if stored.visible_at > _now()]
+        later = [stored.visible_at for stored in self.messages if not _is_past(stored.visible_at)]
         return min(later, default=float("inf"))
 
     def _by_handles(self, handles: set[str]) -> list[Stored]:
@@ -178,6 +178,12 @@ def _received(stored: Stored) -> Received:
         leased_at=_now(),
         group=stored.group,
     )
+
+
+def _is_past(moment: float) -> bool:
+    """To the nanosecond, as the event loop takes it: a timer that is closer fires without time passing, and
+    who then still waited for the rest would wait for ever."""
+    return moment <= _now() + 1e-9
 
 
 def _now() -> float:
