@@ -1,6 +1,7 @@
 """PostgreSQL without an installation: a real server from a wheel, in a folder, on a Unix socket."""
 
 import asyncio
+import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,18 @@ class Postgres:
         raise ProgramFailed(f"postgres ended; its log is {self._server.log}")
 
 
+def _start(server: "PostgresServer") -> None:
+    """Raises ProgramFailed. Tried twice: pg_ctl may give up on a server that has come up (it trusts a clock
+    that a virtual machine can set back), and the second time that server is found running."""
+    try:
+        server.start()
+    except subprocess.SubprocessError:
+        try:
+            server.start()
+        except subprocess.SubprocessError as error:
+            raise ProgramFailed(f"postgres did not start ({error}); its log is {server.log}") from error
+
+
 @contextmanager
 def postgres(folder: Path) -> Iterator[Postgres]:
     """Runs a server with its data in the folder, and stops it at the end. The data stays."""
@@ -41,7 +54,8 @@ def postgres(folder: Path) -> Iterator[Postgres]:
 
     # Its list of who uses the server; the folder is ours alone, so what it holds is left from a crash.
     (folder / ".handle_pids.json").unlink(missing_ok=True)
-    server = get_server(folder, cleanup_mode="stop")
+    server = get_server(folder, cleanup_mode="stop", start=False)
+    _start(server)
     try:
         yield Postgres(server)
     finally:

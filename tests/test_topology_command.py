@@ -96,7 +96,7 @@ def test_the_services_show_what_they_ask_for() -> None:
         (["services"], "'services' is not module:ATTRIBUTE"),
         (["services.smc.main:HANDLERS"], "services.smc.main:HANDLERS is not found: ModuleNotFoundError"),
         (["services.scm.main:HANDLER"], "services.scm.main:HANDLER is not found: AttributeError"),
-        (["services.scm.main:SOURCE"], "services.scm.main:SOURCE is no list of functions"),
+        (["services.scm.main:MIGRATIONS"], "services.scm.main:MIGRATIONS is no list of functions"),
         ([f"{__name__}:UNMARKED"], "binding is not marked @sqs_listener"),
         ([f"{__name__}:PAINTED", f"{__name__}:BOTH"], f"BOTH both take from {QUEUE}"),
     ],
