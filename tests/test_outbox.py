@@ -86,11 +86,17 @@ async def test_a_relay_whose_adapter_is_away_does_not_hold_up_the_others(
 ) -> None:
     """What it claimed in vain is free at once, and no attempt of it is counted."""
     _, url = fake
-    async with relaying(database, UNREACHABLE) as failing, relaying(database, url):
-        for subject in (ORDER_ID, ANOTHER_ID):
-            await append(database, 30, subject)
-            await eventually(lambda of=subject: all_decided(database, of))  # type: ignore[misc]
-        assert failing.trouble is not None
+    await append(database, 30)
+    async with relaying(database, UNREACHABLE) as failing:
+
+        async def has_failed() -> bool:
+            return failing.trouble is not None
+
+        await eventually(has_failed)
+        async with relaying(database, url):
+            await eventually(lambda: all_decided(database))
+            await append(database, 30, ANOTHER_ID)
+            await eventually(lambda: all_decided(database, ANOTHER_ID))
     assert {event.attempts for event in await log_of(database)} == {1}
 
 
@@ -160,9 +166,10 @@ async def test_a_parked_event_is_in_nobodys_way(database: Database, fake: tuple[
     async with relaying(database, url, max_attempts=1):
         await append(database, 2)
         [event] = await eventually(lambda: parked_events(database))
-        for subject in (ANOTHER_ID, "20210717235959000002"):
-            await append(database, 1, subject)
-            await eventually(lambda of=subject: all_decided(database, of))  # type: ignore[misc]
+        await append(database, 1, ANOTHER_ID)
+        await eventually(lambda: all_decided(database, ANOTHER_ID))
+        await append(database, 1, "20210717235959000002")
+        await eventually(lambda: all_decided(database, "20210717235959000002"))
     assert adapter.ids.count(str(event.id)) == 1
 
 
