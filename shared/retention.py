@@ -62,8 +62,8 @@ class Retention:
         while not self._stopping.is_set():
             try:
                 await self._sweep()
-            except (DatabaseUnavailable, TimeoutError) as error:  # a statement that is slow ends so too
-                self.trouble = str(error) or type(error).__name__
+            except DatabaseUnavailable as error:
+                self.trouble = str(error)
                 log.warning("retention waits", error=self.trouble, retry_in=self._options.retry)
                 await self._rest(self._options.retry)
             else:

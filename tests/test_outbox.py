@@ -166,9 +166,10 @@ async def test_a_parked_event_is_in_nobodys_way(database: Database, fake: tuple[
     async with relaying(database, url, max_attempts=1):
         await append(database, 2)
         [event] = await eventually(lambda: parked_events(database))
-        for subject in (ANOTHER_ID, "20210717235959000002"):
-            await append(database, 1, subject)
-            await eventually(lambda of=subject: all_decided(database, of))  # type: ignore[misc]
+        await append(database, 1, ANOTHER_ID)
+        await eventually(lambda: all_decided(database, ANOTHER_ID))
+        await append(database, 1, "20210717235959000002")
+        await eventually(lambda: all_decided(database, "20210717235959000002"))
     assert adapter.ids.count(str(event.id)) == 1
 
 

@@ -116,7 +116,7 @@ class Relay:
             try:
                 while not self._stopping.is_set() and await self._relay_batch():
                     pass
-            except (AdapterUnavailable, DatabaseUnavailable, TimeoutError) as error:
+            except (AdapterUnavailable, DatabaseUnavailable) as error:
                 failures += 1
                 pause = full_jitter(failures, first=1, most=self._options.retry_most, least=0.5)
                 self.trouble = str(error) or type(error).__name__
@@ -135,7 +135,7 @@ class Relay:
         """Wakes the relay on every commit that appended events. While it has no connection, the slow poll
         does that."""
         while True:
-            with suppress(DatabaseUnavailable, TimeoutError):
+            with suppress(DatabaseUnavailable):
                 async with (
                     self._database.connection() as connection,
                     _notified(connection, self._wake) as lost,
