@@ -163,6 +163,8 @@ class Relay:
         try:
             async with asyncio.timeout(_CALLS_MOST * self._options.send_timeout):
                 return await self._adapter.decide(batch)
+        except TimeoutError as error:
+            raise AdapterUnavailable("the adapter is too slow with a batch that it refused") from error
         except BatchFailed as error:
             if len(batch) > 1 or not await self._adapter.is_ready():
                 self._limit = max(1, len(batch) // 2)
