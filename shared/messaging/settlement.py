@@ -23,6 +23,9 @@ from shared.messaging.queue import ListenerQueues
 
 log = structlog.get_logger(__name__)
 
+_FIRST_WAIT = 0.5
+"""Seconds before what was away is tried again for the first time."""
+
 _SETTLED = Counter("messages_settled", "Messages by what became of them.", ["queue", "outcome"])
 
 
@@ -117,11 +120,17 @@ class Settlement:
         await self._handled(batch, acknowledgement)
 
     async def _handle_when_available(self, delivery: Delivery) -> None:
+        try:
+            await self._handle(delivery)
+            return
+        except Unavailable as error:  # a retry that is not needed would cost more than the rest of this
+            log.warning("waiting for what is away", error=str(error))
+            await asyncio.sleep(_FIRST_WAIT)
         async for attempt in stamina.retry_context(
             on=Unavailable,
             attempts=None,
             timeout=self._options.unavailable_most,
-            wait_initial=0.5,
+            wait_initial=2 * _FIRST_WAIT,
             wait_max=10,
         ):
             with attempt:
