@@ -1,7 +1,8 @@
 """Migrations: plain SQL files, applied by yoyo.
 
 `shared/migrations/` holds those that every service with a database has: event log and inbox. A service's
-own are in its `migrations/` folder.
+own are in its `migrations/` folder. yoyo commits a migration before it marks it as applied, so each must do
+no harm when it is run again: `IF NOT EXISTS`.
 """
 
 from collections.abc import Sequence
