@@ -7,7 +7,7 @@ import structlog
 from pydantic import AfterValidator, Field
 
 from shared.domain_event import WireModel
-from shared.messaging import Delivery, Message, MessageHandler, Unavailable
+from shared.messaging import Delivery, Message, MessageHandler, QueueSettings, Unavailable
 from shared.postgres import Connection, Database, DatabaseUnavailable, Transaction
 from shared.retention import Expiry
 from shared.settings import EnvironmentSettings
@@ -62,7 +62,9 @@ DELETE_RECEIVED = """
     SELECT count(*) FROM deleted
 """
 
-KEPT_LEAST_DAYS = 4 + 14 + 4
+_QUEUE = QueueSettings()
+
+KEPT_LEAST_DAYS = (2 * _QUEUE.retention + _QUEUE.dead_letter_retention) // (24 * 60 * 60)
 """How long a copy of a message may live: 4 days in its queue, 14 among the dead letters, and once it is
 redriven 4 more in the queue (`QueueSettings`)."""
 

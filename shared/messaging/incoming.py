@@ -8,7 +8,7 @@ from shared.messaging.errors import MessagingError, UndecodableMessage, UnknownT
 from shared.messaging.handler import Binding, HandlerMethod
 from shared.messaging.lease import Lease
 from shared.messaging.message import ID, Message
-from shared.messaging.queue import Received
+from shared.messaging.queue import BATCH, Received
 
 _converter = MessageConverter()
 
@@ -38,10 +38,7 @@ class Incoming:
     @property
     def together(self) -> int:
         """How many messages its handler takes at once, at most."""
-        return BATCH_MOST if self.handler is not None and self.handler.takes_batches else 1
-
-
-BATCH_MOST = 10
+        return BATCH if self.handler is not None and self.handler.takes_batches else 1
 
 
 def read(lease: Lease, binding: Binding) -> Incoming:

@@ -23,7 +23,7 @@ _LAST_CALL = 0.5
 
 
 class QueueSource(Protocol):
-    """Where a listener gets its queues from: `Topology`, or `MemoryBroker` in tests."""
+    """Where a listener gets its queues from: `Topology`, or in tests what `MemoryBroker` gives it."""
 
     @property
     def settings(self) -> QueueSettings: ...
