@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -116,8 +117,10 @@ async def scm_database(postgres_server: Postgres) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def adapter(aws_url: str) -> AsyncIterator[Served]:
-    settings = AdapterSettings(environment="development", aws_endpoint_url=aws_url)
+async def adapter(aws_url: str, tmp_path: Path) -> AsyncIterator[Served]:
+    settings = AdapterSettings(
+        environment="development", aws_endpoint_url=aws_url, audit_file=tmp_path / "audit.jsonl"
+    )
     async with serving(create_adapter(settings)) as served:
         yield served
 

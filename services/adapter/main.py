@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from services.adapter import api
+from services.adapter import api, recovery
 from services.adapter.bridge import Bridge
 from services.adapter.routes import RoutesInvalid, read_routes
 from services.adapter.settings import Settings
 from shared import process
+from shared.background import running
 from shared.messaging import SnsChannel, Topology, aws_clients
 from shared.web import application, health_router
 
@@ -33,7 +34,12 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.bridge = Bridge(routes, channels)
             ready = {f"topic {topic}": channel.check for topic, channel in channels.items()}
             app.include_router(health_router(ready, loops={}))
-            yield
+            audit = recovery.Audit(settings.audit_file)
+            operations = recovery.Operations(audit)
+            queues = recovery.Queues(clients, routes.topics)
+            app.state.recovery = recovery.Recovery(queues, operations, audit)
+            async with running(app, operations):
+                yield
 
     app = application(
         title="Adapter service",
@@ -42,7 +48,8 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         body_limit=_BATCH_BYTES,
     )
-    app.include_router(api.router)
+    for router in (api.router, recovery.router):
+        app.include_router(router)
     return app
 
 

@@ -56,7 +56,9 @@ class Audit:
 
     async def last(self, most: int) -> list[Record]:
         """The newest records first; of a large file those within its last 4 MiB."""
-        return [record for line in reversed((await self._call(self._tail))[-most:]) if (record := _record(line))]
+        return [
+            record for line in reversed((await self._call(self._tail))[-most:]) if (record := _record(line))
+        ]
 
     async def _call(self, work: Callable[..., T], *arguments: object) -> T:
         """The work in a thread, because a disk may be slow."""

@@ -70,7 +70,7 @@ class Operation(WireModel):
     """Sent, discarded or replayed; in a dry run, none."""
     failed: int = 0
     """Selected, but not done, or not known to be done; they are where they were."""
-    listed: list[Selected] = []
+    listed: list[Selected] = Field(default_factory=list)
     """The first hundred that were selected, those that failed before the others."""
     error: str | None = None
     """Why it ended early, or did not see everything."""
@@ -165,9 +165,7 @@ class Operations:
         await self._stopping.wait()
         await asyncio.gather(*self._tasks)
 
-    async def _run(
-        self, operation: Operation, work: Work, recorded: AsyncExitStack, outcome: Record
-    ) -> None:
+    async def _run(self, operation: Operation, work: Work, recorded: AsyncExitStack, outcome: Record) -> None:
         async with recorded:
             try:
                 is_through = await work(operation)

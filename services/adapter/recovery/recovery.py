@@ -79,7 +79,9 @@ class Recovery:
                 return await mover.move(operation)
 
         operation = Operation(what=removal.what, who=who, on=queue.name, dry_run=removal.dry_run)
-        about = removal.model_dump(mode="json", by_alias=True, exclude={"queue", "dry_run"}, exclude_none=True)
+        about = removal.model_dump(
+            mode="json", by_alias=True, exclude={"queue", "dry_run"}, exclude_none=True
+        )
         return await self.operations.start(operation, move, **about)
 
     async def _look(self, queue: DeadLetterQueue, wanted: Filter, limit: int) -> Found:

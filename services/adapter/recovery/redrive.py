@@ -105,8 +105,8 @@ class Mover:
 
     async def _move(self, part: Sequence[Received], letters: Reading, operation: Operation) -> None:
         selected = {each.message_id: _selected(self._letter(each)) for each in part}
-        for each in selected.values():
-            operation.select(each)
+        for one in selected.values():
+            operation.select(one)
         if operation.dry_run:
             return
         await self._audit.write(
@@ -114,7 +114,7 @@ class Mover:
             operation.what,
             step="moving",
             operation=operation.id,
-            letters=[each.model_dump(by_alias=True, exclude_none=True) for each in selected.values()],
+            letters=[one.model_dump(by_alias=True, exclude_none=True) for one in selected.values()],
         )
         errors = await asyncio.gather(*(self._send(each, letters) for each in part))
         sent = [each for each, error in zip(part, errors, strict=True) if error is None]
