@@ -20,6 +20,28 @@ class GoodsOrdered:
 
 
 @dataclass(frozen=True)
+class AddressChanged:
+    """The order's goods are to go somewhere else; where is for the Order service to say."""
+
+    order_id: str
+
+
+@dataclass(frozen=True)
+class OrderWithdrawn:
+    """The order's goods are not to be delivered any more, if they have not left yet."""
+
+    order_id: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class FulfilmentWithdrawn:
+    """SCM delivers nothing for the order: what was done for it is undone."""
+
+    order_id: str
+
+
+@dataclass(frozen=True)
 class GoodsReserved:
     """All goods of the order are set aside."""
 
@@ -35,8 +57,32 @@ class GoodsShort:
 
 
 @dataclass(frozen=True)
+class GoodsReceived:
+    """A supplier brought these; the reference is what they came under."""
+
+    lines: tuple[Line, ...]
+    reference: str
+
+
+@dataclass(frozen=True)
 class InvoiceIssued:
     """The order's goods go to a carrier under this invoice."""
+
+    order_id: str
+    invoice_id: str
+
+
+@dataclass(frozen=True)
+class ParcelHandedOver:
+    """The carrier has taken the order's goods: they have left the warehouse."""
+
+    order_id: str
+    invoice_id: str
+
+
+@dataclass(frozen=True)
+class ParcelArrived:
+    """The buyer has the order's goods."""
 
     order_id: str
     invoice_id: str
