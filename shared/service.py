@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 from fastapi import FastAPI
+from pydantic import Field
 
 from shared.background import running
 from shared.events import ApplicationEventPublisher
@@ -26,7 +27,7 @@ _CONNECTIONS_BESIDE_HANDLERS = 12
 class EventDrivenSettings(ServiceSettings, OutboxSettings, InboxSettings):
     """What such a service reads from its environment."""
 
-    database_url: PostgresUrl
+    database_url: PostgresUrl = Field(repr=False)
     adapter_url: HttpUrl = "http://127.0.0.1:8002"
 
 
@@ -53,7 +54,14 @@ async def event_driven(
         aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
     ):
         options = RelayOptions(max_attempts=settings.event_max_attempts)
-        relay = Relay(database, http, adapter_url=settings.adapter_url, source=source, options=options)
+        relay = Relay(
+            database,
+            http,
+            adapter_url=settings.adapter_url,
+            service_token=settings.service_token,
+            source=source,
+            options=options,
+        )
         retention = Retention(
             database,
             decided_events(settings.event_retention_days),
