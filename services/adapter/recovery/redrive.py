@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field, model_validator
@@ -58,6 +59,25 @@ class Redrive(Removal):
         return self
 
 
+_KEPT = {
+    Discard.what: "it could not be deleted",
+    Redrive.what: "sent, but it could not be deleted: another redrive sends it once more",
+}
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A message that is to be moved, and what it is as a dead letter."""
+
+    message: Received
+    letter: DeadLetter
+
+    @property
+    def told(self) -> Selected:
+        about = self.letter
+        return Selected(id=about.id, event_id=about.event_id, type=about.type, order_id=about.order_id)
+
+
 class Mover:
     """Does one removal.
 
@@ -79,7 +99,7 @@ class Mover:
     async def move(self, operation: Operation) -> bool:
         """False when it was stopped before its end. Raises what the SDK raises, and AuditUnavailable."""
         operation.expected = self._queue.count
-        wanted = self._removal.selection.ids
+        wanted = self._removal.selection.ids or frozenset()
         found: set[str | None] = set()
         async with reading(self._queue.queue) as letters:
             async for batch in letters.batches():
@@ -89,88 +109,82 @@ class Mover:
                     if not await self._pace.turn(unless=operation.stop):
                         return False
                     await self._move(part, letters, operation)
-                found |= {each.message_id for each in chosen}
-                if wanted is not None and wanted <= found:
-                    break
-            operation.error = letters.incomplete
+                found |= {each.letter.id for each in chosen}
+                if wanted and wanted <= found:
+                    return True
+                found |= {each.letter.event_id for each in chosen}
+        missing = sorted(wanted - found)
+        operation.error = f"not found: {', '.join(missing)}" if missing else letters.incomplete
         return True
 
-    def _chosen(self, batch: Sequence[Received], operation: Operation) -> list[Received]:
+    def _chosen(self, batch: Sequence[Received], operation: Operation) -> list[_Chosen]:
+        letters = [_Chosen(each, dead_letter(each, self._queue.name)) for each in batch]
         return [
             each
-            for each in batch
-            if self._removal.selection.takes(self._letter(each))
-            and not (each.sent_at and each.sent_at >= operation.began_at)
+            for each in letters
+            if each.letter.sent_at < operation.began_at and self._removal.selection.takes(each.letter)
         ]
 
-    async def _move(self, part: Sequence[Received], letters: Reading, operation: Operation) -> None:
-        selected = {each.message_id: _selected(self._letter(each)) for each in part}
-        for one in selected.values():
+    async def _move(self, part: Sequence[_Chosen], letters: Reading, operation: Operation) -> None:
+        told = [each.told for each in part]
+        for one in told:
             operation.select(one)
         if operation.dry_run:
             return
+        about = [one.model_dump(by_alias=True, exclude_none=True) for one in told]
         await self._audit.write(
-            operation.who,
-            operation.what,
-            step="moving",
-            operation=operation.id,
-            letters=[one.model_dump(by_alias=True, exclude_none=True) for one in selected.values()],
+            operation.who, operation.what, step="moving", operation=operation.id, letters=about
         )
         errors = await asyncio.gather(*(self._send(each, letters) for each in part))
-        sent = [each for each, error in zip(part, errors, strict=True) if error is None]
+        sent = [each.message for each, error in zip(part, errors, strict=True) if error is None]
         kept = await letters.delete(sent) if sent else frozenset[str]()
         operation.done += len(sent) - len(kept)
-        for each, error in zip(part, errors, strict=True):
-            if each.message_id in kept:
-                error = "not deleted; a redrive has sent it, and another one sends it once more"
+        for one, error in zip(told, errors, strict=True):
+            if one.id in kept:
+                error = _KEPT[operation.what]
             if error is not None:
-                operation.fail(selected[each.message_id], error)
+                operation.fail(one, error)
 
-    async def _send(self, letter: Received, letters: Reading) -> str | None:
+    async def _send(self, chosen: _Chosen, letters: Reading) -> str | None:
         """Why it could not be sent, or None. What is discarded is not sent."""
-        if not letters.holds(letter):
-            return "SQS has given it to somebody else in the meantime"
+        message = chosen.message
+        if not letters.holds(message):
+            return "SQS may have given it to somebody else in the meantime"
         if not isinstance(self._removal, Redrive):
             return None
-        if letter.group in self._broken_groups:
+        if message.group in self._broken_groups:
             return "an earlier one of its group could not be sent"
         try:
-            body = letter.body if self._removal.body is None else self._corrected(letter, self._removal.body)
+            body = message.body if self._removal.body is None else _corrected(chosen, self._removal.body)
             await self._queue.source.send(
                 body,
-                attributes_before_death(letter),
-                group=letter.group,
-                deduplication=_deduplication(letter, body),
+                attributes_before_death(message),
+                group=message.group,
+                deduplication=_deduplication(message, body),
             )
         except (*TRANSIENT, WrongBody) as error:
-            if letter.group is not None:
-                self._broken_groups.add(letter.group)
+            if message.group is not None:
+                self._broken_groups.add(message.group)
             return f"not sent: {error}"
         return None
 
-    def _corrected(self, letter: Received, body: str) -> str:
-        """The body, which travels under the letter's ids. Raises WrongBody where it cannot be that event."""
-        about = self._letter(letter)
-        if TYPE not in letter.attributes:
-            raise WrongBody(f"the message has no {TYPE}, and a body alone does not make it an event")
-        try:
-            source = json.loads(body)["source"]
-            order_id, version = source["id"], source.get("version")
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise WrongBody(f"the body is no domain event: {error!r}") from error
-        if about.order_id not in (None, order_id) or about.version not in (None, version):
-            raise WrongBody(f"the body is not about version {about.version} of {about.order_id}")
-        return body
 
-    def _letter(self, received: Received) -> DeadLetter:
-        return dead_letter(received, self._queue.name)
-
-
-def _selected(letter: DeadLetter) -> Selected:
-    return Selected(id=letter.id, event_id=letter.event_id, type=letter.type, order_id=letter.order_id)
+def _corrected(chosen: _Chosen, body: str) -> str:
+    """The body, which travels under the letter's ids. Raises WrongBody where it cannot be that event."""
+    letter = chosen.letter
+    if TYPE not in letter.attributes:
+        raise WrongBody(f"the message has no {TYPE}, and a body alone does not make it an event")
+    try:
+        source = json.loads(body)["source"]
+        order_id, version = source["id"], source.get("version")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise WrongBody(f"the body is no domain event: {error!r}") from error
+    if letter.order_id not in (None, order_id) or letter.version not in (None, version):
+        raise WrongBody(f"the body is not about version {letter.version} of {letter.order_id}")
+    return body
 
 
 def _deduplication(letter: Received, body: str) -> str:
-    """For FIFO queues. With the message's first one SQS would drop it for five minutes, and we would delete
-    it. This one is the same when a redrive is done again, and another one when the body is."""
+    """For FIFO queues. Under the message's first one SQS would drop it for five minutes, and we would
+    delete it. This one is the same when a redrive is done again, and another one when the body is."""
     return hashlib.sha256(f"{letter.message_id} {body}".encode()).hexdigest()
