@@ -1,0 +1,7 @@
+"""Laboratory: demo orders and real faults at the press of a button. In development only."""
+
+from services.adapter.laboratory.api import router
+from services.adapter.laboratory.experiment import Laboratory
+from services.adapter.laboratory.faults import Faults
+
+__all__ = ["Faults", "Laboratory", "router"]
