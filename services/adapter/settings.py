@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shared.settings import ServiceSettings
+from shared.settings import HttpUrl, ServiceSettings
 
 
 class Settings(ServiceSettings):
@@ -10,3 +10,5 @@ class Settings(ServiceSettings):
 
     routes_file: Path = Path(__file__).parent / "routes.toml"
     port: int = 8002
+    order_url: HttpUrl = "http://127.0.0.1:8001"
+    scm_url: HttpUrl = "http://127.0.0.1:8003"

@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 
-
 ARTICLE = "DEMO-MUG"
 _STOCK = 100_000
 _AT_ONCE = 10

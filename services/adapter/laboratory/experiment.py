@@ -69,7 +69,7 @@ class _Experiment:
 
 
 class Laboratory:
-    """Runs one experiment at a time. Open it before use; closing it ends the fault of one that runs."""
+    """Runs one experiment at a time, while it is open: closing ends the fault of one that runs."""
 
     def __init__(self, faults: Faults, customers: Customers, letterbox: Letterbox) -> None:
         self.customers = customers
@@ -81,15 +81,14 @@ class Laboratory:
         }
         self._running: asyncio.Task[None] | None = None
 
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator["Laboratory"]:
-        try:
-            yield self
-        finally:
-            if self._running is not None:
-                self._running.cancel()
-                with suppress(asyncio.CancelledError):
-                    await self._running
+    async def __aenter__(self) -> "Laboratory":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running
 
     def reports(self) -> list[Report]:
         return list(self._reports.values())

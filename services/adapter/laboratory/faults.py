@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from shared.messaging import Message, MessagingError
 from shared.messaging.channel import Send
+from shared.web import Problem
 
 
 @dataclass
@@ -15,6 +16,11 @@ class Faults:
     """`POST /events` answers 503."""
     copies: int = 1
     """How often each message is sent to its topic, under the same id."""
+
+    def refuse(self) -> None:
+        """A dependency of the endpoint that takes events."""
+        if self.refuses:
+            raise Problem(503, "the adapter was told to refuse; an experiment is running")
 
     async def sends_copies(
         self, messages: Sequence[Message[str]], proceed: Send

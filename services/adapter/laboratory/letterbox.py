@@ -17,9 +17,10 @@ class Letterbox:
 
     async def poison(self) -> None:
         """Sends what no handler can read."""
-        attribute = {"DataType": "String", "StringValue": "OrderCompleted"}
         await self._sqs.send_message(
-            QueueUrl=await self._url(QUEUE), MessageBody=_BAD, MessageAttributes={"ce-type": attribute}
+            QueueUrl=await self._url(QUEUE),
+            MessageBody=_BAD,
+            MessageAttributes={"ce-type": {"DataType": "String", "StringValue": "OrderCompleted"}},
         )
 
     async def dead_letters(self) -> int:

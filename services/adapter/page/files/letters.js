@@ -1,0 +1,93 @@
+// Dead letters: looked at without consuming them, redriven, corrected or discarded, one by one.
+
+import { ask, token } from "./api.js";
+import { $, clock, element, say } from "./dom.js";
+import { orderLink } from "./lineage.js";
+import { asOperator } from "./operator.js";
+import { deadLetters } from "./way.js";
+
+let counted = 0;
+
+// Called whenever the picture changes: the list follows the count when there is a token to read it with.
+export function lettersCounted() {
+  const count = deadLetters();
+  if (count === counted) return;
+  counted = count;
+  say($("#letter-count"), count ? `${count}` : "");
+  if (token.get()) look();
+  else if (count) {
+    $("#letter-rows").replaceChildren();
+    $("#letters-empty").hidden = false;
+    say($("#letters-empty"), `${count} dead letter${count > 1 ? "s" : ""}. To read what is in them, press “Look again”: it needs an operator's token.`);
+  }
+}
+
+async function look() {
+  try {
+    const { deadLetters: letters } = await ask("api/dead-letters?limit=100");
+    $("#letter-rows").replaceChildren(...letters.map(row));
+    $("#letters-empty").hidden = letters.length > 0;
+    say($("#letters-empty"), "No dead letters. A message that can never be handled would wait here, with the reason.");
+  } catch (error) {
+    $("#letters-empty").hidden = false;
+    say($("#letters-empty"), error.message);
+  }
+}
+
+function row(letter) {
+  const open = element("button", { type: "button", class: "link" }, letter.reason ?? "no reason was given");
+  open.addEventListener("click", () => show(letter));
+  return element("tr", {}, element("td", {}, letter.queue), element("td", {}, letter.type ?? "?"), element("td", {}, orderLink(letter.orderId)), element("td", {}, open));
+}
+
+function show(letter) {
+  const body = element("textarea", { value: pretty(letter.body), spellcheck: false });
+  const said = element("p", { class: "said", role: "status" });
+  const selection = { queue: letter.queue, selection: { ids: [letter.id] } };
+  const act = (name, path, extra) => {
+    const button = element("button", { type: "button", class: path === "discard" ? "danger" : "" }, name);
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      try {
+        await asOperator(() => ask(`api/dead-letters/${path}`, { method: "POST", body: { ...selection, ...extra() } }));
+        $("#letter").close();
+        await look();
+      } catch (error) {
+        said.classList.add("bad");
+        say(said, error.message);
+        button.disabled = false;
+      }
+    });
+    return button;
+  };
+  const facts = [["Queue", letter.queue], ["Event", letter.type], ["Order", letter.orderId], ["Received", letter.receiveCount], ["Dead since", letter.diedAt && clock(letter.diedAt)]];
+  $("#letter-body").replaceChildren(
+    element("p", { class: "gap" }, letter.reason ?? "no reason was given"),
+    element("dl", { class: "facts" }, ...facts.filter(([, text]) => text).map(([term, text]) => element("div", {}, element("dt", {}, term), element("dd", {}, String(text))))),
+    element("label", {}, "Body; correct it here if that is what it needs. It keeps its ids.", body),
+    element("p", { class: "actions" },
+      act("Redrive", "redrive", () => (body.value === pretty(letter.body) ? {} : { body: body.value })),
+      act("Discard", "discard", () => ({}))),
+    said);
+  $("#letter").showModal();
+}
+
+function pretty(body) {
+  try {
+    return JSON.stringify(JSON.parse(body), null, 2);
+  } catch {
+    return body;
+  }
+}
+
+export function startLetters() {
+  $("#letters-refresh").addEventListener("click", async () => {
+    try {
+      await asOperator(() => ask("api/dead-letters?limit=1"));
+      await look();
+    } catch (error) {
+      $("#letters-empty").hidden = false;
+      say($("#letters-empty"), error.message);
+    }
+  });
+}
