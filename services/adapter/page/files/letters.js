@@ -24,10 +24,11 @@ export function lettersCounted() {
 
 async function look() {
   try {
-    const { deadLetters: letters } = await ask("api/dead-letters?limit=100");
+    const { letters, queues } = await ask("api/dead-letters?limit=100");
     $("#letter-rows").replaceChildren(...letters.map(row));
     $("#letters-empty").hidden = letters.length > 0;
-    say($("#letters-empty"), "No dead letters. A message that can never be handled would wait here, with the reason.");
+    const trouble = queues.map((queue) => queue.error).filter(Boolean).join("; ");
+    say($("#letters-empty"), trouble || "No dead letters. A message that can never be handled would wait here, with the reason.");
   } catch (error) {
     $("#letters-empty").hidden = false;
     say($("#letters-empty"), error.message);
@@ -37,34 +38,50 @@ async function look() {
 function row(letter) {
   const open = element("button", { type: "button", class: "link" }, letter.reason ?? "no reason was given");
   open.addEventListener("click", () => show(letter));
-  return element("tr", {}, element("td", {}, letter.queue), element("td", {}, letter.type ?? "?"), element("td", {}, orderLink(letter.orderId)), element("td", {}, open));
+  return element("tr", {}, element("td", {}, letter.queue.replace(/-dlq$/, "")), element("td", {}, letter.type ?? "?"),
+    element("td", {}, orderLink(letter.orderId)), element("td", {}, open));
+}
+
+// Begins an operation and follows it to its end. Raises what kept it from being done.
+async function done(path, body) {
+  let operation = await asOperator(() => ask(`api/dead-letters/${path}`, { method: "POST", body }));
+  while (operation.status === "running") {
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    operation = await ask(`api/operations/${operation.id}`);
+  }
+  const error = operation.error ?? operation.listed.find((each) => each.error)?.error;
+  if (error) throw new Error(error);
+  return operation;
 }
 
 function show(letter) {
   const body = element("textarea", { value: pretty(letter.body), spellcheck: false });
   const said = element("p", { class: "said", role: "status" });
-  const selection = { queue: letter.queue, selection: { ids: [letter.id] } };
   const act = (name, path, extra) => {
     const button = element("button", { type: "button", class: path === "discard" ? "danger" : "" }, name);
     button.addEventListener("click", async () => {
       button.disabled = true;
+      said.classList.remove("bad");
+      say(said, "working …");
       try {
-        await asOperator(() => ask(`api/dead-letters/${path}`, { method: "POST", body: { ...selection, ...extra() } }));
+        await done(path, { queue: letter.queue, selection: { ids: [letter.id] }, ...extra() });
         $("#letter").close();
         await look();
       } catch (error) {
         said.classList.add("bad");
         say(said, error.message);
-        button.disabled = false;
       }
+      button.disabled = false;
     });
     return button;
   };
-  const facts = [["Queue", letter.queue], ["Event", letter.type], ["Order", letter.orderId], ["Received", letter.receiveCount], ["Dead since", letter.diedAt && clock(letter.diedAt)]];
+  const facts = [["Queue", letter.queue], ["Event", letter.type], ["Order", letter.orderId], ["Version", letter.version],
+    ["Given to its handler", letter.receiveCount && `${letter.receiveCount} times`], ["Dead since", clock(letter.sentAt)]];
   $("#letter-body").replaceChildren(
-    element("p", { class: "gap" }, letter.reason ?? "no reason was given"),
-    element("dl", { class: "facts" }, ...facts.filter(([, text]) => text).map(([term, text]) => element("div", {}, element("dt", {}, term), element("dd", {}, String(text))))),
-    element("label", {}, "Body; correct it here if that is what it needs. It keeps its ids.", body),
+    element("p", { class: "gap" }, letter.reason ?? "No reason was written down: SQS moved it by itself, because its consumer died each time."),
+    element("dl", { class: "facts" }, ...facts.filter(([, text]) => text).map(([term, text]) =>
+      element("div", {}, element("dt", {}, term), element("dd", {}, String(text))))),
+    element("label", {}, "Body. Corrected here, it is sent under the same ids.", body),
     element("p", { class: "actions" },
       act("Redrive", "redrive", () => (body.value === pretty(letter.body) ? {} : { body: body.value })),
       act("Discard", "discard", () => ({}))),
