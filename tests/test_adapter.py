@@ -12,10 +12,10 @@ from services.adapter.main import create_app
 from services.adapter.routes import RoutesInvalid, read_routes
 from services.adapter.settings import Settings
 from shared.messaging import AwsClients
-from tests.serving import Served, serving
+from tests.serving import SERVICE, Served, serving
 from tests.test_order_api import ORDER
 
-BATCH = {"content-type": "application/cloudevents-batch+json"}
+BATCH = {"content-type": "application/cloudevents-batch+json", **SERVICE}
 
 
 def event(event_type: str = "OrderCompleted", order_id: str = "1", **changes: Any) -> dict[str, Any]:
@@ -189,7 +189,7 @@ async def test_a_large_batch_is_published_whole(adapter: Served, aws: AwsClients
     [
         (b"{", BATCH, 400),
         (b"{}", BATCH, 422),
-        (b"[]", {"content-type": "application/json"}, 415),
+        (b"[]", BATCH | {"content-type": "application/json"}, 415),
         (b"[" + b"1," * 1000 + b"1]", BATCH, 422),
         (b'"' + b"x" * 9_000_000 + b'"', BATCH, 413),
     ],
