@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from shared.outbox.search import EventPage, Search, State, search
-from shared.web import DatabaseDependency
+from shared.web import AnyAccess, DatabaseDependency
 
 router = APIRouter(tags=["event log"])
 
@@ -18,7 +18,11 @@ _Time = Annotated[
 ]
 
 
-@router.get("/event-log", summary="The published events and what became of them, newest first")
+@router.get(
+    "/event-log",
+    dependencies=[AnyAccess],
+    summary="The published events and what became of them, newest first",
+)
 async def event_log(
     request: Request,
     response: Response,
