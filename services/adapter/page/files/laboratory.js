@@ -39,10 +39,10 @@ function showExperiments(experiments) {
 }
 
 function made(experiment) {
-  const button = element("button", { type: "button" }, "Do it");
-  button.setAttribute("aria-label", `Do it: ${experiment.title}`);
+  const button = element("button", { type: "button" }, "Do it and measure");
+  button.setAttribute("aria-label", `Do it and measure: ${experiment.title}`);
   const item = element("li", { id: `experiment-${experiment.id}` },
-    element("h3", {}, experiment.title), element("p", {}, `Prediction: ${experiment.prediction}`), button,
+    element("h3", {}, experiment.title), element("p", { class: "prediction" }, `Prediction: ${experiment.prediction}`), button,
     element("p", { class: "verdict", role: "status" }));
   button.addEventListener("click", async () => {
     try {
@@ -72,7 +72,7 @@ export async function startLaboratory() {
   } catch {
     return;
   }
-  $("#try").hidden = $("#faults").hidden = false;
+  $("#try").hidden = $("#faults").hidden = $("#token-hint").hidden = false;
   for (const [name, path, body, told] of DEMOS) {
     const button = element("button", { type: "button" }, name);
     button.addEventListener("click", () => press(button, async () => told(await ask(`api/${path}`, { method: "POST", body }))));
