@@ -4,6 +4,7 @@ from shared.web.access import Access, Operator, OperatorAccess, ServiceAccess
 from shared.web.application import application
 from shared.web.database import DatabaseDependency
 from shared.web.health import health_router
+from shared.web.openapi import problems
 from shared.web.problem import Problem
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "ServiceAccess",
     "application",
     "health_router",
+    "problems",
 ]
