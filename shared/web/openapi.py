@@ -76,6 +76,7 @@ def _add_problems(operation: dict[str, Any]) -> None:
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
     for status, is_possible in {
+        400: "requestBody" in operation,
         401: "security" in operation,
         403: "security" in operation,
         413: "requestBody" in operation,
