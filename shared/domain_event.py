@@ -1,18 +1,18 @@
 """A domain event, as it is in the code and as it is on the wire."""
 
 import time
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 
-def _whole(value: object) -> object:
+def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
-"""A whole number that a client gives. JSON has one kind of number, so 2.0 is 2; "2" and true are none."""
+Integral = BeforeValidator(_integral)
+"""For a strict `int` that a client gives: JSON has one kind of number, so 2.0 is 2."""
 
 
 class WireModel(BaseModel):

@@ -66,6 +66,16 @@ def _operator(request: Request, given: Annotated[_Given, Security(_operator_toke
     return name
 
 
+def _any(
+    request: Request,
+    given: Annotated[_Given, Security(_service_token)],
+    _: Annotated[_Given, Security(_operator_token)],  # told to OpenAPI as the other way in
+) -> None:
+    access, token = _shown(request, given, "a service or an operator")
+    if not access.is_service(token) and access.operator(token) is None:
+        raise _unauthenticated("nobody has this token")
+
+
 def _shown(request: Request, given: _Given, who: str) -> tuple[Access, str]:
     access: Access = request.app.state.access
     if given is None:
@@ -85,4 +95,6 @@ def _unauthenticated(detail: str) -> Problem:
 
 ServiceAccess = Depends(_service)
 OperatorAccess = Depends(_operator)
+AnyAccess = Depends(_any)
+"""Services and operators."""
 Operator = Annotated[str, OperatorAccess]
