@@ -22,6 +22,7 @@ from services.scm.settings import Settings as ScmSettings
 from shared.messaging import AwsClients, aws_clients
 from shared.migration import migrate
 from tests.engines import AwsEngine, Engine, MemoryEngine
+from tests.scm import Scm, scm_service
 from tests.serving import Served, order_service, serving
 
 REGION = "us-east-1"
@@ -141,3 +142,13 @@ async def scm(scm_database: str, aws_url: str, adapter: Served, order: Served) -
     )
     async with serving(create_scm(settings)) as served:
         yield served
+
+
+@pytest.fixture(scope="module")
+async def scm_alone(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Scm]:
+    """One SCM service for all tests of a module, with an Order service that answers as it is told."""
+    async with (
+        fresh_database(postgres_server, "template_scm") as database_url,
+        scm_service(database_url, aws_server) as scm,
+    ):
+        yield scm
