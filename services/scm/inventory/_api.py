@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import ConfigDict, Field
 
 from shared.domain_event import WireModel
-from shared.web import DatabaseDependency, Problem
+from shared.web import DatabaseDependency, OperatorAccess, Problem
 
 router = APIRouter(prefix="/back-office/stock", tags=["back office"])
 
@@ -44,7 +44,7 @@ class Stock(WireModel):
     available: int
 
 
-@router.put("/{sku}", summary="Set what was counted in the warehouse")
+@router.put("/{sku}", dependencies=[OperatorAccess], summary="Set what was counted in the warehouse")
 async def count(sku: Sku, body: Counted, db: DatabaseDependency) -> Stock:
     async with db.transaction() as tx:
         row = await tx.connection.fetchrow(COUNTED, sku, body.on_hand)
