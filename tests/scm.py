@@ -3,7 +3,7 @@ adapter: what SCM publishes waits in its event log, where REST shows it."""
 
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,10 +17,11 @@ from fastapi.responses import JSONResponse
 from local.ports import HOST
 from services.scm.main import create_app
 from services.scm.settings import Settings
+from services.scm.turn import take_turn
 from shared.messaging import Message, MessagingError, SnsChannel, Topology, aws_clients
 from shared.messaging.message import ID, SEQUENCE, SUBJECT, TYPE
 from shared.postgres import Database
-from tests.serving import Served, eventually, serving
+from tests.serving import OPERATOR, Served, eventually, serving
 
 QUEUE = "scm-adapter-order-event-queue"
 
@@ -115,7 +116,7 @@ class Scm:
 
     async def carrier(self, invoice_id: str, step: str) -> httpx.Response:
         """A carrier's report: `dispatched`, `delivered`."""
-        return await self.served.http.post(f"/external-api/invoices/{invoice_id}/{step}")
+        return await self.served.http.post(f"/external-api/invoices/{invoice_id}/{step}", headers=OPERATOR)
 
     async def published(self, order_id: str) -> list[str]:
         """The types of what SCM published about the order."""
@@ -125,7 +126,7 @@ class Scm:
         return (await self.served.http.get(path, params=params)).raise_for_status().json()
 
     async def put(self, path: str, **body: object) -> Any:
-        return (await self.served.http.put(path, json=body)).raise_for_status().json()
+        return (await self.served.http.put(path, json=body, headers=OPERATOR)).raise_for_status().json()
 
 
 def completed(order_id: str, version: int = 2, **lines: int) -> Message[str]:
@@ -168,3 +169,23 @@ async def scm_service(database_url: str, aws_url: str) -> AsyncIterator[Scm]:
         ):
             topic = SnsChannel(clients.sns, Topology(clients, create=True), "order-events")
             yield Scm(served, orders, topic)
+
+
+@asynccontextmanager
+async def turn_taken(
+    database: Database, order_id: str
+) -> AsyncIterator[Callable[[int], Coroutine[Any, Any, None]]]:
+    """Nobody else can change the order until the body ends. Yields what waits until so many try to."""
+
+    async def queued(count: int) -> None:
+        async def waiting() -> bool:
+            """So many wait for the order's turn."""
+            async with database.connection() as connection:
+                locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                return bool(await connection.fetchval(locks) == count)
+
+        await eventually(waiting)
+
+    async with database.transaction() as tx:
+        await take_turn(tx, order_id)
+        yield queued

@@ -2,16 +2,12 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
 
 import asyncpg
 import pytest
 
-from services.scm.turn import take_turn
-from tests.scm import ADDRESS, ELSEWHERE, Scm, address_changed, cancelled, completed
-from tests.serving import eventually
+from tests.scm import ADDRESS, ELSEWHERE, Scm, address_changed, cancelled, completed, turn_taken
+from tests.serving import SERVICE
 
 PROBLEM = "application/problem+json"
 
@@ -123,6 +119,19 @@ async def test_an_invoice_that_is_not_there_is_refused(scm_alone: Scm, invoice_i
         assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
 
 
+@pytest.mark.parametrize(("shown", "status"), [({}, 401), (SERVICE, 403)])
+async def test_only_an_operator_reports_for_a_carrier(
+    scm_alone: Scm, shown: dict[str, str], status: int
+) -> None:
+    """Who may read invoices may not yet say what became of them."""
+    order_id = await scm_alone.invoiced()
+    invoice = await scm_alone.live_invoice(order_id)
+    for step in ("dispatched", "delivered"):
+        path = f"/external-api/invoices/{invoice['id']}/{step}"
+        assert (await scm_alone.served.http.post(path, headers=shown)).status_code == status
+    assert await scm_alone.status(order_id) == "INVOICED"
+
+
 async def test_the_database_allows_an_order_one_live_invoice(scm_alone: Scm) -> None:
     """Whatever the code does; void ones do not count."""
     order_id = await scm_alone.invoiced()
@@ -134,30 +143,12 @@ async def test_the_database_allows_an_order_one_live_invoice(scm_alone: Scm) -> 
         await connection.execute(issue, order_id)
 
 
-@asynccontextmanager
-async def turn_taken(scm: Scm, order_id: str) -> AsyncIterator[Callable[[int], Coroutine[Any, Any, None]]]:
-    """Nobody else can change the order until the body ends. Yields what waits until so many try to."""
-
-    async def queued(count: int) -> None:
-        async def waiting() -> bool:
-            """So many wait for the order's turn."""
-            async with scm.database.connection() as connection:
-                locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-                return bool(await connection.fetchval(locks) == count)
-
-        await eventually(waiting)
-
-    async with scm.database.transaction() as tx:
-        await take_turn(tx, order_id)
-        yield queued
-
-
 async def test_a_cancellation_that_comes_before_the_carrier_wins(scm_alone: Scm) -> None:
     """Both at the same time, the cancellation a moment earlier: nothing leaves."""
     order_id = await scm_alone.invoiced()
     invoice = await scm_alone.live_invoice(order_id)
     async with asyncio.TaskGroup() as group:
-        async with turn_taken(scm_alone, order_id) as queued:
+        async with turn_taken(scm_alone.database, order_id) as queued:
             hearing = group.create_task(scm_alone.hears(cancelled(order_id)))
             await queued(1)
             dispatching = group.create_task(scm_alone.carrier(invoice["id"], "dispatched"))
@@ -173,7 +164,7 @@ async def test_a_carrier_that_comes_before_the_cancellation_wins(scm_alone: Scm)
     order_id = await scm_alone.invoiced()
     invoice = await scm_alone.live_invoice(order_id)
     async with asyncio.TaskGroup() as group:
-        async with turn_taken(scm_alone, order_id) as queued:
+        async with turn_taken(scm_alone.database, order_id) as queued:
             dispatching = group.create_task(scm_alone.carrier(invoice["id"], "dispatched"))
             await queued(1)
             hearing = group.create_task(scm_alone.hears(cancelled(order_id)))
@@ -187,10 +178,10 @@ async def test_a_carrier_that_comes_before_the_cancellation_wins(scm_alone: Scm)
 async def test_cancelling_and_dispatching_at_once_always_agree(scm_alone: Scm) -> None:
     """Many orders, with nobody to say who is first: either it is cancelled and the carrier was refused, or
     it travels and the cancellation was rejected."""
-    ids = [await scm_alone.invoiced() for _ in range(12)]
-    invoices = [await scm_alone.live_invoice(order_id) for order_id in ids]
 
-    async def told_both(order_id: str, invoice: dict[str, Any]) -> None:
+    async def told_both() -> None:
+        order_id = await scm_alone.invoiced()
+        invoice = await scm_alone.live_invoice(order_id)
         _, answer = await asyncio.gather(
             scm_alone.hears(cancelled(order_id)), scm_alone.carrier(invoice["id"], "dispatched")
         )
@@ -200,4 +191,4 @@ async def test_cancelling_and_dispatching_at_once_always_agree(scm_alone: Scm) -
             ("DISPATCHED", ["ParcelDispatched", "CancellationRejected"], 200),
         ]
 
-    await asyncio.gather(*map(told_both, ids, invoices))
+    await asyncio.gather(*(told_both() for _ in range(10)))

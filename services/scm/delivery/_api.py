@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from services.scm.delivery import _carriage as carriage
 from services.scm.delivery import _store as store
 from services.scm.delivery._invoice import DeliveryError, Invoice, UnknownInvoice
-from shared.web import DatabaseDependency, Problem
+from shared.web import DatabaseDependency, OperatorAccess, Problem
 
 router = APIRouter(prefix="/external-api/invoices", tags=["external API"])
 
@@ -22,13 +22,21 @@ async def of_order(
         return await store.of_order(connection, order_id)
 
 
-@router.post("/{invoice_id}/dispatched", summary="The carrier has the goods; may be repeated")
+@router.post(
+    "/{invoice_id}/dispatched",
+    dependencies=[OperatorAccess],
+    summary="The carrier has the goods; may be repeated",
+)
 async def dispatched(invoice_id: UUID, db: DatabaseDependency) -> Invoice:
     async with db.transaction() as tx:
         return await carriage.dispatch(invoice_id, tx)
 
 
-@router.post("/{invoice_id}/delivered", summary="The buyer has the goods; may be repeated")
+@router.post(
+    "/{invoice_id}/delivered",
+    dependencies=[OperatorAccess],
+    summary="The buyer has the goods; may be repeated",
+)
 async def delivered(invoice_id: UUID, db: DatabaseDependency) -> Invoice:
     async with db.transaction() as tx:
         return await carriage.deliver(invoice_id, tx)
