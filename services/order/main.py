@@ -18,7 +18,7 @@ from shared.web import application
 
 MIGRATIONS = (SHARED, Path(__file__).parent / "migrations")
 
-HANDLERS = (replies.on_fulfilment_progress,)
+HANDLERS = (replies.on_fulfilment,)
 """What this service takes from queues."""
 
 
