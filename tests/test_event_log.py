@@ -62,7 +62,17 @@ async def test_an_event_is_shown_with_its_data_and_what_became_of_it(order: Serv
     assert datetime.fromisoformat(event["parkedAt"]) >= datetime.fromisoformat(event["occurredAt"])
     assert event.keys() == {
         *("position", "id", "type", "subject", "sequence", "occurredAt", "relayedAt", "decidedAt"),
-        *("decision", "rule", "messageId", "attempts", "lastError", "parkedAt", "traceparent", "data"),
+        *(
+            "decision",
+            "rule",
+            "messageId",
+            "attempts",
+            "lastError",
+            "parkedAt",
+            "traceparent",
+            "cause",
+            "data",
+        ),
     }
 
 
