@@ -1,16 +1,17 @@
 """The Adapter service put together: what it reads, opens and serves."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 from fastapi import Depends, FastAPI
 
-from services.adapter import api, laboratory, page
+from services.adapter import api, console, laboratory, page
 from services.adapter.bridge import Bridge
 from services.adapter.routes import RoutesInvalid, read_routes
 from services.adapter.settings import Settings
 from shared import process
+from shared.background import running
 from shared.messaging import InterceptedChannel, SnsChannel, Topology, aws_clients
 from shared.web import application, health_router
 
@@ -23,32 +24,39 @@ def create_app(settings: Settings) -> FastAPI:
         routes = read_routes(settings.routes_file)
     except RoutesInvalid as error:
         raise process.StartRefused(error) from error
-
-    faults = laboratory.Faults()
+    faults = laboratory.Faults() if settings.is_development else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
             aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
             httpx.AsyncClient() as http,
+            AsyncExitStack() as stack,
         ):
             topology = Topology(clients, create=settings.creates_topology)
-            channels = {topic: SnsChannel(clients.sns, topology, topic) for topic in routes.topics}
-            for channel in channels.values():
-                await channel.prepare()
-            app.state.bridge = Bridge(
-                routes,
-                {topic: InterceptedChannel(each, faults.sends_copies) for topic, each in channels.items()}
-                if settings.is_development
-                else channels,
-            )
-            ready = {f"topic {topic}": channel.check for topic, channel in channels.items()}
+            topics = {topic: SnsChannel(clients.sns, topology, topic) for topic in routes.topics}
+            for topic in topics.values():
+                await topic.prepare()
+            live = app.state.live = console.Live()
+            decisions = console.Decisions(live)
+            interceptors = [faults.sends_copies] if faults else []
+            channels = {name: InterceptedChannel(topic, *interceptors) for name, topic in topics.items()}
+            app.state.bridge = Bridge(routes, channels, decisions.add)
+            neighbours = [
+                console.Neighbour("order", settings.order_url, http),
+                console.Neighbour("scm", settings.scm_url, http),
+            ]
+            queues = console.Queues(clients, routes.topics)
+            stations = console.Stations(neighbours, queues, routes.topics, decisions, live)
+            app.state.stations = stations
+            ready = {f"topic {name}": topic.check for name, topic in topics.items()}
             app.include_router(health_router(ready, loops={}))
-            customers = laboratory.Customers(http, settings.order_url, settings.scm_url)
-            experiments = laboratory.Laboratory(faults, customers, laboratory.Letterbox(clients.sqs))
-            app.state.laboratory = experiments
-            async with experiments:
-                yield
+            if faults:
+                customers = laboratory.Customers(http, settings.order_url, settings.scm_url)
+                experiments = laboratory.Laboratory(faults, customers, laboratory.Letterbox(clients.sqs))
+                app.state.laboratory = await stack.enter_async_context(experiments)
+            await stack.enter_async_context(running(app, live, stations))
+            yield
 
     app = application(
         title="Adapter service",
@@ -57,11 +65,10 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         body_limit=_BATCH_BYTES,
     )
-    if settings.is_development:
-        app.include_router(api.router, dependencies=[Depends(faults.refuse)])
+    app.include_router(api.router, dependencies=[Depends(faults.refuse)] if faults else [])
+    app.include_router(console.router)
+    if faults:
         app.include_router(laboratory.router)
-    else:
-        app.include_router(api.router)
     page.serve(app)
     return app
 
