@@ -24,9 +24,7 @@ _ARGUMENTS = (
 def chromium() -> str:
     """Where it is: what CHROMIUM names, or the first one on the path."""
     named = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
-    assert named, (
-        "the tests of the page need Chromium: install it (Debian: apt-get install chromium), or name it in CHROMIUM"
-    )
+    assert named, "the page needs Chromium to be tested: `apt-get install chromium`, or name one in CHROMIUM"
     return named
 
 

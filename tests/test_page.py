@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
 
 from local.system import LocalSystem, Ports, running_system
 from shared.tokens import DEVELOPMENT_OPERATOR
 from tests.browser import browser
 
 TOKEN = DEVELOPMENT_OPERATOR.token.get_secret_value()
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+WIDE, NARROW = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 
 # The least contrast of a text that is on the screen, with the text; WCAG 2.2, 1.4.3.
 LEAST_CONTRAST = """() => {
@@ -34,11 +34,12 @@ LEAST_CONTRAST = """() => {
   };
   let least = [21, ""];
   for (const each of document.querySelectorAll("body *")) {
-    const own = [...each.childNodes].filter((n) => n.nodeType === 3).map((n) => n.textContent.trim()).join("");
-    if (!own || !each.checkVisibility({ checkVisibilityCSS: true }) || each.closest("option, :disabled, .hidden")) continue;
+    const own = [...each.childNodes].filter((n) => n.nodeType === 3).map((n) => n.textContent.trim());
+    const hidden = !each.checkVisibility({ checkVisibilityCSS: true });
+    if (!own.join("") || hidden || each.closest("option, :disabled, .hidden")) continue;
     const [a, b] = [light(rgba(getComputedStyle(each).color)), light(ground(each))].sort((x, y) => y - x);
     const contrast = (a + 0.05) / (b + 0.05);
-    if (contrast < least[0]) least = [contrast, own];
+    if (contrast < least[0]) least = [contrast, own.join(' ')];
   }
   return least;
 }"""

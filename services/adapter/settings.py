@@ -12,5 +12,3 @@ class Settings(ServiceSettings):
     order_url: HttpUrl = "http://127.0.0.1:8001"
     scm_url: HttpUrl = "http://127.0.0.1:8003"
     port: int = 8002
-    order_url: HttpUrl = "http://127.0.0.1:8001"
-    scm_url: HttpUrl = "http://127.0.0.1:8003"

@@ -16,7 +16,7 @@ export function decided(decision) {
     element("td", {}, orderLink(decision.orderId)),
     element("td", { class: `decision ${decision.decision} ${decision.source === "scm" ? "back" : ""}` },
       WORDS[decision.decision], decision.topic ? ` to ${decision.topic}` : ""),
-    element("td", { class: "mono" }, decision.error ?? decision.rule ?? ""));
+    element("td", { class: "mono", title: decision.error ?? decision.rule ?? "" }, decision.error ?? decision.rule ?? ""));
   const rows = $("#decision-rows");
   rows.prepend(row);
   while (rows.children.length > MOST) rows.lastChild.remove();

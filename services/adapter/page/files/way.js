@@ -61,49 +61,46 @@ const place = (id) => {
 };
 
 // An edge leaves at the side that faces its goal; tall stations are met at the height of the other end.
-function edge(from, to, way) {
+function edge(from, to) {
   const [a, b] = [place(from), place(to)];
   const forwards = a.x < b.x;
   const [x1, x2] = forwards ? [a.right, b.left] : [a.left, b.right];
   const level = (tall, other) => Math.min(Math.max(other.y, tall.top + 16), tall.bottom - 16);
-  const [y1, y2] = [a.bottom - a.top > b.bottom - b.top ? level(a, b) : a.y, b.bottom - b.top > a.bottom - a.top ? level(b, a) : b.y];
-  const middle = (x1 + x2) / 2;
-  return { way, d: `M${x1} ${y1} C${middle} ${y1} ${middle} ${y2} ${x2 + (forwards ? -5 : 5)} ${y2}` };
+  const isTaller = a.bottom - a.top > b.bottom - b.top;
+  const [y1, y2] = a.bottom - a.top === b.bottom - b.top ? [a.y, b.y] : isTaller ? [level(a, b), b.y] : [a.y, level(b, a)];
+  return [{ x: x1, y: y1 }, { x: x2 + (forwards ? -5 : 5), y: y2 }];
 }
 
 const pairs = (ids) => ids.slice(1).map((id, index) => [ids[index], id]);
 
 function drawEdges() {
-  const svg = $("#edges");
-  const drawn = [...pairs(THERE), ...pairs(DEMAND)].map(([a, b]) => edge(a, b, "there"))
-    .concat(pairs(BACK).map(([a, b]) => edge(a, b, "back")));
-  svg.replaceChildren();
-  svg.insertAdjacentHTML("beforeend", `<defs>${["there", "back"].map((way) =>
-    `<marker id="arrow-${way}" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="var(--${way})" stroke="none"/></marker>`).join("")}</defs>`);
-  for (const { way, d } of drawn) {
-    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    path.setAttribute("d", d);
-    path.setAttribute("class", way);
-    path.setAttribute("marker-end", `url(#arrow-${way})`);
-    svg.append(path);
-  }
+  const arrow = (way) => `<marker id="arrow-${way}" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+    <path d="M0 0L8 4L0 8z" fill="var(--${way})"/></marker>`;
+  const line = (way) => ([from, to]) => {
+    const [a, b] = edge(from, to);
+    const middle = (a.x + b.x) / 2;
+    return `<path class="${way}" d="M${a.x} ${a.y} C${middle} ${a.y} ${middle} ${b.y} ${b.x} ${b.y}" marker-end="url(#arrow-${way})"/>`;
+  };
+  $("#edges").innerHTML = [`<defs>${arrow("there")}${arrow("back")}</defs>`,
+    ...[...pairs(THERE), ...pairs(DEMAND)].map(line("there")), ...pairs(BACK).map(line("back"))].join("");
 }
 
-// Moves a dot along the stations. Nobody sees a millisecond, so each step takes a third of a second.
-function travel(ids, kind, last = null) {
+// Moves a dot along the stations. Nobody sees a millisecond, so each edge takes a third of a second; what
+// is decided together starts one after the other.
+function travel(ids, kind, into = null) {
   if (travelling >= AT_ONCE || document.hidden || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-  travelling += 1;
+  const narrow = getComputedStyle($("#edges")).display === "none";
+  const points = narrow ? ids.map(place).map(({ left, y }) => ({ x: left + 4, y })) : pairs(ids).flatMap(([from, to]) => edge(from, to));
+  if (into) {
+    const [frame, box] = [$("#way"), into].map((each) => each.getBoundingClientRect());
+    points.push({ x: box.left - frame.left + 12, y: box.top - frame.top + 26 });
+  }
   const dot = element("span", { class: `dot ${kind}` });
   $("#travellers").append(dot);
-  const points = ids.map(place).map(({ x, y }) => ({ transform: `translate(${x}px, ${y}px)` }));
-  if (last) {
-    const frame = $("#way").getBoundingClientRect();
-    const box = last.getBoundingClientRect();
-    points.push({ transform: `translate(${box.left - frame.left + 14}px, ${box.top - frame.top + 10}px)` });
-  }
-  dot.animate(points, { duration: STEP * (points.length - 1), easing: "linear" }).finished
-    .catch(() => {})
-    .finally(() => { dot.remove(); travelling -= 1; });
+  travelling += 1;
+  const duration = (STEP * points.length) / 2;
+  dot.animate(points.map(({ x, y }) => ({ transform: `translate(${x}px, ${y}px)` })), { duration, delay: (travelling % 12) * 70, fill: "backwards" })
+    .finished.catch(() => {}).finally(() => { dot.remove(); travelling -= 1; });
 }
 
 // A decision's event has come from its service; it goes on to the queue, or stays.
