@@ -14,8 +14,8 @@ export function decided(decision) {
     element("td", { class: "time mono" }, clock(decision.at)),
     element("td", {}, decision.type),
     element("td", {}, orderLink(decision.orderId)),
-    element("td", { class: `decision ${decision.decision} ${decision.source === "scm" ? "back" : ""}` },
-      WORDS[decision.decision], decision.topic ? ` to ${decision.topic}` : ""),
+    element("td", { class: `decision ${decision.decision} ${decision.source === "scm" ? "back" : ""}`, title: decision.topic ? `to ${decision.topic}` : "" },
+      WORDS[decision.decision]),
     element("td", { class: "mono", title: decision.error ?? decision.rule ?? "" }, decision.error ?? decision.rule ?? ""));
   const rows = $("#decision-rows");
   rows.prepend(row);

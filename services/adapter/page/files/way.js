@@ -146,7 +146,7 @@ function show(id) {
   say($(".state", station), ["up", "unknown"].includes(facts.status) ? "" : facts.status);
   say($(".number", station), facts.number === null || facts.number === undefined ? "–" : String(facts.number));
   say($(".unit", station), facts.unit);
-  say($(".more", station), facts.more.filter(Boolean).join(" · "));
+  say($(".more", station), facts.more.filter(Boolean).join(station.parentElement.className === "tall" && innerWidth > 900 ? "\n" : " · "));
   $(".more", station).classList.toggle("bad", Boolean(facts.bad));
   station.title = facts.trouble ?? "";
 }
