@@ -16,6 +16,7 @@ from shared.outbox import router as event_log_router
 from shared.postgres import connect
 from shared.progress import Progress
 from shared.progress import router as progress_router
+from shared.reconciliation import router as reconciliation_router
 from shared.retention import Retention
 from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
 from shared.settled import SettledMessages
@@ -46,7 +47,8 @@ async def event_driven(
 ) -> AsyncIterator[None]:
     """Opens the database, and runs the relay, the retention and a listener per queue that the handlers name.
 
-    `app.state.database` is set for the endpoints, and the routes of health, progress and event log are added.
+    `app.state.database` is set for the endpoints, and the routes of health, progress, event log and
+    reconciliation are added.
     `source` is the name under which the service's events travel. Raises what refuses a start:
     DatabaseUnreachable, TopologyError, ListenerMisconfigured.
     """
@@ -88,5 +90,6 @@ async def event_driven(
         app.include_router(health_router({"database": database.check_migrated}, loops))
         app.include_router(event_log_router)
         app.include_router(progress_router)
+        app.include_router(reconciliation_router)
         async with running(app, relay, retention, *listeners):
             yield

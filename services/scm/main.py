@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
-from services.scm import delivery, fulfilment, inventory, listener
+from services.scm import delivery, demand, fulfilment, inventory, listener
 from services.scm.settings import Settings
 from shared import process
 from shared.events import ApplicationEventPublisher
@@ -18,7 +18,7 @@ from shared.web import application
 
 MIGRATIONS = (SHARED, Path(__file__).parent / "migrations")
 
-HANDLERS = (listener.on_order_event,)
+HANDLERS = (listener.on_order_event, demand.on_order_completed)
 """What this service takes from queues."""
 
 
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = application(title="SCM service", description=__doc__, lifespan=lifespan, settings=settings)
-    for router in (inventory.router, delivery.router, fulfilment.router):
+    for router in (inventory.router, delivery.router, demand.router, fulfilment.router):
         app.include_router(router)
     delivery.answer_delivery_errors(app)
     return app
