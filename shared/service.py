@@ -1,6 +1,6 @@
 """What a service that publishes events and handles messages runs beside its web application."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
@@ -44,12 +44,14 @@ async def event_driven(
     handlers: Sequence[Callable[..., Awaitable[None]]],
     publisher: ApplicationEventPublisher,
     http: httpx.AsyncClient,
+    leans_on: Mapping[str, Loop] | None = None,
 ) -> AsyncIterator[None]:
     """Opens the database, and runs the relay, the retention and a listener per queue that the handlers name.
 
     `app.state.database` is set for the endpoints, and the routes of health, progress, event log and
     reconciliation are added.
-    `source` is the name under which the service's events travel. Raises what refuses a start:
+    `source` is the name under which the service's events travel; `leans_on` is what else has a trouble that
+    `/readyz` is to tell. Raises what refuses a start:
     DatabaseUnreachable, TopologyError, ListenerMisconfigured.
     """
     consumed = bindings(handlers)
@@ -87,7 +89,7 @@ async def event_driven(
         app.state.measures.append(relay.measure)
         queues = {listener.binding.queue: listener for listener in listeners}
         loops: dict[str, Loop] = {"relay": relay, "retention": retention, **queues}
-        app.include_router(health_router({"database": database.check_migrated}, loops))
+        app.include_router(health_router({"database": database.check_migrated}, loops | dict(leans_on or {})))
         app.include_router(event_log_router)
         app.include_router(progress_router)
         app.include_router(reconciliation_router)

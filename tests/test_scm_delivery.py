@@ -11,7 +11,8 @@ import pytest
 from services.scm.delivery import Orders, UnknownOrder
 from shared.messaging import Unavailable
 from tests.scm import ADDRESS, ELSEWHERE, OrderService, Scm, address_changed, cancelled, completed, turn_taken
-from tests.serving import SERVICE
+from tests.serving import SERVICE, eventually, serving
+from tests.test_order_api import PROBLEM
 
 
 async def test_the_address_is_the_one_of_the_moment_when_the_invoice_is_issued(scm_alone: Scm) -> None:

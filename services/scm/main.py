@@ -27,18 +27,18 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with (
-            httpx.AsyncClient() as http,
-            event_driven(
+        async with httpx.AsyncClient() as http:
+            orders = delivery.Orders(http, settings.order_url)
+            async with event_driven(
                 app,
                 settings,
                 source="scm",
                 handlers=HANDLERS,
-                publisher=_publisher(http, settings),
+                publisher=_publisher(orders),
                 http=http,
-            ),
-        ):
-            yield
+                leans_on={"order service": orders},
+            ):
+                yield
 
     app = application(title="SCM service", description=__doc__, lifespan=lifespan, settings=settings)
     for router in (inventory.router, delivery.router, demand.router, fulfilment.router):
@@ -47,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _publisher(http: httpx.AsyncClient, settings: Settings) -> ApplicationEventPublisher:
+def _publisher(orders: delivery.Orders) -> ApplicationEventPublisher:
     """The modules, in the order in which they hear of an event."""
     return ApplicationEventPublisher(
         [
@@ -55,7 +55,7 @@ def _publisher(http: httpx.AsyncClient, settings: Settings) -> ApplicationEventP
             fulfilment.withdraw,
             inventory.reserve_goods,
             fulfilment.record_progress,
-            delivery.Delivery(delivery.Orders(http, settings.order_url)),
+            delivery.Delivery(orders),
             delivery.void_invoice,
             EventLog(),
         ]
