@@ -14,7 +14,7 @@ from shared.messaging import ListenerContainer, ListenerOptions, Topology, aws_c
 from shared.outbox import OutboxSettings, Relay, RelayOptions, decided_events
 from shared.outbox import router as event_log_router
 from shared.postgres import connect
-from shared.retention import Retention
+from shared.retention import Expiry, Retention
 from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
 from shared.telemetry import Tracing
 from shared.web import health_router
@@ -40,12 +40,14 @@ async def event_driven(
     handlers: Sequence[Callable[..., Awaitable[None]]],
     publisher: ApplicationEventPublisher,
     http: httpx.AsyncClient,
+    expiries: Sequence[Expiry] = (),
 ) -> AsyncIterator[None]:
     """Opens the database, and runs the relay, the retention and a listener per queue that the handlers name.
 
     `app.state.database` is set for the endpoints, and the routes of health and event log are added.
-    `source` is the name under which the service's events travel. Raises what refuses a start:
-    DatabaseUnreachable, TopologyError, ListenerMisconfigured.
+    `source` is the name under which the service's events travel; `expiries` is what expires besides events
+    and the inbox's records. Raises what refuses a start: DatabaseUnreachable, TopologyError,
+    ListenerMisconfigured.
     """
     consumed = bindings(handlers)
     connections = len(consumed) * ListenerOptions().in_flight + _CONNECTIONS_BESIDE_HANDLERS
@@ -66,6 +68,7 @@ async def event_driven(
             database,
             decided_events(settings.event_retention_days),
             received_messages(settings.inbox_retention_days),
+            *expiries,
         )
         topology = Topology(clients, create=settings.creates_topology)
         listeners = [
