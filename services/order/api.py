@@ -24,12 +24,13 @@ from services.order.order_id import FORM, is_id
 from shared.domain_event import WireModel
 from shared.inbox import ReceivedMessage, received
 from shared.outbox import LoggedEvent, history
-from shared.web import DatabaseDependency, Problem
+from shared.web import DatabaseDependency, Problem, problems
 from shared.web.entity_tag import IfMatch, IfNoneMatch, is_known, required
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
 _TAG = re.compile(r'"([1-9][0-9]{0,18})"')
+REFUSALS = problems(400, 404, 409, 412)
 _ORDERS = TypeAdapter(list[Order])
 
 
@@ -60,31 +61,39 @@ class OrderEvents(WireModel):
     received: list[ReceivedMessage]
 
 
-@router.post("", status_code=201, response_model=Order, summary="Place an order")
+@router.post("", status_code=201, response_model=Order, responses=problems(400), summary="Place an order")
 async def place(body: PlaceOrder, once: OnlyOnce) -> Response:
     return await once(lambda tx: commands.place(body, tx), given=body, status=201)
 
 
-@router.post("/{order_id}/complete", response_model=Order, summary="The buyer has paid")
+@router.post("/{order_id}/complete", response_model=Order, responses=REFUSALS, summary="The buyer has paid")
 async def complete(order_id: OrderId, versions: Versions, once: OnlyOnce) -> Response:
     return await once(lambda tx: commands.complete(order_id, versions, tx))
 
 
 @router.post(
-    "/{order_id}/cancel", response_model=Order, summary="Cancel; a paid order waits for SCM's answer"
+    "/{order_id}/cancel",
+    response_model=Order,
+    responses=REFUSALS,
+    summary="Cancel; a paid order waits for SCM's answer",
 )
 async def cancel(order_id: OrderId, versions: Versions, once: OnlyOnce) -> Response:
     return await once(lambda tx: commands.cancel(order_id, versions, tx))
 
 
-@router.put("/{order_id}/delivery-address", response_model=Order, summary="Send the goods somewhere else")
+@router.put(
+    "/{order_id}/delivery-address",
+    response_model=Order,
+    responses=REFUSALS,
+    summary="Send the goods somewhere else",
+)
 async def change_delivery_address(
     order_id: OrderId, versions: Versions, body: DeliveryAddress, once: OnlyOnce
 ) -> Response:
     return await once(lambda tx: commands.change_delivery_address(order_id, versions, body, tx), given=body)
 
 
-@router.put("/{order_id}/memo", response_model=Order, summary="Write a note on the order")
+@router.put("/{order_id}/memo", response_model=Order, responses=REFUSALS, summary="Write a note on the order")
 async def write_memo(order_id: OrderId, versions: Versions, body: MemoBody, once: OnlyOnce) -> Response:
     return await once(lambda tx: commands.write_memo(order_id, versions, body.memo, tx), given=body)
 
@@ -104,7 +113,7 @@ async def find(
 @router.get(
     "/{order_id}",
     response_model=Order,
-    responses={304: {"description": "It is still as the If-None-Match header says"}},
+    responses={304: {"description": "It is still as the If-None-Match header says"}, **problems(400, 404)},
     summary="The order as it is now",
 )
 async def read(order_id: OrderId, db: DatabaseDependency, if_none_match: IfNoneMatch = None) -> Response:
@@ -115,7 +124,9 @@ async def read(order_id: OrderId, db: DatabaseDependency, if_none_match: IfNoneM
     return Answer.done(order).response()
 
 
-@router.get("/{order_id}/events", summary="The order's events and what became of them")
+@router.get(
+    "/{order_id}/events", responses=problems(404), summary="The order's events and what became of them"
+)
 async def events(order_id: OrderId, db: DatabaseDependency) -> OrderEvents:
     async with db.connection() as connection:
         await store.find(connection, order_id)

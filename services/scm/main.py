@@ -18,7 +18,7 @@ from shared.web import application
 
 MIGRATIONS = (SHARED, Path(__file__).parent / "migrations")
 
-HANDLERS = (listener.on_order_completed,)
+HANDLERS = (listener.on_order_event,)
 """What this service takes from queues."""
 
 
@@ -43,6 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = application(title="SCM service", description=__doc__, lifespan=lifespan, settings=settings)
     for router in (inventory.router, delivery.router, fulfilment.router):
         app.include_router(router)
+    delivery.answer_delivery_errors(app)
     return app
 
 
@@ -51,9 +52,11 @@ def _publisher(http: httpx.AsyncClient, settings: Settings) -> ApplicationEventP
     return ApplicationEventPublisher(
         [
             fulfilment.record_goods_ordered,
+            fulfilment.withdraw,
             inventory.reserve_goods,
             fulfilment.record_progress,
             delivery.Delivery(delivery.Orders(http, settings.order_url)),
+            delivery.void_invoice,
             EventLog(),
         ]
     )
