@@ -13,7 +13,7 @@ from services.adapter.laboratory.letterbox import QUEUE
 from shared.domain_event import WireModel
 from shared.web import OperatorAccess, Problem
 
-router = APIRouter(prefix="/api", tags=["laboratory"])
+router = APIRouter(prefix="/api", include_in_schema=False)
 
 
 def _laboratory(request: Request) -> Laboratory:
