@@ -1,19 +1,25 @@
 """What a service that publishes events and handles messages runs beside its web application."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
 from fastapi import FastAPI
+from pydantic import Field
 
 from shared.background import running
 from shared.events import ApplicationEventPublisher
 from shared.inbox import Inbox, InboxSettings, received_messages
 from shared.messaging import ListenerContainer, ListenerOptions, Topology, aws_clients, bindings
 from shared.outbox import OutboxSettings, Relay, RelayOptions, decided_events
+from shared.outbox import router as event_log_router
 from shared.postgres import connect
+from shared.progress import Progress
+from shared.progress import router as progress_router
+from shared.reconciliation import router as reconciliation_router
 from shared.retention import Retention
 from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
+from shared.settled import SettledMessages
 from shared.telemetry import Tracing
 from shared.web import health_router
 from shared.web.health import Loop
@@ -25,7 +31,7 @@ _CONNECTIONS_BESIDE_HANDLERS = 12
 class EventDrivenSettings(ServiceSettings, OutboxSettings, InboxSettings):
     """What such a service reads from its environment."""
 
-    database_url: PostgresUrl
+    database_url: PostgresUrl = Field(repr=False)
     adapter_url: HttpUrl = "http://127.0.0.1:8002"
 
 
@@ -38,12 +44,15 @@ async def event_driven(
     handlers: Sequence[Callable[..., Awaitable[None]]],
     publisher: ApplicationEventPublisher,
     http: httpx.AsyncClient,
+    leans_on: Mapping[str, Loop] | None = None,
 ) -> AsyncIterator[None]:
     """Opens the database, and runs the relay, the retention and a listener per queue that the handlers name.
 
-    `app.state.database` is set for the endpoints, and the health routes are added. `source` is the name
-    under which the service's events travel. Raises what refuses a start: DatabaseUnreachable,
-    TopologyError, ListenerMisconfigured.
+    `app.state.database` is set for the endpoints, and the routes of health, progress, event log and
+    reconciliation are added.
+    `source` is the name under which the service's events travel; `leans_on` is what else has a trouble that
+    `/readyz` is to tell. Raises what refuses a start:
+    DatabaseUnreachable, TopologyError, ListenerMisconfigured.
     """
     consumed = bindings(handlers)
     connections = len(consumed) * ListenerOptions().in_flight + _CONNECTIONS_BESIDE_HANDLERS
@@ -52,23 +61,37 @@ async def event_driven(
         aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
     ):
         options = RelayOptions(max_attempts=settings.event_max_attempts)
-        relay = Relay(database, http, adapter_url=settings.adapter_url, source=source, options=options)
+        relay = Relay(
+            database,
+            http,
+            adapter_url=settings.adapter_url,
+            service_token=settings.service_token,
+            source=source,
+            options=options,
+        )
         retention = Retention(
             database,
             decided_events(settings.event_retention_days),
             received_messages(settings.inbox_retention_days),
         )
         topology = Topology(clients, create=settings.creates_topology)
+        settled = SettledMessages()
         listeners = [
-            ListenerContainer(topology, binding, middleware=[Tracing(), Inbox(database)])
+            ListenerContainer(
+                topology, binding, middleware=[Tracing(), Inbox(database)], observer=settled.add
+            )
             for binding in consumed
         ]
         for listener in listeners:
             await listener.prepare()
         app.state.database = database
+        app.state.progress = Progress(source, relay, listeners, settled)
         app.state.measures.append(relay.measure)
         queues = {listener.binding.queue: listener for listener in listeners}
         loops: dict[str, Loop] = {"relay": relay, "retention": retention, **queues}
-        app.include_router(health_router({"database": database.check_migrated}, loops))
+        app.include_router(health_router({"database": database.check_migrated}, loops | dict(leans_on or {})))
+        app.include_router(event_log_router)
+        app.include_router(progress_router)
+        app.include_router(reconciliation_router)
         async with running(app, relay, retention, *listeners):
             yield

@@ -3,13 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
 from fastapi import FastAPI
 
-from services.adapter import api
+from services.adapter import api, console
 from services.adapter.bridge import Bridge
 from services.adapter.routes import RoutesInvalid, read_routes
 from services.adapter.settings import Settings
 from shared import process
+from shared.background import running
 from shared.messaging import SnsChannel, Topology, aws_clients
 from shared.web import application, health_router
 
@@ -25,20 +27,38 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients:
+        async with (
+            aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
+            httpx.AsyncClient() as http,
+        ):
             topology = Topology(clients, create=settings.creates_topology)
             channels = {topic: SnsChannel(clients.sns, topology, topic) for topic in routes.topics}
             for channel in channels.values():
                 await channel.prepare()
-            app.state.bridge = Bridge(routes, channels)
+            live = app.state.live = console.Live()
+            decisions = console.Decisions(live)
+            app.state.bridge = Bridge(routes, channels, decisions.add)
+            neighbours = [
+                console.Neighbour("order", settings.order_url, http),
+                console.Neighbour("scm", settings.scm_url, http),
+            ]
+            queues = console.Queues(clients, routes.topics)
+            stations = console.Stations(neighbours, queues, routes.topics, decisions, live)
+            app.state.stations = stations
             ready = {f"topic {topic}": channel.check for topic, channel in channels.items()}
             app.include_router(health_router(ready, loops={}))
-            yield
+            async with running(app, live, stations):
+                yield
 
     app = application(
-        title="Adapter service", description=__doc__, lifespan=lifespan, body_limit=_BATCH_BYTES
+        title="Adapter service",
+        description=__doc__,
+        lifespan=lifespan,
+        settings=settings,
+        body_limit=_BATCH_BYTES,
     )
     app.include_router(api.router)
+    app.include_router(console.router)
     return app
 
 

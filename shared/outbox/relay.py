@@ -18,12 +18,14 @@ import asyncpg
 import httpx
 import structlog
 from prometheus_client import Gauge
+from pydantic import SecretStr
 
 from shared.messaging.backoff import full_jitter
 from shared.outbox import backlog, outcome
 from shared.outbox.adapter import AdapterClient, AdapterUnavailable, BatchFailed, Result, failed
 from shared.outbox.event_log import CHANNEL
 from shared.postgres import Connection, Database, DatabaseUnavailable
+from shared.tally import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -71,14 +73,19 @@ class Relay:
         http: httpx.AsyncClient,
         *,
         adapter_url: str,
+        service_token: SecretStr,
         source: str,
         options: RelayOptions | None = None,
     ) -> None:
         self.trouble: str | None = None
         """Why nothing is relayed just now, or None while all is well."""
+        self.tally = Tally()
+        """What the adapter answered; the names are decisions."""
         self._database = database
         self._options = options or RelayOptions()
-        self._adapter = AdapterClient(http, adapter_url, source=source, timeout=self._options.send_timeout)
+        self._adapter = AdapterClient(
+            http, adapter_url, token=service_token, source=source, timeout=self._options.send_timeout
+        )
         self._limit = self._options.batch
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -184,6 +191,8 @@ class Relay:
     ) -> bool:
         """Whether the adapter is ready, as far as that had to be asked."""
         decided, not_taken = outcome.by_event(batch, results)
+        for result in results:
+            self.tally.add(result.decision)
         if decided:
             await outcome.record_decided(connection, decided)
         if not not_taken:

@@ -1,0 +1,54 @@
+"""The REST API of the console. It is open, as all reads are: no data of a buyer is in it."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request
+
+from services.adapter.console.event_stream import EventStream
+from services.adapter.console.live import Live, TooManyViewers
+from services.adapter.console.stations import Everything, Stations
+from shared.web import Problem
+
+router = APIRouter(prefix="/api", tags=["console"])
+
+
+def _live(request: Request) -> Live:
+    found: Live = request.app.state.live
+    return found
+
+
+def _stations(request: Request) -> Stations:
+    found: Stations = request.app.state.stations
+    return found
+
+
+@router.get(
+    "/live",
+    response_class=EventStream,
+    responses={503: {"description": "As many watch as may"}},
+    summary="What happens, as it happens (server-sent events)",
+)
+async def live(
+    live: Annotated[Live, Depends(_live)], last_event_id: Annotated[str | None, Header()] = None
+) -> EventStream:
+    """Events: `decision`, `settled`, `station`, `service`, `gap`, `missed`. A viewer that comes back with
+    `Last-Event-ID` is given what it missed; what is no longer remembered is told as a `gap`."""
+    return EventStream(partial(_viewing, live, last_event_id))
+
+
+@contextmanager
+def _viewing(live: Live, last_event_id: str | None) -> Iterator[AsyncIterator[bytes]]:
+    try:
+        with live.viewing(last_event_id) as chunks:
+            yield chunks
+    except TooManyViewers as error:
+        raise Problem(503, str(error), headers={"retry-after": "10"}) from error
+
+
+@router.get("/stations", summary="Every station: how much waits, for how long, how fast it goes")
+async def stations(stations: Annotated[Stations, Depends(_stations)]) -> Everything:
+    """A service that is down is shown as down, with the reason."""
+    return await stations.now()
