@@ -38,12 +38,11 @@ def create_app(settings: Settings) -> FastAPI:
             live = app.state.live = console.Live()
             decisions = console.Decisions(live)
             app.state.bridge = Bridge(routes, channels, decisions.add)
-            neighbours = [
-                console.Neighbour("order", settings.order_url, http),
-                console.Neighbour("scm", settings.scm_url, http),
-            ]
+            urls = {"order": settings.order_url, "scm": settings.scm_url}
+            neighbours = {name: console.Neighbour(name, url, http) for name, url in urls.items()}
+            app.state.neighbours = neighbours
             queues = console.Queues(clients, routes.topics)
-            stations = console.Stations(neighbours, queues, routes.topics, decisions, live)
+            stations = console.Stations(list(neighbours.values()), queues, routes.topics, decisions, live)
             app.state.stations = stations
             ready = {f"topic {topic}": channel.check for topic, channel in channels.items()}
             app.include_router(health_router(ready, loops={}))
