@@ -49,12 +49,11 @@ def create_app(settings: Settings) -> FastAPI:
             interceptors = [faults.sends_copies] if faults else []
             channels = {name: InterceptedChannel(topic, *interceptors) for name, topic in topics.items()}
             app.state.bridge = Bridge(routes, channels, decisions.add)
-            neighbours = [
-                console.Neighbour("order", settings.order_url, http),
-                console.Neighbour("scm", settings.scm_url, http),
-            ]
+            urls = {"order": settings.order_url, "scm": settings.scm_url}
+            neighbours = {name: console.Neighbour(name, url, http) for name, url in urls.items()}
+            app.state.neighbours = neighbours
             queues = console.Queues(clients, routes.topics)
-            stations = console.Stations(neighbours, queues, routes.topics, decisions, live)
+            stations = console.Stations(list(neighbours.values()), queues, routes.topics, decisions, live)
             app.state.stations = stations
             ready = {f"topic {name}": topic.check for name, topic in topics.items()}
             app.include_router(health_router(ready, loops={}))
