@@ -1,6 +1,6 @@
 """What a service that publishes events and handles messages runs beside its web application."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
@@ -14,8 +14,12 @@ from shared.messaging import ListenerContainer, ListenerOptions, Topology, aws_c
 from shared.outbox import OutboxSettings, Relay, RelayOptions, decided_events
 from shared.outbox import router as event_log_router
 from shared.postgres import connect
-from shared.retention import Retention
+from shared.progress import Progress
+from shared.progress import router as progress_router
+from shared.reconciliation import router as reconciliation_router
+from shared.retention import Expiry, Retention
 from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
+from shared.settled import SettledMessages
 from shared.telemetry import Tracing
 from shared.web import health_router
 from shared.web.health import Loop
@@ -40,12 +44,16 @@ async def event_driven(
     handlers: Sequence[Callable[..., Awaitable[None]]],
     publisher: ApplicationEventPublisher,
     http: httpx.AsyncClient,
+    expiries: Sequence[Expiry] = (),
+    leans_on: Mapping[str, Loop] | None = None,
 ) -> AsyncIterator[None]:
     """Opens the database, and runs the relay, the retention and a listener per queue that the handlers name.
 
-    `app.state.database` is set for the endpoints, and the routes of health and event log are added.
-    `source` is the name under which the service's events travel. Raises what refuses a start:
-    DatabaseUnreachable, TopologyError, ListenerMisconfigured.
+    `app.state.database` is set for the endpoints, and the routes of health, progress, event log and
+    reconciliation are added. `source` is the name under which the service's events travel; `expiries` is
+    what expires besides events and the inbox's records; `leans_on` is what else has a trouble that
+    `/readyz` is to tell. Raises what refuses a start: DatabaseUnreachable, TopologyError,
+    ListenerMisconfigured.
     """
     consumed = bindings(handlers)
     connections = len(consumed) * ListenerOptions().in_flight + _CONNECTIONS_BESIDE_HANDLERS
@@ -66,19 +74,26 @@ async def event_driven(
             database,
             decided_events(settings.event_retention_days),
             received_messages(settings.inbox_retention_days),
+            *expiries,
         )
         topology = Topology(clients, create=settings.creates_topology)
+        settled = SettledMessages()
         listeners = [
-            ListenerContainer(topology, binding, middleware=[Tracing(), Inbox(database)])
+            ListenerContainer(
+                topology, binding, middleware=[Tracing(), Inbox(database)], observer=settled.add
+            )
             for binding in consumed
         ]
         for listener in listeners:
             await listener.prepare()
         app.state.database = database
+        app.state.progress = Progress(source, relay, listeners, settled)
         app.state.measures.append(relay.measure)
         queues = {listener.binding.queue: listener for listener in listeners}
         loops: dict[str, Loop] = {"relay": relay, "retention": retention, **queues}
-        app.include_router(health_router({"database": database.check_migrated}, loops))
+        app.include_router(health_router({"database": database.check_migrated}, loops | dict(leans_on or {})))
         app.include_router(event_log_router)
+        app.include_router(progress_router)
+        app.include_router(reconciliation_router)
         async with running(app, relay, retention, *listeners):
             yield

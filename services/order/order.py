@@ -1,12 +1,14 @@
 """Order: the aggregate, its states, and what may be done to it when."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from shared.domain_event import Aggregate, WireModel
+from services.order.order_id import moment_of
+from shared.domain_event import Aggregate, Integral, WireModel
 
 
 class OrderError(Exception):
@@ -21,14 +23,29 @@ class NotAllowed(OrderError):
     """The order's status does not allow the command. The message names both."""
 
 
+class VersionMismatch(OrderError):
+    """The order has changed since the client read it. Read it again, and decide again."""
+
+
 class Status(StrEnum):
-    """PLACED → COMPLETED → (BACKORDERED →) PREPARING; or CANCELLED before it was completed."""
+    """PLACED → COMPLETED → (BACKORDERED →) PREPARING → SHIPPED → DELIVERED.
+
+    PLACED → CANCELLED at once; once it is paid → CANCELLING, until SCM answers: CANCELLED, or what became
+    of goods that had already left.
+    """
 
     PLACED = "PLACED"
     COMPLETED = "COMPLETED"
     BACKORDERED = "BACKORDERED"
     PREPARING = "PREPARING"
+    SHIPPED = "SHIPPED"
+    DELIVERED = "DELIVERED"
+    CANCELLING = "CANCELLING"
     CANCELLED = "CANCELLED"
+
+
+_PAID = (Status.COMPLETED, Status.BACKORDERED, Status.PREPARING)
+"""SCM works on it, and as far as the Order service knows nothing has left the warehouse."""
 
 
 # PostgreSQL cannot store U+0000, and nobody's name has a control character in it.
@@ -39,7 +56,7 @@ Line = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=20
 Sku = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Phone = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9+() -]{5,30}$")]
 Memo = Annotated[str, StringConstraints(strict=True, max_length=500, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]*$")]
-Won = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
+Won = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000), Integral]
 
 
 class Given(WireModel):
@@ -64,7 +81,7 @@ class DeliveryAddress(Given):
 class OrderLine(Given):
     sku: Sku
     name: Name
-    quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)]
+    quantity: Annotated[int, Field(strict=True, ge=1, le=10_000), Integral]
     unit_price: Won
 
 
@@ -101,8 +118,19 @@ class Order(Aggregate):
             delivery_address=command.delivery_address,
             order_lines=command.order_lines,
             total_price=sum(line.quantity * line.unit_price for line in command.order_lines),
-            placed_at=datetime.now(UTC),
+            placed_at=moment_of(order_id),
         )
+
+    def under(self, order_id: str) -> "Order":
+        """The same, placed a little later, because its id is taken."""
+        return self.model_copy(update={"id": order_id, "placed_at": moment_of(order_id)})
+
+    def must_be_at(self, versions: Collection[int] | None) -> None:
+        """None is for whoever does not mind. Raises VersionMismatch."""
+        if versions is not None and self.version not in versions:
+            raise VersionMismatch(
+                f"order {self.id} is at version {self.version}, which If-Match does not name"
+            )
 
     def completed(self) -> "Order":
         """The buyer has paid."""
@@ -110,25 +138,43 @@ class Order(Aggregate):
         return self._changed(status=Status.COMPLETED, completed_at=datetime.now(UTC))
 
     def cancelled(self) -> "Order":
-        self._must_be(Status.PLACED, to="be cancelled")
-        return self._changed(status=Status.CANCELLED)
+        """At once, as long as nobody else works on it; else SCM has the last word, and answers."""
+        self._must_be(Status.PLACED, *_PAID, to="be cancelled")
+        is_ours_alone = self.status is Status.PLACED
+        return self._changed(status=Status.CANCELLED if is_ours_alone else Status.CANCELLING)
+
+    def sent_to(self, address: DeliveryAddress) -> "Order":
+        """The goods are to go somewhere else."""
+        self._must_be(Status.PLACED, *_PAID, to="go to another address")
+        return self._changed(delivery_address=address)
 
     def with_memo(self, memo: str) -> "Order":
         if self.status is Status.CANCELLED:
             raise NotAllowed(f"order {self.id} is CANCELLED; a memo can no longer be written")
         return self._changed(memo=memo)
 
-    def backordered(self) -> "Order":
-        """SCM is short of stock for it."""
-        return self._changed(status=Status.BACKORDERED)
+    def moved_by_scm(self, status: Status, invoice_id: str | None) -> "Order":
+        """SCM says how far it is, and under which delivery invoice. Returns the order itself when it is
+        so already.
 
-    def preparing(self, invoice_id: str | None) -> "Order":
-        """SCM has the goods, and perhaps the delivery invoice already."""
-        return self._changed(status=Status.PREPARING, invoice_id=invoice_id)
+        While SCM has not answered a cancellation, what it prepared before it heard of that is noted and
+        moves nothing. Raises NotAllowed when SCM can have nothing to say: the order is not paid, or is at
+        its end.
+        """
+        if self.status is Status.CANCELLING and status in _PAID:
+            status = self.status
+        if (self.status, self.invoice_id) == (status, invoice_id):
+            return self
+        is_with_scm = self.status in (*_PAID, Status.CANCELLING)
+        if not is_with_scm and (self.status, status) != (Status.SHIPPED, Status.DELIVERED):
+            raise NotAllowed(f"order {self.id} is {self.status}; SCM cannot make it {status}")
+        return self._changed(status=status, invoice_id=invoice_id)
 
-    def _must_be(self, status: Status, *, to: str) -> None:
-        if self.status is not status:
-            raise NotAllowed(f"order {self.id} is {self.status}; it must be {status} to {to}")
+    def _must_be(self, *allowed: Status, to: str) -> None:
+        if self.status not in allowed:
+            *others, last = allowed
+            needed = f"{', '.join(others)} or {last}" if others else last
+            raise NotAllowed(f"order {self.id} is {self.status}; it must be {needed} to {to}")
 
     def _changed(self, **changes: object) -> "Order":
         return self.model_copy(update={"version": self.version + 1, **changes})

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
-from services.scm import delivery, fulfilment, inventory, listener
+from services.scm import delivery, demand, fulfilment, inventory, listener
 from services.scm.settings import Settings
 from shared import process
 from shared.events import ApplicationEventPublisher
@@ -18,7 +18,7 @@ from shared.web import application
 
 MIGRATIONS = (SHARED, Path(__file__).parent / "migrations")
 
-HANDLERS = (listener.on_order_completed,)
+HANDLERS = (listener.on_order_event, demand.on_order_completed)
 """What this service takes from queues."""
 
 
@@ -27,33 +27,36 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with (
-            httpx.AsyncClient() as http,
-            event_driven(
+        async with httpx.AsyncClient() as http:
+            orders = delivery.Orders(http, settings.order_url)
+            async with event_driven(
                 app,
                 settings,
                 source="scm",
                 handlers=HANDLERS,
-                publisher=_publisher(http, settings),
+                publisher=_publisher(orders),
                 http=http,
-            ),
-        ):
-            yield
+                leans_on={"order service": orders},
+            ):
+                yield
 
     app = application(title="SCM service", description=__doc__, lifespan=lifespan, settings=settings)
-    for router in (inventory.router, delivery.router, fulfilment.router):
+    for router in (inventory.router, delivery.router, demand.router, fulfilment.router):
         app.include_router(router)
+    delivery.answer_delivery_errors(app)
     return app
 
 
-def _publisher(http: httpx.AsyncClient, settings: Settings) -> ApplicationEventPublisher:
+def _publisher(orders: delivery.Orders) -> ApplicationEventPublisher:
     """The modules, in the order in which they hear of an event."""
     return ApplicationEventPublisher(
         [
             fulfilment.record_goods_ordered,
+            fulfilment.withdraw,
             inventory.reserve_goods,
             fulfilment.record_progress,
-            delivery.Delivery(delivery.Orders(http, settings.order_url)),
+            delivery.Delivery(orders),
+            delivery.void_invoice,
             EventLog(),
         ]
     )

@@ -11,6 +11,7 @@ from shared.messaging.incoming import Incoming, read
 from shared.messaging.lanes import Lanes
 from shared.messaging.lease import LeaseKeeper
 from shared.messaging.queue import BATCH, ListenerQueues, QueueSettings, Received, is_fifo
+from shared.messaging.settled import Observer
 from shared.messaging.settlement import Settlement, SettlementOptions
 
 
@@ -38,6 +39,7 @@ class Consumer:
         handle: MessageHandler,
         options: ConsumerOptions,
         settings: QueueSettings,
+        observer: Observer | None = None,
     ) -> None:
         in_order = is_fifo(queues.queue.name)
         self._binding = binding
@@ -51,30 +53,49 @@ class Consumer:
             self._acknowledger,
             options,
             max_receive_count=settings.max_receive_count,
+            observer=observer,
         )
         self._lanes = Lanes(in_order=in_order)
         self._idle = options.in_flight
         self._expected = 0
-        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        """Handlers that run, each on one turn."""
+        return self._options.in_flight - self._idle
+
+    @property
+    def buffered(self) -> int:
+        """Messages that were received and wait for a worker."""
+        return self._lanes.waiting
 
     @asynccontextmanager
     async def room(self) -> AsyncIterator[None]:
         """Enters when a full receive call may follow: what waits and what is expected could begin at once.
         So one call is ahead of the workers when all are busy, and several may be when many are idle."""
-        while self._lanes.waiting + self._expected > self._idle:
-            self._changed.clear()
-            await self._changed.wait()
+        while not self._has_room:
+            self._room.clear()
+            await self._room.wait()
         self._expected += BATCH
         try:
             yield
         finally:
             self._expected -= BATCH
-            self._changed.set()
+            self._tell_of_room()
 
     def take(self, messages: Sequence[Received]) -> None:
         """Lines the messages up; their leases are kept from now on."""
         for received in messages:
             self._lanes.add(read(self._leases.hold(received), self._binding))
+
+    @property
+    def _has_room(self) -> bool:
+        return self._lanes.waiting + self._expected <= self._idle
+
+    def _tell_of_room(self) -> None:
+        if self._has_room:
+            self._room.set()
 
     def close(self) -> None:
         """Begins nothing more."""
@@ -100,7 +121,7 @@ class Consumer:
                 self._idle -= 1
                 await self._settle(turn)
                 self._idle += 1
-                self._changed.set()
+                self._tell_of_room()
 
     async def _settle(self, turn: Sequence[Incoming]) -> None:
         seconds = await self._settlement.settle(turn)

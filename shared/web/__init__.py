@@ -4,16 +4,21 @@ from shared.web.access import Access, AnyAccess, Operator, OperatorAccess, Servi
 from shared.web.application import application
 from shared.web.database import DatabaseDependency
 from shared.web.health import health_router
+from shared.web.moment import Day, Moment
+from shared.web.openapi import problems
 from shared.web.problem import Problem
 
 __all__ = [
     "Access",
     "AnyAccess",
     "DatabaseDependency",
+    "Day",
+    "Moment",
     "Operator",
     "OperatorAccess",
     "Problem",
     "ServiceAccess",
     "application",
     "health_router",
+    "problems",
 ]

@@ -43,7 +43,6 @@ class Queues:
     """
 
     def __init__(self, clients: AwsClients, topics: Sequence[str]) -> None:
-        self._sns = clients.sns
         self._lookup = Lookup(clients)
         self._topics = topics
 
@@ -64,15 +63,7 @@ class Queues:
     async def _listening(self, topic: str) -> list[str]:
         """The ARNs of the queues that are subscribed to the topic."""
         arn = await self._lookup.topic(topic)
-        if arn is None:
-            return []
-        pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
-        return [
-            each["Endpoint"]
-            async for page in pages
-            for each in page["Subscriptions"]
-            if each.get("Protocol") == "sqs"
-        ]
+        return await self._lookup.subscribed_queues(arn) if arn else []
 
     async def _dead_letters_of(self, arn: str) -> DeadLetterQueue | None:
         """None where the queue is gone, has no dead-letter queue, or is another account's."""

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import ConfigDict, Field
 
-from shared.domain_event import WireModel
-from shared.web import DatabaseDependency, OperatorAccess, Problem
+from shared.domain_event import Integral, WireModel
+from shared.web import DatabaseDependency, OperatorAccess, Problem, problems
 
 router = APIRouter(prefix="/back-office/stock", tags=["back office"])
 
@@ -32,7 +32,7 @@ Sku = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 class Counted(WireModel):
     model_config = ConfigDict(extra="forbid")
 
-    on_hand: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
+    on_hand: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000), Integral]
 
 
 class Stock(WireModel):
@@ -44,7 +44,12 @@ class Stock(WireModel):
     available: int
 
 
-@router.put("/{sku}", dependencies=[OperatorAccess], summary="Set what was counted in the warehouse")
+@router.put(
+    "/{sku}",
+    dependencies=[OperatorAccess],
+    responses=problems(409),
+    summary="Set what was counted in the warehouse",
+)
 async def count(sku: Sku, body: Counted, db: DatabaseDependency) -> Stock:
     async with db.transaction() as tx:
         row = await tx.connection.fetchrow(COUNTED, sku, body.on_hand)
