@@ -17,7 +17,7 @@ from shared.postgres import connect
 from shared.progress import Progress
 from shared.progress import router as progress_router
 from shared.reconciliation import router as reconciliation_router
-from shared.retention import Retention
+from shared.retention import Expiry, Retention
 from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
 from shared.settled import SettledMessages
 from shared.telemetry import Tracing
@@ -44,15 +44,16 @@ async def event_driven(
     handlers: Sequence[Callable[..., Awaitable[None]]],
     publisher: ApplicationEventPublisher,
     http: httpx.AsyncClient,
+    expiries: Sequence[Expiry] = (),
     leans_on: Mapping[str, Loop] | None = None,
 ) -> AsyncIterator[None]:
     """Opens the database, and runs the relay, the retention and a listener per queue that the handlers name.
 
     `app.state.database` is set for the endpoints, and the routes of health, progress, event log and
-    reconciliation are added.
-    `source` is the name under which the service's events travel; `leans_on` is what else has a trouble that
-    `/readyz` is to tell. Raises what refuses a start:
-    DatabaseUnreachable, TopologyError, ListenerMisconfigured.
+    reconciliation are added. `source` is the name under which the service's events travel; `expiries` is
+    what expires besides events and the inbox's records; `leans_on` is what else has a trouble that
+    `/readyz` is to tell. Raises what refuses a start: DatabaseUnreachable, TopologyError,
+    ListenerMisconfigured.
     """
     consumed = bindings(handlers)
     connections = len(consumed) * ListenerOptions().in_flight + _CONNECTIONS_BESIDE_HANDLERS
@@ -73,6 +74,7 @@ async def event_driven(
             database,
             decided_events(settings.event_retention_days),
             received_messages(settings.inbox_retention_days),
+            *expiries,
         )
         topology = Topology(clients, create=settings.creates_topology)
         settled = SettledMessages()

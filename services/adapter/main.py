@@ -4,16 +4,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import structlog
 from fastapi import FastAPI
 
 from services.adapter import api, console
 from services.adapter.bridge import Bridge
-from services.adapter.routes import RoutesInvalid, read_routes
+from services.adapter.routes import RouteFile, RoutesInvalid
+from services.adapter.routes import command as routes_command
 from services.adapter.settings import Settings
 from shared import process
 from shared.background import running
 from shared.messaging import SnsChannel, Topology, aws_clients
 from shared.web import application, health_router
+
+log = structlog.get_logger(__name__)
 
 _BATCH_BYTES = 8 * 1024 * 1024
 
@@ -21,9 +25,12 @@ _BATCH_BYTES = 8 * 1024 * 1024
 def create_app(settings: Settings) -> FastAPI:
     """The application; its lifespan opens and closes everything that it needs."""
     try:
-        routes = read_routes(settings.routes_file)
+        file = RouteFile.open(settings.routes_file)
+        routes = file.usable()
     except RoutesInvalid as error:
         raise process.StartRefused(error) from error
+    for warning in file.warnings:
+        log.warning("strange route", file=file.name, line=warning.line, reason=str(warning))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -38,12 +45,11 @@ def create_app(settings: Settings) -> FastAPI:
             live = app.state.live = console.Live()
             decisions = console.Decisions(live)
             app.state.bridge = Bridge(routes, channels, decisions.add)
-            neighbours = [
-                console.Neighbour("order", settings.order_url, http),
-                console.Neighbour("scm", settings.scm_url, http),
-            ]
+            urls = {"order": settings.order_url, "scm": settings.scm_url}
+            neighbours = {name: console.Neighbour(name, url, http) for name, url in urls.items()}
+            app.state.neighbours = neighbours
             queues = console.Queues(clients, routes.topics)
-            stations = console.Stations(neighbours, queues, routes.topics, decisions, live)
+            stations = console.Stations(list(neighbours.values()), queues, routes.topics, decisions, live)
             app.state.stations = stations
             ready = {f"topic {topic}": channel.check for topic, channel in channels.items()}
             app.include_router(health_router(ready, loops={}))
@@ -63,3 +69,4 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 cli = process.command_line("adapter", Settings, create_app)
+cli.add_typer(routes_command.cli, name="routes")
