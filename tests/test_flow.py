@@ -17,7 +17,7 @@ from local.postgres import Postgres
 from shared.messaging import AwsClients, Message, MessagingError, SnsChannel, Topology, aws_clients
 from shared.messaging.message import ID
 from tests.conftest import REGION, emptied, fresh_database
-from tests.scm import completed, turn_taken
+from tests.scm import ELSEWHERE, completed, turn_taken
 from tests.serving import OPERATOR, Served, adapter_service, eventually, order_service, scm_service
 from tests.test_order_api import ORDER
 
@@ -194,8 +194,7 @@ async def test_an_address_changed_in_preparation_is_where_the_goods_go(order: Se
     await stock(scm, teapot=10)
     order_id = await completed_order(order, teapot=3)
     first = (await eventually(lambda: _invoiced(order, order_id)))["invoiceId"]
-    address = ORDER["deliveryAddress"] | {"street": "99 Gangnam-daero"}
-    (await order.http.put(f"/orders/{order_id}/delivery-address", json=address)).raise_for_status()
+    (await order.http.put(f"/orders/{order_id}/delivery-address", json=ELSEWHERE)).raise_for_status()
 
     async def has_another() -> str | None:
         """The order has another invoice."""
@@ -205,7 +204,7 @@ async def test_an_address_changed_in_preparation_is_where_the_goods_go(order: Se
     second = await eventually(has_another)
     invoices = await get(scm, "/external-api/invoices", orderId=order_id)
     assert [(each["id"], each["status"]) for each in invoices] == [(first, "VOID"), (second, "ISSUED")]
-    assert invoices[1]["deliveryAddress"] == address
+    assert invoices[1]["deliveryAddress"] == ELSEWHERE
 
 
 async def test_what_exceeds_the_stock_is_backordered_and_sets_nothing_aside(
@@ -321,26 +320,34 @@ async def test_the_trace_of_the_command_goes_all_the_way(order: Served, scm: Ser
 
 
 async def test_what_needs_the_order_service_waits_until_it_is_back(system: System) -> None:
-    """It is stopped when SCM hears of the orders. SCM tells what it waits for, and works; when the Order
-    service is back everything is done, at the first receive."""
+    """It is stopped when SCM has heard of new addresses and is about to ask for them. SCM tells what it waits
+    for; when the Order service is back everything is done, at the first receive."""
     await stock(system.scm, whisk=6)
-    ids = [(await system.order.http.post("/orders", json=ORDER)).json()["id"] for _ in range(6)]
-    async with system.without_order():
-        await publish(system.aws, *(completed(order_id, whisk=1) for order_id in ids))
-        await eventually(lambda: is_told(system.scm, "did not answer, and is not asked for a while"))
-        assert await circuit(system.scm) == "opened"
-        assert await stock_of(system.scm, "whisk") == (6, 0)
-    await eventually(lambda: is_reserved(system.scm, "whisk", 6), within=30)
+    ids = [await completed_order(system.order, whisk=1) for _ in range(6)]
     for order_id in ids:
+        await eventually(lambda order_id=order_id: _invoiced(system.order, order_id))  # type: ignore[misc]
+    async with AsyncExitStack() as turns:
+        for order_id in ids:
+            queued = await turns.enter_async_context(turn_taken(system.scm.app.state.database, order_id))
+            path = f"/orders/{order_id}/delivery-address"
+            (await system.order.http.put(path, json=ELSEWHERE)).raise_for_status()
+        await queued(6)
+        async with system.without_order():
+            await turns.aclose()
+            await eventually(lambda: is_told(system.scm, "did not answer, and is not asked for a while"))
+            assert await circuit(system.scm) == "opened"
+    for order_id in ids:
+        await eventually(lambda order_id=order_id: goes_elsewhere(system.scm, order_id), within=30)  # type: ignore[misc]
         received = (await get(system.scm, f"/orders/{order_id}/events"))["received"]
         assert {each["receiveCount"] for each in received} == {1}
     await eventually(lambda: is_told(system.scm, "ok"))
     assert await circuit(system.scm) == "closed"
 
 
-async def is_reserved(scm: Served, sku: str, quantity: int) -> bool:
-    """So much of the article is set aside."""
-    return (await stock_of(scm, sku))[1] == quantity
+async def goes_elsewhere(scm: Served, order_id: str) -> bool:
+    """The order's second invoice has the new address."""
+    invoices = await get(scm, "/external-api/invoices", orderId=order_id)
+    return [each["deliveryAddress"] for each in invoices][1:] == [ELSEWHERE]
 
 
 async def is_told(scm: Served, trouble: str) -> bool:
