@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
-from services.scm import delivery, demand, fulfilment, inventory, listener
+from services.scm import delivery, demand, fulfilment, inventory, listener, overview, reconciliation
 from services.scm.settings import Settings
 from shared import process
 from shared.events import ApplicationEventPublisher
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
                 yield
 
     app = application(title="SCM service", description=__doc__, lifespan=lifespan, settings=settings)
-    for router in (inventory.router, delivery.router, demand.router, fulfilment.router):
+    for router in (inventory.router, delivery.router, demand.router, overview.router, reconciliation.router):
         app.include_router(router)
     delivery.answer_delivery_errors(app)
     return app
