@@ -1,11 +1,12 @@
-"""What SCM tells about all that it knows: one order, or all of them, to be compared with the Order service."""
+"""What SCM tells of all that it knows: one order, or all of them to be compared with the Order service."""
 
 from typing import Any
 
 import pytest
 
 from shared.reconciliation import digest
-from tests.scm import ADDRESS, ELSEWHERE, Scm, address_changed, cancelled, completed
+from tests.scm import ADDRESS, ELSEWHERE, QUEUE, Scm, address_changed, cancelled, completed
+from tests.serving import eventually
 from tests.test_order_api import PROBLEM
 
 
@@ -110,18 +111,19 @@ async def test_events_are_counted(scm_alone: Scm) -> None:
     message = cancelled(order_id)
     await scm_alone.hears(message, message)
     await scm_alone.hears(completed(order_id))
-    after = await scm_alone.get("/reconciliation/events")
-    assert after["waiting"] == before["waiting"] + 1
-    assert _grown(before, after, "handled", "superseded", "duplicates") == [1, 1, 1]
 
+    async def all_counted() -> bool:
+        """One more event waits, and one more message was handled, superseded and absorbed."""
+        after = await scm_alone.get("/reconciliation/events")
+        now, was = _of_fulfilment(after), _of_fulfilment(before)
+        grown = [now[name] - was[name] for name in ("handled", "superseded", "duplicates")]
+        return grown == [1, 1, 1] and after["waiting"] == before["waiting"] + 1
 
-def _grown(before: dict[str, Any], after: dict[str, Any], *names: str) -> list[int]:
-    was, now = (_of_fulfilment(each) for each in (before, after))
-    return [now[name] - was[name] for name in names]
+    await eventually(all_counted)
 
 
 def _of_fulfilment(counts: dict[str, Any]) -> dict[str, int]:
-    [found] = [each for each in counts["consumed"] if each["consumer"] == "scm-adapter-order-event-queue"]
+    [found] = [each for each in counts["consumed"] if each["consumer"] == QUEUE]
     return dict(found)
 
 
@@ -130,5 +132,5 @@ def _of_fulfilment(counts: dict[str, Any]) -> dict[str, int]:
 )
 async def test_what_cannot_be_asked_is_refused(scm_alone: Scm, path: str) -> None:
     """422 as problem details."""
-    answer = await scm_alone.served.http.get(path)
+    answer = await scm_alone.served.http.get(f"/reconciliation{path}")
     assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)

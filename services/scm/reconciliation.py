@@ -61,9 +61,7 @@ async def orders(
     return ReconciledOrders(orders=[_reconciled(each, stock[each.id], live[each.id]) for each in page])
 
 
-@router.get(
-    "/demand", summary="Units of each article that demand counted, to be compared with the Order service"
-)
+@router.get("/demand", summary="Units of each article that demand counted, to be compared with the orders")
 async def total_demand(
     db: DatabaseDependency,
     after: Annotated[
