@@ -1,25 +1,30 @@
 """What a service that publishes events and handles messages runs beside its web application."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import httpx
 from fastapi import FastAPI
 
+from shared import background
 from shared.background import running
 from shared.events import ApplicationEventPublisher
 from shared.inbox import Inbox, InboxSettings, received_messages
 from shared.messaging import ListenerContainer, ListenerOptions, Topology, aws_clients, bindings
 from shared.outbox import OutboxSettings, Relay, RelayOptions, decided_events
-from shared.postgres import connect
+from shared.postgres import Database, connect
 from shared.retention import Retention
 from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
 from shared.telemetry import Tracing
-from shared.web import health_router
-from shared.web.health import Loop
+from shared.web import health, health_router
 
 _CONNECTIONS_BESIDE_HANDLERS = 12
-"""The relay's two, retention's, and what is left for REST."""
+"""The relay's two, one of each other loop, and what is left for REST."""
+
+
+class Loop(background.Loop, health.Loop, Protocol):
+    """Runs beside the web application, and tells on `/readyz` when it is in trouble."""
 
 
 class EventDrivenSettings(ServiceSettings, OutboxSettings, InboxSettings):
@@ -38,8 +43,10 @@ async def event_driven(
     handlers: Sequence[Callable[..., Awaitable[None]]],
     publisher: ApplicationEventPublisher,
     http: httpx.AsyncClient,
+    loops: Callable[[Database], Mapping[str, Loop]] = lambda _: {},
 ) -> AsyncIterator[None]:
-    """Opens the database, and runs the relay, the retention and a listener per queue that the handlers name.
+    """Opens the database, and runs the relay, the retention, a listener per queue that the handlers name, and
+    the service's own `loops`, each under its name on `/readyz`.
 
     `app.state.database` is set for the endpoints, and the health routes are added. `source` is the name
     under which the service's events travel. Raises what refuses a start: DatabaseUnreachable,
@@ -68,7 +75,12 @@ async def event_driven(
         app.state.database = database
         app.state.measures.append(relay.measure)
         queues = {listener.binding.queue: listener for listener in listeners}
-        loops: dict[str, Loop] = {"relay": relay, "retention": retention, **queues}
-        app.include_router(health_router({"database": database.check_migrated}, loops))
-        async with running(app, relay, retention, *listeners):
+        running_loops: dict[str, Loop] = {
+            "relay": relay,
+            "retention": retention,
+            **queues,
+            **loops(database),
+        }
+        app.include_router(health_router({"database": database.check_migrated}, running_loops))
+        async with running(app, *running_loops.values()):
             yield

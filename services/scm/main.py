@@ -25,6 +25,8 @@ HANDLERS = (listener.on_order_completed,)
 def create_app(settings: Settings) -> FastAPI:
     """The application; its lifespan opens and closes everything that it needs."""
 
+    bell = inventory.Bell()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
@@ -34,24 +36,32 @@ def create_app(settings: Settings) -> FastAPI:
                 settings,
                 source="scm",
                 handlers=HANDLERS,
-                publisher=_publisher(http, settings),
+                publisher=_publisher(http, settings, bell),
                 http=http,
+                loops=lambda database: {"allocation": inventory.Allocation(database, bell)},
             ),
         ):
             yield
 
     app = application(title="SCM service", description=__doc__, lifespan=lifespan)
-    for router in (inventory.router, delivery.router, fulfilment.router):
+    for router in (inventory.router, inventory.waiting_router, delivery.router, fulfilment.router):
         app.include_router(router)
+    inventory.answer_inventory_errors(app)
     return app
 
 
-def _publisher(http: httpx.AsyncClient, settings: Settings) -> ApplicationEventPublisher:
+def _publisher(
+    http: httpx.AsyncClient, settings: Settings, bell: inventory.Bell
+) -> ApplicationEventPublisher:
     """The modules, in the order in which they hear of an event."""
     return ApplicationEventPublisher(
         [
             fulfilment.record_goods_ordered,
             inventory.reserve_goods,
+            inventory.release_goods,
+            inventory.take_in_goods,
+            inventory.let_goods_go,
+            bell,
             fulfilment.record_progress,
             delivery.Delivery(delivery.Orders(http, settings.order_url)),
             EventLog(),
