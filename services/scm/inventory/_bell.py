@@ -13,9 +13,9 @@ class StockFreed:
 
 
 class Bell:
-    """An ApplicationListener: rings after the commit of whatever frees goods, and of each order that begins to
-    wait. Of an order and goods that meet, the one that is committed last rings, and sees the other. It sounds
-    in its own process only; Allocation has a net for the others."""
+    """An ApplicationListener: rings after the commit of whatever frees goods, and of each order that begins
+    to wait. Of an order and goods that meet, the one that is committed last rings, and sees the other. It
+    sounds in its own process only; Allocation has a net for the others."""
 
     def __init__(self) -> None:
         self.rung = asyncio.Event()

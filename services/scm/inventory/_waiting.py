@@ -30,7 +30,7 @@ FIND = """
     SELECT position, array_agg(sku ORDER BY sku) AS skus, array_agg(quantity ORDER BY sku) AS quantities
     FROM waiting_order JOIN waiting_line USING (order_id)
     WHERE order_id = $1 AND parked_at IS NULL AND next_attempt_at <= now()
-    GROUP BY order_id
+    GROUP BY waiting_order.order_id
 """
 
 FREE = """
@@ -53,10 +53,10 @@ SERVABLE = """
         FROM waiting_line JOIN waiting_order USING (order_id) JOIN stock USING (sku)
         WHERE parked_at IS NULL
     )
-    SELECT order_id
-    FROM claim JOIN waiting_order USING (order_id)
+    SELECT waiting_order.order_id
+    FROM waiting_order JOIN claim USING (order_id)
     WHERE next_attempt_at <= now()
-    GROUP BY order_id
+    GROUP BY waiting_order.order_id
     HAVING bool_and(is_covered)
     ORDER BY next_attempt_at, position
     LIMIT $1
@@ -149,6 +149,7 @@ async def record_failed(connection: Connection, order_id: str, error: Exception,
 async def postpone(connection: Connection, order_id: str, error: Exception, *, most: float) -> None:
     """Something else is away: the order is tried again in at most so many seconds, and nothing is counted."""
     await connection.execute(POSTPONED, order_id, str(error), most)
+    log.warning("waiting order not served yet", order_id=order_id, error=str(error))
 
 
 async def resume(connection: Connection, order_id: str) -> bool:
