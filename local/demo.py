@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local.story import Story
-from local.system import Ports, running_system
+from local.system import OPERATOR, Ports, running_system
 
 FOLDER = Path(__file__).parent.parent / ".local" / "demo"
 """Data and logs of the last run."""
@@ -43,7 +43,7 @@ async def run_demo() -> int:
     async with (
         running_system(FOLDER, Ports.free(), fresh=True) as system,
         httpx.AsyncClient(base_url=system.ports.url("order"), trust_env=False) as order,
-        httpx.AsyncClient(base_url=system.ports.url("scm"), trust_env=False) as scm,
+        httpx.AsyncClient(base_url=system.ports.url("scm"), headers=OPERATOR, trust_env=False) as scm,
     ):
         return await _Demo(console, order, scm, stories()).run()
 

@@ -15,7 +15,7 @@ import httpx
 from rich.console import Console
 
 from local.program import Program, ProgramFailed
-from local.system import CannotStart, Ports
+from local.system import DEVELOPMENT_TOKENS, OPERATOR, CannotStart, Ports
 
 _ROOT = Path(__file__).parent.parent
 _LOG = _ROOT / ".local" / "logs" / "smoke.log"
@@ -32,7 +32,9 @@ async def run_smoke() -> int:
         async with (
             _containers(console) as ports,
             httpx.AsyncClient(base_url=ports.url("order"), timeout=10, trust_env=False) as order,
-            httpx.AsyncClient(base_url=ports.url("scm"), timeout=10, trust_env=False) as scm,
+            httpx.AsyncClient(
+                base_url=ports.url("scm"), headers=OPERATOR, timeout=10, trust_env=False
+            ) as scm,
         ):
             await _send_order(console, order, scm)
     except httpx.HTTPError as error:
@@ -82,7 +84,8 @@ class _Compose:
         self.project = f"smoke-{secrets.token_hex(4)}"
         self._command = ["docker", "compose", "--project-name", self.project]
         self._command += ["--file", str(_ROOT / "docker-compose.yml")]
-        self._environment = {f"{name.upper()}_PORT": str(port) for name, port in vars(ports).items()}
+        own_ports = {f"{name.upper()}_PORT": str(port) for name, port in vars(ports).items()}
+        self._environment = own_ports | DEVELOPMENT_TOKENS  # whatever `.env` says
 
     async def up(self) -> None:
         """Returns when all are healthy. Raises ProgramFailed."""

@@ -12,12 +12,22 @@ from pathlib import Path
 from local.ports import HOST, free_ports, is_taken
 from local.postgres import Postgres, postgres
 from local.program import Program
+from shared.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
 
 MINISTACK = Path(__file__).parent.parent / ".venv-aws" / "bin" / "ministack"
 REGION = "us-east-1"
 
 SERVICES = ("order", "adapter", "scm")
 DATABASES = {"order": "orders", "scm": "scm"}
+
+OPERATOR = bearer(DEVELOPMENT_OPERATOR.token)
+"""The headers of whoever operates the local system."""
+
+DEVELOPMENT_TOKENS = {
+    "SERVICE_TOKEN": DEVELOPMENT_SERVICE.get_secret_value(),
+    "OPERATOR_TOKENS": f"{DEVELOPMENT_OPERATOR.name}:{DEVELOPMENT_OPERATOR.token.get_secret_value()}",
+}
+"""Given to the services in so many words, because others may be set where this runs."""
 
 Tell = Callable[[str, str], None]
 """Is told every line that a program writes, with the program's name."""
@@ -99,6 +109,7 @@ class LocalSystem:
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "NO_PROXY": HOST,
+            **DEVELOPMENT_TOKENS,
             **({"DATABASE_URL": self.database_url(service)} if service in DATABASES else {}),
             **self.overrides.get(service, {}),
         }

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from local.system import LocalSystem, Ports, running_system
+from local.system import OPERATOR, LocalSystem, Ports, running_system
 
 _COLOURS = {"order": "cyan", "adapter": "magenta", "scm": "green"}
 
@@ -30,6 +30,7 @@ async def run_up(folder: Path, ports: Ports) -> int:
 def _welcome(system: LocalSystem) -> Text:
     order, adapter, scm = (system.ports.url(name) for name in ("order", "adapter", "scm"))
     json = "-H 'content-type: application/json' -d"
+    operator = f"-H 'authorization: {OPERATOR['authorization']}'"
     return Text.from_markup(f"""
 [bold green]The system is up.[/] Data and logs are in {system.folder}. Ctrl-C stops it.
 
@@ -39,7 +40,7 @@ def _welcome(system: LocalSystem) -> Text:
 
 Try, from the project's folder: put mugs into stock, place an order, complete it and read it again.
 
-  curl -s -X PUT {scm}/back-office/stock/MUG-01 {json} '{{"onHand": 100}}'
+  curl -s -X PUT {scm}/back-office/stock/MUG-01 {operator} {json} '{{"onHand": 100}}'
   ID=$(curl -s {order}/orders {json} @docs/order.json | sed 's/.*"id":"\\([0-9]*\\)".*/\\1/')
   curl -s -X POST {order}/orders/$ID/complete; sleep 1; curl -s {order}/orders/$ID
 """)

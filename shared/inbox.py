@@ -33,12 +33,14 @@ RECORD = """
            $5::bigint IS NULL OR EXISTS (SELECT FROM newest) AS is_newest
 """
 
+ABSORBED = "UPDATE inbox SET duplicates = duplicates + 1 WHERE consumer = $1 AND message_id = $2"
+
 SUPERSEDED = "UPDATE inbox SET outcome = 'superseded' WHERE consumer = $1 AND message_id = $2"
 
 HANDLED = "UPDATE inbox SET handled_at = clock_timestamp() WHERE consumer = $1 AND message_id = ANY ($2)"
 
 RECEIVED = """
-    SELECT consumer, message_id, type, sequence, receive_count, outcome, received_at, handled_at
+    SELECT consumer, message_id, type, sequence, receive_count, duplicates, outcome, received_at, handled_at
     FROM inbox
     WHERE subject = $1
     ORDER BY received_at
@@ -118,6 +120,7 @@ class Inbox:
         )
         assert row is not None
         if not row["is_first"]:
+            await tx.connection.execute(ABSORBED, delivery.queue, message.id)
             log.info("duplicate absorbed", queue=delivery.queue, receive_count=delivery.receive_count)
             return False
         if not row["is_newest"]:
@@ -135,6 +138,9 @@ class ReceivedMessage(WireModel):
     type: str
     version: int | None
     receive_count: int
+    """At the delivery that was handled."""
+    duplicates: int
+    """How many more deliveries of it were absorbed since."""
     outcome: str
     received_at: datetime
     handled_at: datetime

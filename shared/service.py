@@ -6,6 +6,7 @@ from typing import Protocol
 
 import httpx
 from fastapi import FastAPI
+from pydantic import Field
 
 from shared import background
 from shared.background import running
@@ -13,6 +14,7 @@ from shared.events import ApplicationEventPublisher
 from shared.inbox import Inbox, InboxSettings, received_messages
 from shared.messaging import ListenerContainer, ListenerOptions, Topology, aws_clients, bindings
 from shared.outbox import OutboxSettings, Relay, RelayOptions, decided_events
+from shared.outbox import router as event_log_router
 from shared.postgres import Database, connect
 from shared.retention import Retention
 from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
@@ -30,7 +32,7 @@ class Loop(background.Loop, health.Loop, Protocol):
 class EventDrivenSettings(ServiceSettings, OutboxSettings, InboxSettings):
     """What such a service reads from its environment."""
 
-    database_url: PostgresUrl
+    database_url: PostgresUrl = Field(repr=False)
     adapter_url: HttpUrl = "http://127.0.0.1:8002"
 
 
@@ -48,9 +50,9 @@ async def event_driven(
     """Opens the database, and runs the relay, the retention, a listener per queue that the handlers name, and
     the service's own `loops`, each under its name on `/readyz`.
 
-    `app.state.database` is set for the endpoints, and the health routes are added. `source` is the name
-    under which the service's events travel. Raises what refuses a start: DatabaseUnreachable,
-    TopologyError, ListenerMisconfigured.
+    `app.state.database` is set for the endpoints, and the routes of health and event log are added.
+    `source` is the name under which the service's events travel. Raises what refuses a start:
+    DatabaseUnreachable, TopologyError, ListenerMisconfigured.
     """
     consumed = bindings(handlers)
     connections = len(consumed) * ListenerOptions().in_flight + _CONNECTIONS_BESIDE_HANDLERS
@@ -59,7 +61,14 @@ async def event_driven(
         aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
     ):
         options = RelayOptions(max_attempts=settings.event_max_attempts)
-        relay = Relay(database, http, adapter_url=settings.adapter_url, source=source, options=options)
+        relay = Relay(
+            database,
+            http,
+            adapter_url=settings.adapter_url,
+            service_token=settings.service_token,
+            source=source,
+            options=options,
+        )
         retention = Retention(
             database,
             decided_events(settings.event_retention_days),
@@ -82,5 +91,6 @@ async def event_driven(
             **loops(database),
         }
         app.include_router(health_router({"database": database.check_migrated}, running_loops))
+        app.include_router(event_log_router)
         async with running(app, *running_loops.values()):
             yield

@@ -3,10 +3,11 @@
 import sys
 from typing import Annotated, Literal, NoReturn, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.telemetry import LogFormat
+from shared.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, OperatorToken, OperatorTokens, Token
 
 
 def _postgres_url(value: str) -> str:
@@ -28,13 +29,13 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 class EnvironmentSettings(BaseSettings):
     """Read from environment variables; the name of a variable is the field's in capitals: `LOG_LEVEL`."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, hide_input_in_errors=True)
 
 
 class MigrationSettings(EnvironmentSettings):
     """What a service's `migrate` command reads."""
 
-    database_url: PostgresUrl
+    database_url: PostgresUrl = Field(repr=False)
 
 
 class ServiceSettings(EnvironmentSettings):
@@ -49,10 +50,36 @@ class ServiceSettings(EnvironmentSettings):
     aws_region: str = "us-east-1"
     aws_endpoint_url: HttpUrl | None = None
     """Where the local SNS/SQS server is; unset, AWS itself is used."""
+    service_token: Token = Field(DEVELOPMENT_SERVICE, validate_default=True)
+    """What the services show each other; the same in all of them."""
+    operator_tokens: OperatorTokens = Field((DEVELOPMENT_OPERATOR,), validate_default=True)
+    """The people who may operate the system: `name:token`, and more of them after a comma."""
+
+    @field_validator("service_token")
+    @classmethod
+    def _service_token_is_secret(cls, token: SecretStr, info: ValidationInfo) -> SecretStr:
+        _refuse_in_production(token == DEVELOPMENT_SERVICE, info)
+        return token
+
+    @field_validator("operator_tokens")
+    @classmethod
+    def _operator_tokens_are_secret(
+        cls, operators: tuple[OperatorToken, ...], info: ValidationInfo
+    ) -> tuple[OperatorToken, ...]:
+        tokens = [operator.token for operator in operators]
+        _refuse_in_production(DEVELOPMENT_OPERATOR.token in tokens, info)
+        if info.data.get("service_token") in tokens:
+            raise ValueError("an operator has the services' token")
+        return operators
 
     @property
     def creates_topology(self) -> bool:
         return self.environment == "development"
+
+
+def _refuse_in_production(is_known_to_everybody: bool, info: ValidationInfo) -> None:
+    if is_known_to_everybody and info.data.get("environment") == "production":
+        raise ValueError("must be set in production, and not to what it is in development")
 
 
 S = TypeVar("S", bound=EnvironmentSettings)

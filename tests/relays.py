@@ -17,6 +17,7 @@ from shared.background import Loop
 from shared.outbox import LoggedEvent, Relay, RelayOptions, history
 from shared.postgres import Database
 from shared.retention import Expiry, Retention, RetentionOptions
+from shared.tokens import DEVELOPMENT_SERVICE
 from tests.test_order_api import ORDER
 
 Batch = list[dict[str, Any]]
@@ -99,7 +100,14 @@ def result(event: dict[str, Any], decision: str = "held_back", **more: Any) -> d
 async def relaying(database: Database, url: str, **options: Any) -> AsyncIterator[Relay]:
     settings = {"poll": 0.2, "retry_most": 0.2} | options
     async with httpx.AsyncClient() as http:
-        relay = Relay(database, http, adapter_url=url, source="order", options=RelayOptions(**settings))
+        relay = Relay(
+            database,
+            http,
+            adapter_url=url,
+            service_token=DEVELOPMENT_SERVICE,
+            source="order",
+            options=RelayOptions(**settings),
+        )
         async with running(relay):
             yield relay
 

@@ -14,8 +14,21 @@ from local.ports import HOST
 from services.order.main import create_app
 from services.order.settings import Settings
 from shared.process import Server, bind
+from shared.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
 
 T = TypeVar("T")
+
+OPERATOR = bearer(DEVELOPMENT_OPERATOR.token)
+"""The headers of a person who may operate the system."""
+
+SERVICE = bearer(DEVELOPMENT_SERVICE)
+"""The headers of another service."""
+
+PRODUCTION_TOKENS = {
+    "SERVICE_TOKEN": "a-token-that-is-in-use",
+    "OPERATOR_TOKENS": "kim:a-token-that-only-kim-has",
+}
+"""The variables without which no service starts in production."""
 
 
 @dataclass(frozen=True)

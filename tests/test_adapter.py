@@ -12,10 +12,10 @@ from services.adapter.main import create_app
 from services.adapter.routes import RoutesInvalid, read_routes
 from services.adapter.settings import Settings
 from shared.messaging import AwsClients
-from tests.serving import Served, serving
+from tests.serving import SERVICE, Served, serving
 from tests.test_order_api import ORDER
 
-BATCH = {"content-type": "application/cloudevents-batch+json"}
+BATCH = {"content-type": "application/cloudevents-batch+json", **SERVICE}
 
 
 def event(event_type: str = "OrderCompleted", order_id: str = "1", **changes: Any) -> dict[str, Any]:
@@ -100,12 +100,30 @@ async def test_nothing_leaves_that_is_not_projected(adapter: Served, aws: AwsCli
         assert private not in message["Body"]
 
 
+async def test_what_happens_to_a_paid_order_leaves_in_one_shape(adapter: Served, aws: AwsClients) -> None:
+    """A newer event supersedes the older ones, so each has all that SCM needs."""
+    url = await subscribe(aws, "order-events")
+    events = [event(kind) for kind in ("OrderCompleted", "DeliveryAddressChanged", "OrderCancelled")]
+    for each in events:
+        each["data"]["source"]["completedAt"] = "2021-07-17T23:59:59Z"
+    results = await send(adapter, *events)
+    assert [(result["decision"], result["rule"]) for result in results] == [
+        ("forwarded", "completed-orders-to-scm"),
+        ("forwarded", "address-changes-to-scm"),
+        ("forwarded", "cancellations-to-scm"),
+    ]
+    sources = [json.loads(message["Body"])["source"] for message in await receive(aws, url)]
+    lines = [{"sku": line["sku"], "quantity": line["quantity"]} for line in ORDER["orderLines"]]
+    assert sources == [{"id": "1", "version": 2, "status": "COMPLETED", "orderLines": lines}] * 3
+
+
 @pytest.mark.parametrize(
     ("given", "rule"),
     [
         (event("OrderPlaced"), "placed-is-not-paid"),
         (event("MemoWritten"), "memos-stay-here"),
         (event("OrderCancelled"), "cancelled-before-scm-knew"),
+        (event("DeliveryAddressChanged"), "address-changed-before-scm-knew"),
         (event("OrderArchived"), "no-route"),
         (event("OrderCompleted", source="somebody-else"), "no-route"),
     ],
@@ -171,7 +189,7 @@ async def test_a_large_batch_is_published_whole(adapter: Served, aws: AwsClients
     [
         (b"{", BATCH, 400),
         (b"{}", BATCH, 422),
-        (b"[]", {"content-type": "application/json"}, 415),
+        (b"[]", BATCH | {"content-type": "application/json"}, 415),
         (b"[" + b"1," * 1000 + b"1]", BATCH, 422),
         (b'"' + b"x" * 9_000_000 + b'"', BATCH, 413),
     ],

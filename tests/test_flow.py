@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared.messaging import AwsClients
-from tests.serving import Served, eventually
+from tests.serving import OPERATOR, Served, eventually
 from tests.test_order_api import ORDER
 
 QUEUE = "scm-adapter-order-event-queue"
@@ -18,7 +18,8 @@ QUEUE = "scm-adapter-order-event-queue"
 
 async def stock(scm: Served, **on_hand: int) -> None:
     for sku, count in on_hand.items():
-        (await scm.http.put(f"/back-office/stock/{sku}", json={"onHand": count})).raise_for_status()
+        answer = await scm.http.put(f"/back-office/stock/{sku}", json={"onHand": count}, headers=OPERATOR)
+        answer.raise_for_status()
 
 
 async def completed_order(order: Served, **lines: int) -> str:

@@ -47,12 +47,15 @@ async def outcomes(database: Database, subject: str) -> list[tuple[int | None, s
 
 
 async def test_a_message_has_its_effect_once_however_often_it_is_delivered(database: Database) -> None:
-    """G3: one after the other, and all at the same time."""
+    """G3: one after the other, and all at the same time. What was absorbed is counted."""
     inbox, sent = Inbox(database), message()
     await inbox(delivered(sent), effect)
     await inbox(delivered(sent), effect)
     await asyncio.gather(*(inbox(delivered(sent), effect) for _ in range(10)))
     assert await effects(database) == [sent.id]
+    async with database.connection() as connection:
+        [record] = await received(connection, sent.subject)
+    assert record.duplicates == 11
 
 
 async def test_every_consumer_has_its_own_effect(database: Database) -> None:

@@ -91,6 +91,34 @@ async def test_every_command_is_an_event_of_the_next_version(order: Served) -> N
     ]
 
 
+async def test_the_goods_can_be_sent_to_another_address(order: Served) -> None:
+    """Before and after the order is paid: the whole address is replaced, and the event carries it."""
+    path = f"/orders/{await place(order)}"
+    address = ORDER["deliveryAddress"] | {"street": "Nambusunhwan-ro 1"}
+    for version in (2, 4):
+        answer = await order.http.put(f"{path}/delivery-address", json=address | {"city": f"City {version}"})
+        assert (answer.status_code, answer.headers["etag"]) == (200, f'"{version}"')
+        assert answer.json()["deliveryAddress"] == address | {"city": f"City {version}"}
+        await order.http.post(f"{path}/complete")
+    published = (await order.http.get(f"{path}/events")).json()["published"]
+    assert [event["type"] for event in published[1:]] == [
+        "DeliveryAddressChanged",
+        "OrderCompleted",
+        "DeliveryAddressChanged",
+    ]
+
+
+async def test_a_paid_order_waits_for_the_answer_to_its_cancellation(order: Served) -> None:
+    """It is CANCELLING, and its address and its status are out of the buyer's hands; a memo is not."""
+    path = f"/orders/{await place(order)}"
+    await order.http.post(f"{path}/complete")
+    assert (await order.http.post(f"{path}/cancel")).json()["status"] == "CANCELLING"
+    refused = await order.http.put(f"{path}/delivery-address", json=ORDER["deliveryAddress"])
+    assert refused.status_code == 409
+    assert "it must be PLACED, COMPLETED, BACKORDERED or PREPARING" in refused.json()["detail"]
+    assert (await order.http.put(f"{path}/memo", json={"memo": "why?"})).status_code == 200
+
+
 async def test_order_ids_are_twenty_digits_and_unique_in_one_microsecond(order: Served) -> None:
     """Orders that are placed at once get different ids, and one whose id is taken gets the next."""
     ids = await asyncio.gather(*(place(order) for _ in range(30)))
@@ -107,8 +135,8 @@ async def test_order_ids_are_twenty_digits_and_unique_in_one_microsecond(order: 
     [
         (["cancel"], "complete", "CANCELLED"),
         (["complete"], "complete", "COMPLETED"),
-        (["complete"], "cancel", "COMPLETED"),
         (["cancel"], "cancel", "CANCELLED"),
+        (["complete", "cancel"], "cancel", "CANCELLING"),
     ],
 )
 async def test_what_the_status_does_not_allow_is_a_conflict(

@@ -21,7 +21,7 @@ from fastapi import FastAPI, Request, Response
 from local.ports import HOST
 from local.postgres import Postgres
 from local.system import LocalSystem, Ports, running_system
-from tests.serving import eventually, serving
+from tests.serving import OPERATOR, PRODUCTION_TOKENS, eventually, serving
 from tests.test_order_api import ORDER
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +33,7 @@ async def run(*arguments: str, **environment: str) -> tuple[int, str]:
         sys.executable,
         *arguments,
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **environment},
+        env={"PATH": os.environ["PATH"], **PRODUCTION_TOKENS, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -148,7 +148,7 @@ async def adapter_that_kills_its_caller(system: LocalSystem) -> AsyncIterator[st
             answer = await http.post(
                 f"{system.ports.url('adapter')}/events",
                 content=await request.body(),
-                headers={"content-type": request.headers["content-type"]},
+                headers={name: request.headers[name] for name in ("content-type", "authorization")},
             )
         if b"forwarded" in answer.content:
             system.programs["order"].send(signal.SIGKILL)
@@ -169,7 +169,7 @@ async def test_killing_the_relay_between_sns_and_its_bookkeeping(tmp_path: Path)
         await system.programs["order"].stop()
         system.overrides["order"] = {"ADAPTER_URL": proxy}
         await system.start_service("order")
-        (await scm.put("/back-office/stock/MUG-01", json={"onHand": 10})).raise_for_status()
+        (await scm.put("/back-office/stock/MUG-01", json={"onHand": 10}, headers=OPERATOR)).raise_for_status()
         order_id = (await order.post("/orders", json=ORDER)).json()["id"]
         (await order.post(f"/orders/{order_id}/complete")).raise_for_status()
         assert await system.programs["order"].ended() == -signal.SIGKILL

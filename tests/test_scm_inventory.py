@@ -100,10 +100,10 @@ async def test_the_ledger_says_why_there_is_as_much_as_there_is(warehouse: Wareh
     await warehouse.hand_over(order_id)
     await warehouse.count(mug=11)
     assert await movements(warehouse, "mug") == [
-        (10, "COUNTED", None),
+        (10, "COUNTED", "developer"),
         (5, "RECEIVED", "delivery note 1"),
         (-3, "DISPATCHED", f"invoice of {order_id}"),
-        (-1, "COUNTED", None),
+        (-1, "COUNTED", "developer"),
     ]
 
 

@@ -17,6 +17,7 @@ from services.scm.turn import take_turn
 from shared.events import ApplicationEventPublisher
 from shared.postgres import Database, Transaction, connect
 from tests.relays import running
+from tests.serving import OPERATOR
 
 _numbers = itertools.count(1)
 
@@ -131,7 +132,7 @@ async def warehouse_at(url: str) -> AsyncIterator[Warehouse]:
     transport = httpx.ASGITransport(app=app)
     async with (
         connect(url, warehouse.publisher) as database,
-        httpx.AsyncClient(transport=transport, base_url="http://scm") as http,
+        httpx.AsyncClient(transport=transport, headers=OPERATOR, base_url="http://scm") as http,
     ):
         app.state.database = warehouse.database = database
         warehouse.http = http

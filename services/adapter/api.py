@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 
 from services.adapter.bridge import Bridge, Result
 from shared.domain_event import WireModel
-from shared.web import Problem
+from shared.web import Problem, ServiceAccess
 
 router = APIRouter(tags=["events"])
 
@@ -41,6 +41,7 @@ async def batch(request: Request) -> list[Any]:
 
 @router.post(
     "/events",
+    dependencies=[ServiceAccess],
     summary="Decide about a batch of events and publish those that leave",
     openapi_extra={"requestBody": {"required": True, "content": {BATCH: {"schema": {"type": "array"}}}}},
 )

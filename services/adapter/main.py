@@ -36,7 +36,11 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = application(
-        title="Adapter service", description=__doc__, lifespan=lifespan, body_limit=_BATCH_BYTES
+        title="Adapter service",
+        description=__doc__,
+        lifespan=lifespan,
+        settings=settings,
+        body_limit=_BATCH_BYTES,
     )
     app.include_router(api.router)
     return app

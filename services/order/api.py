@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, FastAPI, Header, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from services.order import commands, store
-from services.order.order import Given, Memo, Order, OrderError, PlaceOrder, UnknownOrder
+from services.order.order import DeliveryAddress, Given, Memo, Order, OrderError, PlaceOrder, UnknownOrder
 from shared.domain_event import WireModel
 from shared.inbox import ReceivedMessage, received
 from shared.outbox import LoggedEvent, history
@@ -49,10 +49,18 @@ async def complete(order_id: OrderId, response: Response, db: DatabaseDependency
         return _tagged(await commands.complete(order_id, tx), response)
 
 
-@router.post("/{order_id}/cancel", summary="Cancel before paying")
+@router.post("/{order_id}/cancel", summary="Cancel; a paid order waits for SCM's answer")
 async def cancel(order_id: OrderId, response: Response, db: DatabaseDependency) -> Order:
     async with db.transaction() as tx:
         return _tagged(await commands.cancel(order_id, tx), response)
+
+
+@router.put("/{order_id}/delivery-address", summary="Send the goods somewhere else")
+async def change_delivery_address(
+    order_id: OrderId, body: DeliveryAddress, response: Response, db: DatabaseDependency
+) -> Order:
+    async with db.transaction() as tx:
+        return _tagged(await commands.change_delivery_address(order_id, body, tx), response)
 
 
 @router.put("/{order_id}/memo", summary="Write a note on the order")

@@ -3,8 +3,14 @@
 from datetime import UTC, datetime
 
 from services.order import store
-from services.order.events import MemoWritten, OrderCancelled, OrderCompleted, OrderPlaced
-from services.order.order import Order, PlaceOrder
+from services.order.events import (
+    DeliveryAddressChanged,
+    MemoWritten,
+    OrderCancelled,
+    OrderCompleted,
+    OrderPlaced,
+)
+from services.order.order import DeliveryAddress, Order, PlaceOrder
 from shared.postgres import Transaction
 
 
@@ -25,10 +31,19 @@ async def complete(order_id: str, tx: Transaction) -> Order:
 
 
 async def cancel(order_id: str, tx: Transaction) -> Order:
-    """The buyer changed their mind before paying. Raises UnknownOrder, NotAllowed."""
+    """The buyer changed their mind. Once the order is paid, SCM's answer says whether that came in time.
+    Raises UnknownOrder, NotAllowed."""
     order = (await store.find_for_update(tx.connection, order_id)).cancelled()
     await store.update(tx.connection, order)
     await tx.publish(OrderCancelled(source=order))
+    return order
+
+
+async def change_delivery_address(order_id: str, address: DeliveryAddress, tx: Transaction) -> Order:
+    """The goods are to go somewhere else. Raises UnknownOrder, NotAllowed."""
+    order = (await store.find_for_update(tx.connection, order_id)).sent_to(address)
+    await store.update(tx.connection, order)
+    await tx.publish(DeliveryAddressChanged(source=order))
     return order
 
 

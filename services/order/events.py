@@ -18,8 +18,12 @@ class OrderCompleted(OrderEvent):
     """It is paid: the goods are to be delivered."""
 
 
+class DeliveryAddressChanged(OrderEvent):
+    """Its goods are to go somewhere else."""
+
+
 class OrderCancelled(OrderEvent):
-    """The buyer does not want it any more."""
+    """The buyer does not want it any more. It is CANCELLED; or, once it was completed, CANCELLING."""
 
 
 class MemoWritten(OrderEvent):

@@ -18,7 +18,7 @@ from shared.web import application
 
 MIGRATIONS = (SHARED, Path(__file__).parent / "migrations")
 
-HANDLERS = (replies.on_fulfilment_progress,)
+HANDLERS = (replies.on_fulfilment,)
 """What this service takes from queues."""
 
 
@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         ):
             yield
 
-    app = application(title="Order service", description=__doc__, lifespan=lifespan)
+    app = application(title="Order service", description=__doc__, lifespan=lifespan, settings=settings)
     app.include_router(api.router)
     api.answer_order_errors(app)
     return app

@@ -22,13 +22,24 @@ class NotAllowed(OrderError):
 
 
 class Status(StrEnum):
-    """PLACED → COMPLETED → (BACKORDERED →) PREPARING; or CANCELLED before it was completed."""
+    """PLACED → COMPLETED → (BACKORDERED →) PREPARING → SHIPPED → DELIVERED.
+
+    PLACED → CANCELLED at once; once it is paid → CANCELLING, until SCM answers: CANCELLED, or what became
+    of goods that had already left.
+    """
 
     PLACED = "PLACED"
     COMPLETED = "COMPLETED"
     BACKORDERED = "BACKORDERED"
     PREPARING = "PREPARING"
+    SHIPPED = "SHIPPED"
+    DELIVERED = "DELIVERED"
+    CANCELLING = "CANCELLING"
     CANCELLED = "CANCELLED"
+
+
+_PAID = (Status.COMPLETED, Status.BACKORDERED, Status.PREPARING)
+"""SCM works on it, and as far as the Order service knows nothing has left the warehouse."""
 
 
 # PostgreSQL cannot store U+0000, and nobody's name has a control character in it.
@@ -110,25 +121,43 @@ class Order(Aggregate):
         return self._changed(status=Status.COMPLETED, completed_at=datetime.now(UTC))
 
     def cancelled(self) -> "Order":
-        self._must_be(Status.PLACED, to="be cancelled")
-        return self._changed(status=Status.CANCELLED)
+        """At once, as long as nobody else works on it; else SCM has the last word, and answers."""
+        self._must_be(Status.PLACED, *_PAID, to="be cancelled")
+        is_ours_alone = self.status is Status.PLACED
+        return self._changed(status=Status.CANCELLED if is_ours_alone else Status.CANCELLING)
+
+    def sent_to(self, address: DeliveryAddress) -> "Order":
+        """The goods are to go somewhere else."""
+        self._must_be(Status.PLACED, *_PAID, to="go to another address")
+        return self._changed(delivery_address=address)
 
     def with_memo(self, memo: str) -> "Order":
         if self.status is Status.CANCELLED:
             raise NotAllowed(f"order {self.id} is CANCELLED; a memo can no longer be written")
         return self._changed(memo=memo)
 
-    def backordered(self) -> "Order":
-        """SCM is short of stock for it."""
-        return self._changed(status=Status.BACKORDERED)
+    def moved_by_scm(self, status: Status, invoice_id: str | None) -> "Order":
+        """SCM says how far it is, and under which delivery invoice. Returns the order itself when it is
+        so already.
 
-    def preparing(self, invoice_id: str | None) -> "Order":
-        """SCM has the goods, and perhaps the delivery invoice already."""
-        return self._changed(status=Status.PREPARING, invoice_id=invoice_id)
+        While SCM has not answered a cancellation, what it prepared before it heard of that is noted and
+        moves nothing. Raises NotAllowed when SCM can have nothing to say: the order is not paid, or is at
+        its end.
+        """
+        if self.status is Status.CANCELLING and status in _PAID:
+            status = self.status
+        if (self.status, self.invoice_id) == (status, invoice_id):
+            return self
+        is_with_scm = self.status in (*_PAID, Status.CANCELLING)
+        if not is_with_scm and (self.status, status) != (Status.SHIPPED, Status.DELIVERED):
+            raise NotAllowed(f"order {self.id} is {self.status}; SCM cannot make it {status}")
+        return self._changed(status=status, invoice_id=invoice_id)
 
-    def _must_be(self, status: Status, *, to: str) -> None:
-        if self.status is not status:
-            raise NotAllowed(f"order {self.id} is {self.status}; it must be {status} to {to}")
+    def _must_be(self, *allowed: Status, to: str) -> None:
+        if self.status not in allowed:
+            *others, last = allowed
+            needed = f"{', '.join(others)} or {last}" if others else last
+            raise NotAllowed(f"order {self.id} is {self.status}; it must be {needed} to {to}")
 
     def _changed(self, **changes: object) -> "Order":
         return self.model_copy(update={"version": self.version + 1, **changes})

@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
         ):
             yield
 
-    app = application(title="SCM service", description=__doc__, lifespan=lifespan)
+    app = application(title="SCM service", description=__doc__, lifespan=lifespan, settings=settings)
     for router in (inventory.router, inventory.waiting_router, delivery.router, fulfilment.router):
         app.include_router(router)
     inventory.answer_inventory_errors(app)

@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import asyncpg
 import httpx
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime, SecretStr, ValidationError
 
 from shared.domain_event import WireModel
+from shared.tokens import bearer
 
+_NOT_LET_IN = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
 _REFUSED = {httpx.codes.BAD_REQUEST, httpx.codes.REQUEST_ENTITY_TOO_LARGE, httpx.codes.UNPROCESSABLE_ENTITY}
 
 
@@ -48,9 +50,12 @@ class AdapterClient:
     `timeout` is the seconds that one request may take.
     """
 
-    def __init__(self, http: httpx.AsyncClient, url: str, *, source: str, timeout: float) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, url: str, *, token: SecretStr, source: str, timeout: float
+    ) -> None:
         self._http = http
         self._url = url.rstrip("/")
+        self._token = token
         self._source = source
         self._timeout = timeout
 
@@ -81,13 +86,17 @@ class AdapterClient:
                 response = await self._http.post(
                     f"{self._url}/events",
                     content=json.dumps([_cloud_event(event, self._source) for event in batch]),
-                    headers={"content-type": "application/cloudevents-batch+json"},
+                    headers={"content-type": "application/cloudevents-batch+json", **bearer(self._token)},
                     timeout=self._timeout,
                 )
         except (httpx.ReadTimeout, TimeoutError) as error:
             raise BatchFailed(f"{at}: no answer within {self._timeout:g} s") from error
         except httpx.RequestError as error:
             raise AdapterUnavailable(f"{at}: {error!r}") from error
+        if response.status_code in _NOT_LET_IN:
+            raise AdapterUnavailable(
+                f"{at}: HTTP {response.status_code}, SERVICE_TOKEN here is not the adapter's"
+            )
         if response.status_code in _REFUSED:
             raise BatchRefused(f"the adapter answered {response.status_code}: {response.text[:500]}")
         if response.status_code == httpx.codes.INTERNAL_SERVER_ERROR:

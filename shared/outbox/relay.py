@@ -18,6 +18,7 @@ import asyncpg
 import httpx
 import structlog
 from prometheus_client import Gauge
+from pydantic import SecretStr
 
 from shared.messaging.backoff import full_jitter
 from shared.outbox import backlog, outcome
@@ -71,6 +72,7 @@ class Relay:
         http: httpx.AsyncClient,
         *,
         adapter_url: str,
+        service_token: SecretStr,
         source: str,
         options: RelayOptions | None = None,
     ) -> None:
@@ -78,7 +80,9 @@ class Relay:
         """Why nothing is relayed just now, or None while all is well."""
         self._database = database
         self._options = options or RelayOptions()
-        self._adapter = AdapterClient(http, adapter_url, source=source, timeout=self._options.send_timeout)
+        self._adapter = AdapterClient(
+            http, adapter_url, token=service_token, source=source, timeout=self._options.send_timeout
+        )
         self._limit = self._options.batch
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()

@@ -1,9 +1,21 @@
-"""The web edge of every service: errors as problem details, bounded bodies, health, metrics."""
+"""The web edge of every service: access, errors as problem details, bounded bodies, health, metrics."""
 
+from shared.web.access import Access, AnyAccess, Operator, OperatorAccess, ServiceAccess
 from shared.web.application import application
 from shared.web.database import DatabaseDependency
 from shared.web.health import health_router
 from shared.web.pages import link_next
 from shared.web.problem import Problem
 
-__all__ = ["DatabaseDependency", "Problem", "application", "health_router", "link_next"]
+__all__ = [
+    "Access",
+    "AnyAccess",
+    "DatabaseDependency",
+    "Operator",
+    "OperatorAccess",
+    "Problem",
+    "ServiceAccess",
+    "application",
+    "health_router",
+    "link_next",
+]

@@ -12,7 +12,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.postgres import DatabaseUnavailable
+from shared.settings import ServiceSettings
 from shared.telemetry import continued, tracer
+from shared.web.access import Access
 from shared.web.body_limit import BodyLimit
 from shared.web.problem import answer_errors_as_problems
 
@@ -24,11 +26,21 @@ _SECONDS = Histogram("http_request_seconds", "Time from request to answer.", ["m
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def application(*, title: str, description: str, lifespan: Lifespan, body_limit: int = 64 * 1024) -> FastAPI:
-    """An application with the errors, limits and measurements that all services share."""
+def application(
+    *,
+    title: str,
+    description: str,
+    lifespan: Lifespan,
+    settings: ServiceSettings | None = None,
+    body_limit: int = 64 * 1024,
+) -> FastAPI:
+    """An application with the errors, limits and measurements that all services share. Without
+    `settings` there are no tokens, and every endpoint must be open to everybody."""
     app = FastAPI(title=title, description=description, lifespan=lifespan, redoc_url=None)
     app.state.failed = asyncio.Event()
     app.state.measures = []
+    if settings is not None:
+        app.state.access = Access(settings.service_token, settings.operator_tokens)
     answer_errors_as_problems(app)
     app.add_middleware(BodyLimit, limit=body_limit)
     app.add_middleware(_Measured)

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from services.scm.inventory._receipt import SetAside, record_count
 from services.scm.inventory._stock import Reason
 from shared.domain_event import WireModel
-from shared.web import DatabaseDependency, Problem, link_next
+from shared.web import DatabaseDependency, Operator, Problem, link_next
 
 router = APIRouter(prefix="/back-office/stock", tags=["back office"])
 
@@ -69,9 +69,9 @@ class Movement(WireModel):
 
 
 @router.put("/{sku}", summary="Set what was counted in the warehouse")
-async def count(sku: Sku, body: Counted, db: DatabaseDependency) -> Stock:
+async def count(sku: Sku, body: Counted, db: DatabaseDependency, operator: Operator) -> Stock:
     async with db.transaction() as tx:
-        await record_count(sku, body.on_hand, None, tx)
+        await record_count(sku, body.on_hand, operator, tx)
         row = await tx.connection.fetchrow(STOCK_OF, sku)
     assert row is not None
     return Stock(**dict(row))

@@ -21,7 +21,7 @@ async def take_in_goods(event: GoodsReceived, tx: Transaction) -> None:
     await tx.publish(StockFreed())
 
 
-async def record_count(sku: str, on_hand: int, counted_by: str | None, tx: Transaction) -> None:
+async def record_count(sku: str, on_hand: int, counted_by: str, tx: Transaction) -> None:
     """What was counted replaces what was thought to be there; what is set aside for orders stays set aside.
     Raises SetAside."""
     await stock.lock(tx.connection, [sku])
