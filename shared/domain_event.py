@@ -3,8 +3,16 @@
 import time
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+
+def _integral(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integral = BeforeValidator(_integral)
+"""For a strict `int` that a client gives: JSON has one kind of number, so 2.0 is 2."""
 
 
 class WireModel(BaseModel):

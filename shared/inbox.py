@@ -18,8 +18,10 @@ log = structlog.get_logger(__name__)
 # the same aggregate waits on the second. Both are undone when the handler's transaction is rolled back.
 RECORD = """
     WITH recorded AS (
-        INSERT INTO inbox (consumer, message_id, type, subject, sequence, receive_count, received_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        INSERT INTO inbox (
+            consumer, message_id, type, subject, sequence, receive_count, received_at, handler
+        )
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         ON CONFLICT DO NOTHING
         RETURNING consumer, subject, sequence
     ), newest AS (
@@ -40,7 +42,8 @@ SUPERSEDED = "UPDATE inbox SET outcome = 'superseded' WHERE consumer = $1 AND me
 HANDLED = "UPDATE inbox SET handled_at = clock_timestamp() WHERE consumer = $1 AND message_id = ANY ($2)"
 
 RECEIVED = """
-    SELECT consumer, message_id, type, sequence, receive_count, duplicates, outcome, received_at, handled_at
+    SELECT consumer, message_id, type, sequence, handler, receive_count, duplicates, outcome, received_at,
+           handled_at
     FROM inbox
     WHERE subject = $1
     ORDER BY received_at
@@ -101,6 +104,7 @@ class Inbox:
                 messages = sorted(delivery.messages, key=lambda each: (each.subject, each.sequence or 0))
                 new = [message for message in messages if await self._is_new(message, delivery, tx)]
                 if new:
+                    tx.cause = new[0].id if len(new) == 1 else None
                     await proceed(delivery.only(new).providing(Transaction, tx))
                     ids = [message.id for message in new]
                     await tx.connection.execute(HANDLED, delivery.queue, ids)
@@ -117,14 +121,17 @@ class Inbox:
             message.sequence if message.subject else None,
             delivery.receive_count,
             delivery.received_at,
+            delivery.handler,
         )
         assert row is not None
         if not row["is_first"]:
             await tx.connection.execute(ABSORBED, delivery.queue, message.id)
+            delivery.outcomes[message.id] = "duplicate"
             log.info("duplicate absorbed", queue=delivery.queue, receive_count=delivery.receive_count)
             return False
         if not row["is_newest"]:
             await tx.connection.execute(SUPERSEDED, delivery.queue, message.id)
+            delivery.outcomes[message.id] = "superseded"
             log.info("superseded by a newer version", queue=delivery.queue, version=message.sequence)
             return False
         return True
@@ -137,6 +144,8 @@ class ReceivedMessage(WireModel):
     message_id: str
     type: str
     version: int | None
+    handler: str
+    """The function that handled it, or would have."""
     receive_count: int
     """At the delivery that was handled."""
     duplicates: int

@@ -46,6 +46,8 @@ class Transaction:
 
     def __init__(self, connection: Connection, publisher: ApplicationEventPublisher) -> None:
         self.connection = connection
+        self.cause: str | None = None
+        """The id of the message that is handled in it, if it is one."""
         self._publisher = publisher
         self._after_commit: list[Callable[[], Awaitable[None]]] = []
 

@@ -93,11 +93,14 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 def bind(host: str, port: int) -> socket.socket:
     """A socket to serve on. Raises StartRefused where the address cannot be had."""
     try:
-        return socket.create_server((host, port), backlog=2048)
+        listening = socket.create_server((host, port), backlog=2048)
     except OSError as error:
         raise StartRefused(
             f"cannot listen on {host}:{port} (HOST, PORT): {error.strerror or error}"
         ) from error
+    # Made anew of its descriptor, it knows that it is TCP. For one that does not, asyncio leaves Nagle's
+    # algorithm on, and an answer on a connection that is kept waits 40 ms for an acknowledgement.
+    return socket.socket(fileno=listening.detach())
 
 
 async def _run(app: FastAPI, listening: socket.socket) -> None:

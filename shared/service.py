@@ -16,8 +16,11 @@ from shared.messaging import ListenerContainer, ListenerOptions, Topology, aws_c
 from shared.outbox import OutboxSettings, Relay, RelayOptions, decided_events
 from shared.outbox import router as event_log_router
 from shared.postgres import Database, connect
+from shared.progress import Progress
+from shared.progress import router as progress_router
 from shared.retention import Retention
 from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
+from shared.settled import SettledMessages
 from shared.telemetry import Tracing
 from shared.web import health, health_router
 
@@ -50,7 +53,7 @@ async def event_driven(
     """Opens the database, and runs the relay, the retention, a listener per queue that the handlers name, and
     the service's own `loops`, each under its name on `/readyz`.
 
-    `app.state.database` is set for the endpoints, and the routes of health and event log are added.
+    `app.state.database` is set for the endpoints, and the routes of health, progress and event log are added.
     `source` is the name under which the service's events travel. Raises what refuses a start:
     DatabaseUnreachable, TopologyError, ListenerMisconfigured.
     """
@@ -75,22 +78,23 @@ async def event_driven(
             received_messages(settings.inbox_retention_days),
         )
         topology = Topology(clients, create=settings.creates_topology)
+        settled = SettledMessages()
         listeners = [
-            ListenerContainer(topology, binding, middleware=[Tracing(), Inbox(database)])
+            ListenerContainer(
+                topology, binding, middleware=[Tracing(), Inbox(database)], observer=settled.add
+            )
             for binding in consumed
         ]
         for listener in listeners:
             await listener.prepare()
         app.state.database = database
+        app.state.progress = Progress(source, relay, listeners, settled)
         app.state.measures.append(relay.measure)
         queues = {listener.binding.queue: listener for listener in listeners}
-        running_loops: dict[str, Loop] = {
-            "relay": relay,
-            "retention": retention,
-            **queues,
-            **loops(database),
-        }
+        own = loops(database)
+        running_loops: dict[str, Loop] = {"relay": relay, "retention": retention, **queues, **own}
         app.include_router(health_router({"database": database.check_migrated}, running_loops))
         app.include_router(event_log_router)
+        app.include_router(progress_router)
         async with running(app, *running_loops.values()):
             yield

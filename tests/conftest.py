@@ -22,6 +22,7 @@ from services.scm.settings import Settings as ScmSettings
 from shared.messaging import AwsClients, aws_clients
 from shared.migration import migrate
 from tests.engines import AwsEngine, Engine, MemoryEngine
+from tests.scm import Scm, scm_service
 from tests.serving import Served, order_service, serving
 
 REGION = "us-east-1"
@@ -65,9 +66,9 @@ async def aws_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
         await program.stop()
 
 
-@pytest.fixture
-async def aws_url(aws_server: str) -> str:
-    """The SNS/SQS server without topics and queues."""
+async def emptied(aws_server: str) -> str:
+    """The SNS/SQS server without topics and queues: one that was listened to may still have a poll open,
+    which takes what is sent next and hands it to nobody."""
     async with aws_clients(region=REGION, endpoint_url=aws_server) as clients:
         for url in (await clients.sqs.list_queues()).get("QueueUrls", []):
             await clients.sqs.delete_queue(QueueUrl=url)
@@ -76,6 +77,12 @@ async def aws_url(aws_server: str) -> str:
         for topic in (await clients.sns.list_topics())["Topics"]:
             await clients.sns.delete_topic(TopicArn=topic["TopicArn"])
     return aws_server
+
+
+@pytest.fixture
+async def aws_url(aws_server: str) -> str:
+    """The SNS/SQS server without topics and queues."""
+    return await emptied(aws_server)
 
 
 @pytest.fixture
@@ -141,3 +148,13 @@ async def scm(scm_database: str, aws_url: str, adapter: Served, order: Served) -
     )
     async with serving(create_scm(settings)) as served:
         yield served
+
+
+@pytest.fixture(scope="module")
+async def scm_alone(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Scm]:
+    """One SCM service for all tests of a module, with an Order service that answers as it is told."""
+    async with (
+        fresh_database(postgres_server, "template_scm") as database_url,
+        scm_service(database_url, await emptied(aws_server)) as scm,
+    ):
+        yield scm

@@ -62,7 +62,17 @@ async def test_an_event_is_shown_with_its_data_and_what_became_of_it(order: Serv
     assert datetime.fromisoformat(event["parkedAt"]) >= datetime.fromisoformat(event["occurredAt"])
     assert event.keys() == {
         *("position", "id", "type", "subject", "sequence", "occurredAt", "relayedAt", "decidedAt"),
-        *("decision", "rule", "messageId", "attempts", "lastError", "parkedAt", "traceparent", "data"),
+        *(
+            "decision",
+            "rule",
+            "messageId",
+            "attempts",
+            "lastError",
+            "parkedAt",
+            "traceparent",
+            "cause",
+            "data",
+        ),
     }
 
 
@@ -114,7 +124,10 @@ async def test_events_are_found_by_their_time(order: Served, log: Database) -> N
         await run(log, "UPDATE event_log SET occurred_at = $1 WHERE sequence = $2", at, version)
     assert await versions(order, **{"from": "2026-01-01T10:02:00Z"}) == [4, 2]
     assert await versions(order, to="2026-01-01T10:04:00Z") == [3, 1]
-    assert await versions(order, **{"from": "2026-01-01T19:01:00+09:00", "to": "2026-01-01T10:59Z"}) == [3, 2]
+    assert await versions(order, **{"from": "2026-01-01T19:01:00+09:00", "to": "2026-01-01T10:59:00Z"}) == [
+        3,
+        2,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +138,7 @@ async def test_events_are_found_by_their_time(order: Served, log: Database) -> N
         {"after": "9223372036854775808"},
         {"decision": "maybe"},
         {"from": "2026-01-01T00:00:00"},
-        {"to": "0001-01-01T00:00:00+14:00"},
+        {"to": "1767225600"},
         {"orderId": "\x00"},
         {"type": "x" * 257},
     ],

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from shared.messaging import AwsClients
+from tests.scm import turn_taken
 from tests.serving import OPERATOR, Served, eventually
 from tests.test_order_api import ORDER
 
@@ -77,6 +78,64 @@ async def _invoiced(order: Served, order_id: str) -> dict[str, Any] | None:
     return found if found and found["invoiceId"] else None
 
 
+async def test_a_parcel_is_followed_to_the_buyer(order: Served, scm: Served) -> None:
+    """What the carrier tells SCM over REST shows at the order, under the same invoice."""
+    await stock(scm, mug=10)
+    order_id = await completed_order(order, mug=3)
+    invoice_id = (await eventually(lambda: _invoiced(order, order_id)))["invoiceId"]
+    for step, status in (("dispatched", "SHIPPED"), ("delivered", "DELIVERED")):
+        path = f"/external-api/invoices/{invoice_id}/{step}"
+        (await scm.http.post(path, headers=OPERATOR)).raise_for_status()
+        found = await eventually(lambda status=status: status_is(order, order_id, status))  # type: ignore[misc]
+        assert found["invoiceId"] == invoice_id
+
+
+async def test_an_order_in_preparation_is_cancelled_by_scm(order: Served, scm: Served) -> None:
+    """The order waits for SCM's word, which comes when the invoice is void."""
+    await stock(scm, mug=10)
+    order_id = await completed_order(order, mug=3)
+    await eventually(lambda: _invoiced(order, order_id))
+    answer = (await order.http.post(f"/orders/{order_id}/cancel")).raise_for_status()
+    assert answer.json()["status"] == "CANCELLING"
+    await eventually(lambda: status_is(order, order_id, "CANCELLED"))
+    [invoice] = await get(scm, "/external-api/invoices", orderId=order_id)
+    assert invoice["status"] == "VOID"
+
+
+async def test_a_parcel_that_has_left_is_not_called_back(order: Served, scm: Served) -> None:
+    """The carrier comes a moment before the cancellation, which is rejected: the order goes on."""
+    await stock(scm, mug=10)
+    order_id = await completed_order(order, mug=3)
+    invoice_id = (await eventually(lambda: _invoiced(order, order_id)))["invoiceId"]
+    path = f"/external-api/invoices/{invoice_id}/dispatched"
+    async with asyncio.TaskGroup() as group, turn_taken(scm.app.state.database, order_id) as queued:
+        group.create_task(scm.http.post(path, headers=OPERATOR))
+        await queued(1)
+        answer = (await order.http.post(f"/orders/{order_id}/cancel")).raise_for_status()
+        assert answer.json()["status"] == "CANCELLING"
+        await queued(2)
+    await eventually(lambda: status_is(order, order_id, "SHIPPED"))
+
+
+async def test_an_address_changed_in_preparation_is_where_the_goods_go(order: Served, scm: Served) -> None:
+    """A new invoice takes the place of the old one, and the order knows it."""
+    await stock(scm, mug=10)
+    order_id = await completed_order(order, mug=3)
+    first = (await eventually(lambda: _invoiced(order, order_id)))["invoiceId"]
+    address = ORDER["deliveryAddress"] | {"street": "99 Gangnam-daero"}
+    (await order.http.put(f"/orders/{order_id}/delivery-address", json=address)).raise_for_status()
+
+    async def has_another() -> str | None:
+        """The order has another invoice."""
+        known: str = (await get(order, f"/orders/{order_id}"))["invoiceId"]
+        return known if known != first else None
+
+    second = await eventually(has_another)
+    invoices = await get(scm, "/external-api/invoices", orderId=order_id)
+    assert [(each["id"], each["status"]) for each in invoices] == [(first, "VOID"), (second, "ISSUED")]
+    assert invoices[1]["deliveryAddress"] == address
+
+
 async def test_what_exceeds_the_stock_is_backordered_and_sets_nothing_aside(
     order: Served, scm: Served
 ) -> None:
@@ -133,7 +192,12 @@ async def test_a_duplicate_delivery_makes_one_invoice(order: Served, scm: Served
     [event] = (await get(order, f"/orders/{order_id}/events"))["published"][1:]
     url = (await aws.sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"]
     body = {
-        "source": {"id": order_id, "version": 2, "orderLines": [{"sku": "mug", "quantity": 2}]},
+        "source": {
+            "id": order_id,
+            "version": 2,
+            "status": "COMPLETED",
+            "orderLines": [{"sku": "mug", "quantity": 2}],
+        },
         "occurenceOn": 1,
     }
     about = {
@@ -177,7 +241,12 @@ async def test_an_order_that_the_order_service_does_not_know_is_a_dead_letter(
     """A 404 is final: no invoice, no stock set aside, and the reason says it."""
     await stock(scm, mug=10)
     body = {
-        "source": {"id": "1" * 20, "version": 2, "orderLines": [{"sku": "mug", "quantity": 2}]},
+        "source": {
+            "id": "1" * 20,
+            "version": 2,
+            "status": "COMPLETED",
+            "orderLines": [{"sku": "mug", "quantity": 2}],
+        },
         "occurenceOn": 1,
     }
     url = (await aws.sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 
 from services.adapter.bridge import Bridge, Result
 from shared.domain_event import WireModel
-from shared.web import Problem, ServiceAccess
+from shared.web import Problem, ServiceAccess, problems
 
 router = APIRouter(tags=["events"])
 
@@ -43,6 +43,7 @@ async def batch(request: Request) -> list[Any]:
     "/events",
     dependencies=[ServiceAccess],
     summary="Decide about a batch of events and publish those that leave",
+    responses=problems(415),
     openapi_extra={"requestBody": {"required": True, "content": {BATCH: {"schema": {"type": "array"}}}}},
 )
 async def take(

@@ -10,7 +10,7 @@ from services.order.order import DeliveryAddress, Given, Memo, Order, OrderError
 from shared.domain_event import WireModel
 from shared.inbox import ReceivedMessage, received
 from shared.outbox import LoggedEvent, history
-from shared.web import DatabaseDependency, Problem
+from shared.web import DatabaseDependency, Problem, problems
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
@@ -43,19 +43,27 @@ async def place(command: PlaceOrder, response: Response, db: DatabaseDependency)
     return _tagged(order, response)
 
 
-@router.post("/{order_id}/complete", summary="The buyer has paid")
+@router.post("/{order_id}/complete", responses=problems(404, 409), summary="The buyer has paid")
 async def complete(order_id: OrderId, response: Response, db: DatabaseDependency) -> Order:
     async with db.transaction() as tx:
         return _tagged(await commands.complete(order_id, tx), response)
 
 
-@router.post("/{order_id}/cancel", summary="Cancel; a paid order waits for SCM's answer")
+@router.post(
+    "/{order_id}/cancel",
+    responses=problems(404, 409),
+    summary="Cancel; a paid order waits for SCM's answer",
+)
 async def cancel(order_id: OrderId, response: Response, db: DatabaseDependency) -> Order:
     async with db.transaction() as tx:
         return _tagged(await commands.cancel(order_id, tx), response)
 
 
-@router.put("/{order_id}/delivery-address", summary="Send the goods somewhere else")
+@router.put(
+    "/{order_id}/delivery-address",
+    responses=problems(404, 409),
+    summary="Send the goods somewhere else",
+)
 async def change_delivery_address(
     order_id: OrderId, body: DeliveryAddress, response: Response, db: DatabaseDependency
 ) -> Order:
@@ -63,7 +71,7 @@ async def change_delivery_address(
         return _tagged(await commands.change_delivery_address(order_id, body, tx), response)
 
 
-@router.put("/{order_id}/memo", summary="Write a note on the order")
+@router.put("/{order_id}/memo", responses=problems(404, 409), summary="Write a note on the order")
 async def write_memo(order_id: OrderId, body: MemoBody, response: Response, db: DatabaseDependency) -> Order:
     async with db.transaction() as tx:
         return _tagged(await commands.write_memo(order_id, body.memo, tx), response)
@@ -72,7 +80,7 @@ async def write_memo(order_id: OrderId, body: MemoBody, response: Response, db: 
 @router.get(
     "/{order_id}",
     response_model=Order,
-    responses={304: {"description": "It is still as the If-None-Match header says"}},
+    responses={304: {"description": "It is still as the If-None-Match header says"}, **problems(404)},
     summary="The order as it is now",
 )
 async def read(
@@ -89,7 +97,9 @@ async def read(
     return order
 
 
-@router.get("/{order_id}/events", summary="The order's events and what became of them")
+@router.get(
+    "/{order_id}/events", responses=problems(404), summary="The order's events and what became of them"
+)
 async def events(order_id: OrderId, db: DatabaseDependency) -> OrderEvents:
     async with db.connection() as connection:
         await store.find(connection, order_id)

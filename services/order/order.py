@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from shared.domain_event import Aggregate, WireModel
+from shared.domain_event import Aggregate, Integral, WireModel
 
 
 class OrderError(Exception):
@@ -50,7 +50,7 @@ Line = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=20
 Sku = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Phone = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9+() -]{5,30}$")]
 Memo = Annotated[str, StringConstraints(strict=True, max_length=500, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]*$")]
-Won = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
+Won = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000), Integral]
 
 
 class Given(WireModel):
@@ -75,7 +75,7 @@ class DeliveryAddress(Given):
 class OrderLine(Given):
     sku: Sku
     name: Name
-    quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)]
+    quantity: Annotated[int, Field(strict=True, ge=1, le=10_000), Integral]
     unit_price: Won
 
 

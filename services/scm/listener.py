@@ -2,12 +2,17 @@
 
 from pydantic import Field
 
-from services.scm.events import GoodsOrdered, Line
+from services.scm import fulfilment
+from services.scm.events import AddressChanged, GoodsOrdered, Line, OrderWithdrawn
+from services.scm.turn import take_turn
 from shared.domain_event import Aggregate, DomainEvent, WireModel
 from shared.messaging import sqs_listener
 from shared.postgres import Transaction
 
 ORDER_EVENTS = "scm-adapter-order-event-queue"
+
+WITHDRAWN = {"CANCELLING", "CANCELLED"}
+"""The statuses of an order whose goods are not wanted any more."""
 
 
 class OrderLine(WireModel):
@@ -18,20 +23,47 @@ class OrderLine(WireModel):
 class Order(Aggregate):
     """What SCM reads of an order."""
 
+    status: str
     order_lines: list[OrderLine] = Field(min_length=1)
 
 
-class OrderCompleted(DomainEvent):
-    """The order is paid."""
+class OrderEvent(DomainEvent):
+    """What all of them carry."""
 
     source: Order
 
 
+class OrderCompleted(OrderEvent):
+    """The order is paid."""
+
+
+class DeliveryAddressChanged(OrderEvent):
+    """Its goods are to go somewhere else."""
+
+
+class OrderCancelled(OrderEvent):
+    """The buyer does not want it any more."""
+
+
 @sqs_listener(ORDER_EVENTS, topic="order-events")
-async def on_order_completed(event: OrderCompleted, tx: Transaction) -> None:
+async def on_order_event(
+    event: OrderCompleted | DeliveryAddressChanged | OrderCancelled, tx: Transaction
+) -> None:
+    """The order's state decides, not the kind of event: a newer event may arrive first, and then the older
+    ones are superseded (see Inbox). So any of them opens an order that SCM does not know."""
+    order = event.source
+    await take_turn(tx, order.id)
+    if order.status in WITHDRAWN:
+        await tx.publish(OrderWithdrawn(order.id, _articles(order)))
+    elif not await fulfilment.is_known(tx.connection, order.id):
+        await tx.publish(GoodsOrdered(order.id, _articles(order)))
+    elif isinstance(event, DeliveryAddressChanged):
+        await tx.publish(AddressChanged(order.id))
+
+
+def _articles(order: Order) -> tuple[Line, ...]:
     """An order may name an article on several lines; SCM counts articles."""
-    order, quantities = event.source, dict[str, int]()
+    quantities: dict[str, int] = {}
     for line in order.order_lines:
         quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity
-    lines = tuple(Line(sku, quantity) for sku, quantity in sorted(quantities.items()))
-    await tx.publish(GoodsOrdered(order.id, lines))
+    return tuple(Line(sku, quantity) for sku, quantity in sorted(quantities.items()))

@@ -18,7 +18,7 @@ from shared.web import application
 
 MIGRATIONS = (SHARED, Path(__file__).parent / "migrations")
 
-HANDLERS = (listener.on_order_completed,)
+HANDLERS = (listener.on_order_event,)
 """What this service takes from queues."""
 
 
@@ -47,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (inventory.router, inventory.waiting_router, delivery.router, fulfilment.router):
         app.include_router(router)
     inventory.answer_inventory_errors(app)
+    delivery.answer_delivery_errors(app)
     return app
 
 
@@ -57,6 +58,7 @@ def _publisher(
     return ApplicationEventPublisher(
         [
             fulfilment.record_goods_ordered,
+            fulfilment.withdraw,
             inventory.reserve_goods,
             inventory.release_goods,
             inventory.take_in_goods,
@@ -64,6 +66,7 @@ def _publisher(
             bell,
             fulfilment.record_progress,
             delivery.Delivery(delivery.Orders(http, settings.order_url)),
+            delivery.void_invoice,
             EventLog(),
         ]
     )

@@ -25,6 +25,7 @@ from shared.messaging.lease import Lease
 from shared.messaging.listener import ListenerContainer, ListenerOptions
 from shared.messaging.message import Message
 from shared.messaging.queue import QueueSettings
+from shared.messaging.settled import Settled
 from shared.messaging.sns import SnsChannel
 from shared.messaging.sqs import SqsChannel
 from shared.messaging.topology import Topology
@@ -50,6 +51,7 @@ __all__ = [
     "Middleware",
     "QueueSettings",
     "SendFailed",
+    "Settled",
     "SnsChannel",
     "SqsChannel",
     "TerminalError",

@@ -11,6 +11,7 @@ from shared.messaging.incoming import Incoming, read
 from shared.messaging.lanes import Lanes
 from shared.messaging.lease import LeaseKeeper
 from shared.messaging.queue import BATCH, ListenerQueues, QueueSettings, Received, is_fifo
+from shared.messaging.settled import Observer
 from shared.messaging.settlement import Settlement, SettlementOptions
 
 
@@ -38,6 +39,7 @@ class Consumer:
         handle: MessageHandler,
         options: ConsumerOptions,
         settings: QueueSettings,
+        observer: Observer | None = None,
     ) -> None:
         in_order = is_fifo(queues.queue.name)
         self._binding = binding
@@ -51,11 +53,22 @@ class Consumer:
             self._acknowledger,
             options,
             max_receive_count=settings.max_receive_count,
+            observer=observer,
         )
         self._lanes = Lanes(in_order=in_order)
         self._idle = options.in_flight
         self._expected = 0
         self._changed = asyncio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        """Handlers that run, each on one turn."""
+        return self._options.in_flight - self._idle
+
+    @property
+    def buffered(self) -> int:
+        """Messages that were received and wait for a worker."""
+        return self._lanes.waiting
 
     @asynccontextmanager
     async def room(self) -> AsyncIterator[None]:

@@ -32,6 +32,11 @@ class Delivery:
     acknowledgement: Acknowledgement | None = None
     resources: Mapping[type, object] = field(default_factory=dict)
     """What a handler may ask for by type, such as the transaction that it runs in."""
+    handler: str = ""
+    """The name of the function that takes it."""
+    outcomes: dict[str, str] = field(default_factory=dict)
+    """What middleware found out about messages that it did not hand on, by their ids. The others of a
+    delivery that succeeds are handled."""
 
     @property
     def messages(self) -> tuple[Message[str], ...]:

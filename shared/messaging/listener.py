@@ -13,6 +13,7 @@ from shared.messaging.consumer import Consumer, ConsumerOptions
 from shared.messaging.errors import ListenerMisconfigured
 from shared.messaging.handler import Binding, Middleware, compose, dispatch
 from shared.messaging.queue import BATCH, ListenerQueues, QueueSettings, Received
+from shared.messaging.settled import Observer
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,7 @@ class ListenerContainer:
         *,
         middleware: Sequence[Middleware] = (),
         options: ListenerOptions | None = None,
+        observer: Observer | None = None,
     ) -> None:
         _check_that_handlers_get_what_they_ask_for(binding, middleware)
         self.binding = binding
@@ -64,6 +66,7 @@ class ListenerContainer:
         """Why nothing is received just now, or None while all is well."""
         self._source = source
         self._options = options or ListenerOptions()
+        self._observer = observer
         self._handle = compose(dispatch(binding), middleware)
         self._queues: ListenerQueues | None = None
         self._consumer: Consumer | None = None
@@ -81,6 +84,16 @@ class ListenerContainer:
         except TRANSIENT as error:
             self.trouble = str(error)
             log.warning("queue not reached yet", queue=self.binding.queue, error=str(error))
+
+    @property
+    def in_flight(self) -> int:
+        """Handlers that run."""
+        return self._consumer.in_flight if self._consumer else 0
+
+    @property
+    def buffered(self) -> int:
+        """Messages that were received and have not begun."""
+        return self._consumer.buffered if self._consumer else 0
 
     @property
     def is_paused(self) -> bool:
@@ -110,7 +123,7 @@ class ListenerContainer:
         if queues is None:
             return
         consumer = self._consumer = Consumer(
-            queues, self.binding, self._handle, self._options, self._source.settings
+            queues, self.binding, self._handle, self._options, self._source.settings, self._observer
         )
         async with consumer.working():
             while not self._stopping.is_set():

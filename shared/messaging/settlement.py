@@ -1,9 +1,10 @@
 """Settlement: what becomes of a message once its handler has ended, one way or the other."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 import stamina
@@ -20,6 +21,7 @@ from shared.messaging.handler import Delivery, MessageHandler
 from shared.messaging.incoming import Incoming
 from shared.messaging.lease import LeaseKeeper
 from shared.messaging.queue import ListenerQueues
+from shared.messaging.settled import Observer, Settled
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +71,7 @@ class Settlement:
         options: SettlementOptions,
         *,
         max_receive_count: int,
+        observer: Observer | None = None,
     ) -> None:
         self._queues = queues
         self._handle = handle
@@ -76,6 +79,7 @@ class Settlement:
         self._acknowledger = acknowledger
         self._options = options
         self._max_receive_count = max_receive_count
+        self._observer = observer
 
     async def settle(self, batch: Sequence[Incoming]) -> float | None:
         """Handles the messages, which have one handler. Returns None when that is done with, or after how
@@ -116,8 +120,9 @@ class Settlement:
         async with AsyncExitStack() as held:
             for incoming in batch:
                 await held.enter_async_context(incoming.lease.held())
-            await self._handle_when_available(_delivery(batch, self._queues.queue.name, acknowledgement))
-        await self._handled(batch, acknowledgement)
+            delivery = _delivery(batch, self._queues.queue.name, acknowledgement)
+            await self._handle_when_available(delivery)
+        await self._handled(batch, acknowledgement, delivery.outcomes)
 
     async def _handle_when_available(self, delivery: Delivery) -> None:
         try:
@@ -136,15 +141,18 @@ class Settlement:
             with attempt:
                 await self._handle(delivery)
 
-    async def _handled(self, batch: Sequence[Incoming], acknowledgement: Acknowledgement) -> None:
+    async def _handled(
+        self, batch: Sequence[Incoming], acknowledgement: Acknowledgement, outcomes: Mapping[str, str]
+    ) -> None:
         if not self._options.manual:
             await acknowledgement.acknowledge()
         elif not acknowledgement.given:
-            self._count(batch, "not acknowledged")
             for incoming in batch:
+                self._tell(incoming, "not_acknowledged")
                 self._leases.let_go(incoming.lease)
             return
-        self._count(batch, "handled")
+        for incoming in batch:
+            self._tell(incoming, outcomes.get(incoming.message.id, "handled"))
 
     async def _one_by_one(self, batch: Sequence[Incoming], error: BaseException) -> float | None:
         log.warning("batch failed, its messages are handled one by one", count=len(batch), error=repr(error))
@@ -161,8 +169,8 @@ class Settlement:
 
     def _lost(self, batch: Sequence[Incoming], error: LeaseLost) -> float | None:
         log.warning("lease lost, handler cancelled", error=str(error))
-        self._count(batch, "lease lost")
         for incoming in batch:
+            self._tell(incoming, "lease_lost", error)
             self._leases.let_go(incoming.lease)
         return 0.0
 
@@ -173,7 +181,7 @@ class Settlement:
         if self._options.unknown_types == "fail":
             return await self._retry(incoming, error)
         log.debug("ignored", error=str(error))
-        self._count([incoming], "ignored")
+        self._tell(incoming, "ignored", error)
         await self._acknowledger.acknowledge(incoming.lease)
         return None
 
@@ -188,7 +196,7 @@ class Settlement:
             return await self._dead_letter(incoming, error)
         wait = self._retry_wait(count)
         log.warning("handler failed", receive_count=count, retry_in=round(wait, 1), exc_info=error)
-        self._count([incoming], "failed")
+        self._tell(incoming, "failed", error)
         await self._leases.give_back([incoming.lease], seconds=wait)
         return wait
 
@@ -204,9 +212,9 @@ class Settlement:
             wait = self._retry_wait(received.receive_count)
             await self._leases.give_back([incoming.lease], seconds=wait)
             return wait
-        reason = f"{type(error).__name__}: {error}"
+        reason = _reason(error)
         log.error("dead letter", queue=dead_letters.name, message_id=received.message_id, reason=reason)
-        self._count([incoming], "dead letter")
+        self._tell(incoming, "dead_letter", error)
         await self._acknowledger.acknowledge(incoming.lease)
         return None
 
@@ -214,8 +222,30 @@ class Settlement:
         options = self._options
         return full_jitter(receive_count, first=options.retry_first, most=options.retry_most, least=1)
 
-    def _count(self, batch: Sequence[Incoming], outcome: str) -> None:
-        _SETTLED.labels(self._queues.queue.name, outcome).inc(len(batch))
+    def _tell(self, incoming: Incoming, outcome: str, error: BaseException | None = None) -> None:
+        queue = self._queues.queue.name
+        _SETTLED.labels(queue, outcome.replace("_", " ")).inc()
+        if self._observer is None:
+            return
+        message, received, handler = incoming.message, incoming.received, incoming.handler
+        self._observer(
+            Settled(
+                queue,
+                message.id,
+                message.type,
+                message.subject,
+                handler.name if handler else None,
+                outcome,
+                _reason(error) if error else None,
+                received.receive_count,
+                received.received_at,
+                datetime.now(UTC),
+            )
+        )
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _delivery(batch: Sequence[Incoming], queue: str, acknowledgement: Acknowledgement) -> Delivery:
@@ -228,4 +258,5 @@ def _delivery(batch: Sequence[Incoming], queue: str, acknowledgement: Acknowledg
         others=tuple(incoming.message for incoming in others),
         lease=first.lease if not others else None,
         acknowledgement=acknowledgement,
+        handler=first.handler.name if first.handler else "",
     )

@@ -1,21 +1,15 @@
 """The event log over REST, for operators and for the adapter."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime
 
 from shared.outbox.search import EventPage, Search, State, search
-from shared.web import AnyAccess, DatabaseDependency
+from shared.web import AnyAccess, DatabaseDependency, Moment
 
 router = APIRouter(tags=["event log"])
 
 _Text = Annotated[str | None, Query(pattern=r"^[\x21-\x7e]{1,256}$")]
-_Time = Annotated[
-    AwareDatetime | None,
-    Query(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC)),
-]
 
 
 @router.get(
@@ -30,8 +24,8 @@ async def event_log(
     type: _Text = None,
     order_id: Annotated[_Text, Query(alias="orderId")] = None,
     decision: State | None = None,
-    since: Annotated[_Time, Query(alias="from")] = None,
-    until: Annotated[_Time, Query(alias="to", description="exclusive")] = None,
+    since: Annotated[Moment | None, Query(alias="from")] = None,
+    until: Annotated[Moment | None, Query(alias="to", description="exclusive")] = None,
     after: Annotated[
         int | None, Query(ge=1, lt=2**63, description="the last position of the page before")
     ] = None,

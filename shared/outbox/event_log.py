@@ -17,15 +17,15 @@ CHANNEL = "event_log"
 
 APPEND = """
     WITH appended AS (
-        INSERT INTO event_log (id, type, subject, sequence, occurred_at, traceparent, data)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        INSERT INTO event_log (id, type, subject, sequence, occurred_at, traceparent, data, cause)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         RETURNING id
     )
     SELECT pg_notify('event_log', '') FROM appended
 """
 
 HISTORY = """
-    SELECT id, type, sequence, occurred_at, attempts, last_error, parked_at, relayed_at, decided_at,
+    SELECT id, type, sequence, occurred_at, cause, attempts, last_error, parked_at, relayed_at, decided_at,
            decision, rule, message_id
     FROM event_log
     WHERE subject = $1
@@ -65,6 +65,7 @@ class EventLog:
             datetime.fromtimestamp(event.occurence_on / 1000, UTC),
             current_traceparent(),
             event.model_dump_json(),
+            tx.cause,
         )
         log.info(
             "published in process",
@@ -83,6 +84,8 @@ class LoggedEvent(WireModel):
     type: str
     version: int
     occurred_at: datetime
+    cause: str | None
+    """The id of the message that was handled when it was published; null when it was a command."""
     attempts: int
     last_error: str | None
     parked_at: datetime | None

@@ -25,6 +25,7 @@ from shared.outbox import backlog, outcome
 from shared.outbox.adapter import AdapterClient, AdapterUnavailable, BatchFailed, Result, failed
 from shared.outbox.event_log import CHANNEL
 from shared.postgres import Connection, Database, DatabaseUnavailable
+from shared.tally import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +79,8 @@ class Relay:
     ) -> None:
         self.trouble: str | None = None
         """Why nothing is relayed just now, or None while all is well."""
+        self.tally = Tally()
+        """What the adapter answered; the names are decisions."""
         self._database = database
         self._options = options or RelayOptions()
         self._adapter = AdapterClient(
@@ -188,6 +191,8 @@ class Relay:
     ) -> bool:
         """Whether the adapter is ready, as far as that had to be asked."""
         decided, not_taken = outcome.by_event(batch, results)
+        for result in results:
+            self.tally.add(result.decision)
         if decided:
             await outcome.record_decided(connection, decided)
         if not not_taken:

@@ -14,7 +14,7 @@ from shared.postgres import Connection
 # is a position, five minutes either way, and an old period is found without reading what came after it.
 SEARCH = """
     SELECT position, id, type, subject, sequence, occurred_at, relayed_at, decided_at, decision, rule,
-           message_id, attempts, last_error, parked_at, traceparent, data
+           message_id, attempts, last_error, parked_at, traceparent, cause, data
     FROM event_log
     WHERE ($1::text IS NULL OR type = $1)
       AND ($2::text IS NULL OR subject = $2)
@@ -81,6 +81,8 @@ class FoundEvent(WireModel):
     last_error: str | None
     parked_at: datetime | None
     traceparent: str | None
+    cause: str | None
+    """The id of the message that was handled when it was published; null when it was a command."""
     data: dict[str, Any]
     """The domain event as it was published in process, with everything that routes keep here."""
 

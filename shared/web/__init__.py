@@ -4,6 +4,8 @@ from shared.web.access import Access, AnyAccess, Operator, OperatorAccess, Servi
 from shared.web.application import application
 from shared.web.database import DatabaseDependency
 from shared.web.health import health_router
+from shared.web.moment import Moment
+from shared.web.openapi import problems
 from shared.web.pages import link_next
 from shared.web.problem import Problem
 
@@ -11,6 +13,7 @@ __all__ = [
     "Access",
     "AnyAccess",
     "DatabaseDependency",
+    "Moment",
     "Operator",
     "OperatorAccess",
     "Problem",
@@ -18,4 +21,5 @@ __all__ = [
     "application",
     "health_router",
     "link_next",
+    "problems",
 ]

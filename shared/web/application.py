@@ -16,6 +16,7 @@ from shared.settings import ServiceSettings
 from shared.telemetry import continued, tracer
 from shared.web.access import Access
 from shared.web.body_limit import BodyLimit
+from shared.web.openapi import DocumentedProblems
 from shared.web.problem import answer_errors_as_problems
 
 log = structlog.get_logger(__name__)
@@ -36,7 +37,7 @@ def application(
 ) -> FastAPI:
     """An application with the errors, limits and measurements that all services share. Without
     `settings` there are no tokens, and every endpoint must be open to everybody."""
-    app = FastAPI(title=title, description=description, lifespan=lifespan, redoc_url=None)
+    app = DocumentedProblems(title=title, description=description, lifespan=lifespan, redoc_url=None)
     app.state.failed = asyncio.Event()
     app.state.measures = []
     if settings is not None:

@@ -1,7 +1,7 @@
 """Delivery: hands an order's goods to a carrier, under exactly one invoice."""
 
-from services.scm.delivery._api import router
-from services.scm.delivery._invoice import Delivery
+from services.scm.delivery._api import answer_delivery_errors, router
+from services.scm.delivery._issuing import Delivery, void_invoice
 from services.scm.delivery._orders import Orders
 
-__all__ = ["Delivery", "Orders", "router"]
+__all__ = ["Delivery", "Orders", "answer_delivery_errors", "router", "void_invoice"]

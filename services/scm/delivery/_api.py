@@ -1,31 +1,17 @@
-"""External API: what carriers read."""
+"""External API: what carriers read and report."""
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.responses import JSONResponse
 
-from shared.domain_event import WireModel
-from shared.web import DatabaseDependency
+from services.scm.delivery import _carriage as carriage
+from services.scm.delivery import _store as store
+from services.scm.delivery._invoice import DeliveryError, Invoice, UnknownInvoice
+from shared.web import DatabaseDependency, OperatorAccess, Problem
 
 router = APIRouter(prefix="/external-api/invoices", tags=["external API"])
-
-OF_ORDER = """
-    SELECT id, order_id, delivery_address, issued_at
-    FROM invoice
-    WHERE order_id = $1
-    ORDER BY issued_at
-"""
-
-
-class Invoice(WireModel):
-    """A delivery invoice: which order's goods go where."""
-
-    id: UUID
-    order_id: str
-    delivery_address: dict[str, Any]
-    issued_at: datetime
 
 
 @router.get("", summary="The invoices of an order")
@@ -33,4 +19,34 @@ async def of_order(
     db: DatabaseDependency, order_id: Annotated[str, Query(alias="orderId", pattern=r"^[0-9]{20}$")]
 ) -> list[Invoice]:
     async with db.connection() as connection:
-        return [Invoice(**dict(row)) for row in await connection.fetch(OF_ORDER, order_id)]
+        return await store.of_order(connection, order_id)
+
+
+@router.post(
+    "/{invoice_id}/dispatched",
+    dependencies=[OperatorAccess],
+    summary="The carrier has the goods; may be repeated",
+)
+async def dispatched(invoice_id: UUID, db: DatabaseDependency) -> Invoice:
+    async with db.transaction() as tx:
+        return await carriage.dispatch(invoice_id, tx)
+
+
+@router.post(
+    "/{invoice_id}/delivered",
+    dependencies=[OperatorAccess],
+    summary="The buyer has the goods; may be repeated",
+)
+async def delivered(invoice_id: UUID, db: DatabaseDependency) -> Invoice:
+    async with db.transaction() as tx:
+        return await carriage.deliver(invoice_id, tx)
+
+
+def answer_delivery_errors(app: FastAPI) -> None:
+    """Translates what delivery refuses into answers."""
+
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        status = 404 if isinstance(error, UnknownInvoice) else 409
+        return Problem(status, str(error)).response()
+
+    app.add_exception_handler(DeliveryError, refused)

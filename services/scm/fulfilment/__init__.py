@@ -2,5 +2,7 @@
 
 from services.scm.fulfilment._api import router
 from services.scm.fulfilment._progress import record_goods_ordered, record_progress
+from services.scm.fulfilment._store import is_known
+from services.scm.fulfilment._withdrawal import withdraw
 
-__all__ = ["record_goods_ordered", "record_progress", "router"]
+__all__ = ["is_known", "record_goods_ordered", "record_progress", "router", "withdraw"]

@@ -9,7 +9,7 @@ from services.scm.fulfilment._fulfilment import Fulfilment
 from shared.domain_event import WireModel
 from shared.inbox import ReceivedMessage, received
 from shared.outbox import LoggedEvent, history
-from shared.web import DatabaseDependency, Problem
+from shared.web import DatabaseDependency, Problem, problems
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
@@ -23,7 +23,7 @@ class OrderEvents(WireModel):
     published: list[LoggedEvent]
 
 
-@router.get("/{order_id}", summary="How far SCM is with an order")
+@router.get("/{order_id}", responses=problems(404), summary="How far SCM is with an order")
 async def read(order_id: OrderId, db: DatabaseDependency) -> Fulfilment:
     async with db.connection() as connection:
         fulfilment = await store.find(connection, order_id)

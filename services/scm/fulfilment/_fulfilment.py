@@ -2,16 +2,21 @@
 
 from enum import StrEnum
 
+from services.scm.events import Line
 from shared.domain_event import Aggregate, DomainEvent, WireModel
 
 
 class Status(StrEnum):
-    """RECEIVED → RESERVED → INVOICED, or RECEIVED → SHORT."""
+    """RECEIVED → (SHORT →) RESERVED → INVOICED → DISPATCHED → DELIVERED; or CANCELLED before a carrier had
+    the goods."""
 
     RECEIVED = "RECEIVED"
     SHORT = "SHORT"
     RESERVED = "RESERVED"
     INVOICED = "INVOICED"
+    DISPATCHED = "DISPATCHED"
+    DELIVERED = "DELIVERED"
+    CANCELLED = "CANCELLED"
 
 
 class Quantity(WireModel):
@@ -28,6 +33,16 @@ class Fulfilment(Aggregate):
     lines: list[Quantity]
     shortages: list[Quantity]
     invoice_id: str | None = None
+
+    @classmethod
+    def received(cls, order_id: str, lines: tuple[Line, ...]) -> "Fulfilment":
+        """SCM has heard of the order, and nothing else yet: there is nothing to publish."""
+        return cls(id=order_id, version=0, status=Status.RECEIVED, lines=quantities(lines), shortages=[])
+
+    @property
+    def has_left(self) -> bool:
+        """A carrier has the goods, or the buyer."""
+        return self.status in (Status.DISPATCHED, Status.DELIVERED)
 
     def changed(self, **changes: object) -> "Fulfilment":
         return self.model_copy(update={"version": self.version + 1, **changes})
@@ -48,4 +63,24 @@ class StockShort(FulfilmentEvent):
 
 
 class DeliveryInvoiceIssued(FulfilmentEvent):
-    """The goods go to a carrier under `invoiceId`."""
+    """The goods go to a carrier under `invoiceId`, which takes the place of an earlier one."""
+
+
+class ParcelDispatched(FulfilmentEvent):
+    """A carrier has the goods."""
+
+
+class ParcelDelivered(FulfilmentEvent):
+    """The buyer has the goods."""
+
+
+class FulfilmentCancelled(FulfilmentEvent):
+    """Nothing is delivered: what was set aside is free again, and there is no invoice."""
+
+
+class CancellationRejected(FulfilmentEvent):
+    """The order was cancelled too late; `status` says how far the goods are."""
+
+
+def quantities(lines: tuple[Line, ...]) -> list[Quantity]:
+    return [Quantity(sku=line.sku, quantity=line.quantity) for line in lines]

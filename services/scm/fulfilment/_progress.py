@@ -1,30 +1,39 @@
 """Progress: what SCM's modules did about an order becomes SCM's own published events."""
 
-from services.scm.events import GoodsOrdered, GoodsReserved, GoodsShort, InvoiceIssued, Line
+from services.scm.events import (
+    GoodsOrdered,
+    GoodsReserved,
+    GoodsShort,
+    InvoiceIssued,
+    ParcelArrived,
+    ParcelHandedOver,
+)
 from services.scm.fulfilment import _store as store
 from services.scm.fulfilment._fulfilment import (
     DeliveryInvoiceIssued,
     Fulfilment,
     FulfilmentEvent,
-    Quantity,
+    ParcelDelivered,
+    ParcelDispatched,
     Status,
     StockReserved,
     StockShort,
+    quantities,
 )
 from shared.events import event_listener
 from shared.postgres import Transaction
+
+Progress = GoodsReserved | GoodsShort | InvoiceIssued | ParcelHandedOver | ParcelArrived
 
 
 @event_listener
 async def record_goods_ordered(event: GoodsOrdered, tx: Transaction) -> None:
     """Opens SCM's side of the order. It is registered before the listeners that work on it."""
-    lines = _quantities(event.lines)
-    opened = Fulfilment(id=event.order_id, version=0, status=Status.RECEIVED, lines=lines, shortages=[])
-    await store.insert(tx.connection, opened)
+    await store.insert(tx.connection, Fulfilment.received(event.order_id, event.lines))
 
 
 @event_listener
-async def record_progress(event: GoodsReserved | GoodsShort | InvoiceIssued, tx: Transaction) -> None:
+async def record_progress(event: Progress, tx: Transaction) -> None:
     """Writes the progress down and publishes the fulfilment as it is then."""
     fulfilment = await store.find(tx.connection, event.order_id, lock=True)
     assert fulfilment is not None, f"progress of {event.order_id}, which was never ordered"
@@ -33,17 +42,17 @@ async def record_progress(event: GoodsReserved | GoodsShort | InvoiceIssued, tx:
     await tx.publish(published)
 
 
-def _published(fulfilment: Fulfilment, event: GoodsReserved | GoodsShort | InvoiceIssued) -> FulfilmentEvent:
+def _published(fulfilment: Fulfilment, event: Progress) -> FulfilmentEvent:
     match event:
         case GoodsReserved():
-            return StockReserved(source=fulfilment.changed(status=Status.RESERVED))
+            return StockReserved(source=fulfilment.changed(status=Status.RESERVED, shortages=[]))
         case GoodsShort(missing=missing):
-            short = fulfilment.changed(status=Status.SHORT, shortages=_quantities(missing))
+            short = fulfilment.changed(status=Status.SHORT, shortages=quantities(missing))
             return StockShort(source=short)
         case InvoiceIssued(invoice_id=invoice_id):
             invoiced = fulfilment.changed(status=Status.INVOICED, invoice_id=invoice_id)
             return DeliveryInvoiceIssued(source=invoiced)
-
-
-def _quantities(lines: tuple[Line, ...]) -> list[Quantity]:
-    return [Quantity(sku=line.sku, quantity=line.quantity) for line in lines]
+        case ParcelHandedOver():
+            return ParcelDispatched(source=fulfilment.changed(status=Status.DISPATCHED))
+        case ParcelArrived():
+            return ParcelDelivered(source=fulfilment.changed(status=Status.DELIVERED))

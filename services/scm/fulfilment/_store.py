@@ -20,6 +20,8 @@ FIND = """
     WHERE order_id = $1
 """
 
+IS_KNOWN = "SELECT EXISTS (SELECT FROM fulfilment WHERE order_id = $1)"
+
 
 async def insert(connection: Connection, fulfilment: Fulfilment) -> None:
     await connection.execute(INSERT, *_row(fulfilment))
@@ -33,6 +35,12 @@ async def find(connection: Connection, order_id: str, *, lock: bool = False) -> 
     """SCM's side of the order, or None when SCM has never heard of it."""
     row = await connection.fetchrow(f"{FIND} FOR UPDATE" if lock else FIND, order_id)
     return None if row is None else Fulfilment.model_validate(dict(row), by_name=True)
+
+
+async def is_known(connection: Connection, order_id: str) -> bool:
+    """Whether SCM has heard of the order."""
+    known: bool = await connection.fetchval(IS_KNOWN, order_id)
+    return known
 
 
 def _row(fulfilment: Fulfilment) -> list[object]:

@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field
 
 from services.scm.inventory._receipt import SetAside, record_count
 from services.scm.inventory._stock import Reason
-from shared.domain_event import WireModel
-from shared.web import DatabaseDependency, Operator, Problem, link_next
+from shared.domain_event import Integral, WireModel
+from shared.web import DatabaseDependency, Operator, Problem, link_next, problems
 
 router = APIRouter(prefix="/back-office/stock", tags=["back office"])
 
@@ -43,7 +43,7 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 class Counted(WireModel):
     model_config = ConfigDict(extra="forbid")
 
-    on_hand: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
+    on_hand: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000), Integral]
 
 
 class Stock(WireModel):
@@ -68,7 +68,7 @@ class Movement(WireModel):
     moved_at: datetime
 
 
-@router.put("/{sku}", summary="Set what was counted in the warehouse")
+@router.put("/{sku}", responses=problems(409), summary="Set what was counted in the warehouse")
 async def count(sku: Sku, body: Counted, db: DatabaseDependency, operator: Operator) -> Stock:
     async with db.transaction() as tx:
         await record_count(sku, body.on_hand, operator, tx)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from services.scm.inventory import _waiting as waiting
 from services.scm.inventory._bell import StockFreed
 from shared.domain_event import WireModel
-from shared.web import DatabaseDependency, OperatorAccess, Problem, link_next
+from shared.web import DatabaseDependency, OperatorAccess, Problem, link_next, problems
 
 router = APIRouter(prefix="/back-office/waiting-orders", tags=["back office"])
 
@@ -65,6 +65,7 @@ async def waiting_orders(
     "/{order_id}/retry",
     status_code=204,
     dependencies=[OperatorAccess],
+    responses=problems(404),
     summary="Try again to serve an order, parked or not",
 )
 async def retry(order_id: OrderId, db: DatabaseDependency) -> None:

@@ -1,0 +1,62 @@
+"""Issuing: the goods that are set aside for an order have one invoice, with the address as it is then."""
+
+from typing import Any
+
+import structlog
+
+from services.scm.delivery import _store as store
+from services.scm.delivery._invoice import Invoice, Status
+from services.scm.delivery._orders import Orders
+from services.scm.events import AddressChanged, FulfilmentWithdrawn, GoodsReserved, InvoiceIssued
+from shared.events import event_listener
+from shared.postgres import Transaction
+
+log = structlog.get_logger(__name__)
+
+
+class Delivery:
+    """An ApplicationListener: when the goods are set aside, it asks where they are to go, and issues the
+    delivery invoice; when the address has changed, it asks again."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+
+    async def on_application_event(self, event: GoodsReserved | AddressChanged, tx: Transaction) -> None:
+        match event:
+            case GoodsReserved(order_id=order_id):
+                await _issue(order_id, await self._orders.delivery_address(order_id), tx)
+            case AddressChanged(order_id=order_id):
+                await self._follow(order_id, tx)
+
+    async def _follow(self, order_id: str, tx: Transaction) -> None:
+        """Issues a new invoice in place of one that has another address, as long as nothing travels under it.
+        Without one there is nothing to do: the address is asked for when it is issued."""
+        live = await store.find_live(tx.connection, order_id)
+        if live is None:
+            return
+        if live.status is not Status.ISSUED:
+            log.warning("address changed too late", invoice=str(live.id), status=live.status)
+            return
+        address = await self._orders.delivery_address(order_id)
+        if address != live.delivery_address:
+            await _void(live, tx)
+            await _issue(order_id, address, tx)
+
+
+@event_listener
+async def void_invoice(event: FulfilmentWithdrawn, tx: Transaction) -> None:
+    """Nothing may travel for an order that is withdrawn."""
+    if live := await store.find_live(tx.connection, event.order_id):
+        await _void(live, tx)
+
+
+async def _issue(order_id: str, delivery_address: dict[str, Any], tx: Transaction) -> None:
+    invoice = Invoice.issued(order_id, delivery_address)
+    await store.insert(tx.connection, invoice)
+    log.info("invoice issued", invoice=str(invoice.id))
+    await tx.publish(InvoiceIssued(order_id, str(invoice.id)))
+
+
+async def _void(invoice: Invoice, tx: Transaction) -> None:
+    await store.update(tx.connection, invoice.voided())
+    log.info("invoice voided", invoice=str(invoice.id))

@@ -1,0 +1,80 @@
+"""Where invoices are kept."""
+
+from uuid import UUID
+
+from services.scm.delivery._invoice import Invoice, UnknownInvoice
+from shared.postgres import Connection
+
+# An order has one invoice that is not void; an index of the database holds that.
+INSERT = """
+    INSERT INTO invoice (
+        id, order_id, delivery_address, issued_at, voided_at, dispatched_at, delivered_at
+    )
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+UPDATE = """
+    UPDATE invoice
+    SET voided_at = $2, dispatched_at = $3, delivered_at = $4
+    WHERE id = $1
+"""
+
+FIND = """
+    SELECT id, order_id, delivery_address, issued_at, voided_at, dispatched_at, delivered_at
+    FROM invoice
+    WHERE id = $1
+"""
+
+LIVE = """
+    SELECT id, order_id, delivery_address, issued_at, voided_at, dispatched_at, delivered_at
+    FROM invoice
+    WHERE order_id = $1 AND voided_at IS NULL
+"""
+
+OF_ORDER = """
+    SELECT id, order_id, delivery_address, issued_at, voided_at, dispatched_at, delivered_at
+    FROM invoice
+    WHERE order_id = $1
+    ORDER BY issued_at
+    LIMIT 1000
+"""
+
+
+async def insert(connection: Connection, invoice: Invoice) -> None:
+    """Stores a new invoice of an order that has no other which is not void."""
+    await connection.execute(
+        INSERT,
+        invoice.id,
+        invoice.order_id,
+        invoice.delivery_address,
+        invoice.issued_at,
+        invoice.voided_at,
+        invoice.dispatched_at,
+        invoice.delivered_at,
+    )
+
+
+async def update(connection: Connection, invoice: Invoice) -> None:
+    """Stores what became of an invoice. Its order's turn is the caller's (see `take_turn`)."""
+    await connection.execute(
+        UPDATE, invoice.id, invoice.voided_at, invoice.dispatched_at, invoice.delivered_at
+    )
+
+
+async def find(connection: Connection, invoice_id: UUID) -> Invoice:
+    """Raises UnknownInvoice."""
+    row = await connection.fetchrow(FIND, invoice_id)
+    if row is None:
+        raise UnknownInvoice(f"there is no invoice {invoice_id}")
+    return Invoice(**dict(row))
+
+
+async def find_live(connection: Connection, order_id: str) -> Invoice | None:
+    """The order's invoice that is not void."""
+    row = await connection.fetchrow(LIVE, order_id)
+    return None if row is None else Invoice(**dict(row))
+
+
+async def of_order(connection: Connection, order_id: str) -> list[Invoice]:
+    """All of them, oldest first, a thousand at most."""
+    return [Invoice(**dict(row)) for row in await connection.fetch(OF_ORDER, order_id)]

@@ -1,0 +1,45 @@
+"""Withdrawal: the goods of an order are not wanted any more."""
+
+import structlog
+
+from services.scm.events import FulfilmentWithdrawn, OrderWithdrawn
+from services.scm.fulfilment import _store as store
+from services.scm.fulfilment._fulfilment import (
+    CancellationRejected,
+    Fulfilment,
+    FulfilmentCancelled,
+    Status,
+)
+from shared.events import event_listener
+from shared.postgres import Transaction
+
+log = structlog.get_logger(__name__)
+
+
+@event_listener
+async def withdraw(event: OrderWithdrawn, tx: Transaction) -> None:
+    """Undoes what SCM did for the order, unless a carrier has the goods. An order that SCM does not know yet
+    is opened as cancelled, so that its completion comes too late, whenever it comes."""
+    fulfilment = await store.find(tx.connection, event.order_id, lock=True)
+    if fulfilment is None:
+        fulfilment = Fulfilment.received(event.order_id, event.lines)
+        await store.insert(tx.connection, fulfilment)
+    if fulfilment.status is Status.CANCELLED:
+        return
+    await (_reject(fulfilment, tx) if fulfilment.has_left else _cancel(fulfilment, tx))
+
+
+async def _reject(fulfilment: Fulfilment, tx: Transaction) -> None:
+    """It stays as it is. Its version grows, so that the answer is not taken for an old one."""
+    rejected = fulfilment.changed()
+    await store.update(tx.connection, rejected)
+    log.info("cancellation rejected", status=rejected.status)
+    await tx.publish(CancellationRejected(source=rejected))
+
+
+async def _cancel(fulfilment: Fulfilment, tx: Transaction) -> None:
+    cancelled = fulfilment.changed(status=Status.CANCELLED, shortages=[], invoice_id=None)
+    await store.update(tx.connection, cancelled)
+    await tx.publish(FulfilmentWithdrawn(fulfilment.id))
+    log.info("fulfilment cancelled", was=fulfilment.status)
+    await tx.publish(FulfilmentCancelled(source=cancelled))

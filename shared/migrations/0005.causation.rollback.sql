@@ -1,0 +1,2 @@
+ALTER TABLE event_log DROP COLUMN cause;
+ALTER TABLE inbox DROP COLUMN handler;

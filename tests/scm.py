@@ -1,0 +1,191 @@
+"""SCM under test: an Order service that answers as it is told, and order events on the topic. There is no
+adapter: what SCM publishes waits in its event log, where REST shows it."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+
+from local.ports import HOST
+from services.scm.main import create_app
+from services.scm.settings import Settings
+from services.scm.turn import take_turn
+from shared.messaging import Message, MessagingError, SnsChannel, Topology, aws_clients
+from shared.messaging.message import ID, SEQUENCE, SUBJECT, TYPE
+from shared.postgres import Database
+from tests.serving import OPERATOR, Served, eventually, serving
+
+QUEUE = "scm-adapter-order-event-queue"
+
+ADDRESS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "docs" / "order.json").read_text())[
+    "deliveryAddress"
+]
+ELSEWHERE = ADDRESS | {"street": "99 Gangnam-daero"}
+
+
+class OrderService:
+    """Knows the addresses of orders, and counts how often it is asked for them."""
+
+    def __init__(self) -> None:
+        self.addresses: dict[str, dict[str, Any]] = {}
+        self.asked: list[str] = []
+        self.app = FastAPI()
+        self.app.add_api_route("/orders/{order_id}", self.read)
+
+    async def read(self, order_id: str) -> Response:
+        self.asked.append(order_id)
+        if order_id not in self.addresses:
+            return JSONResponse({"title": "Not Found"}, 404)
+        return JSONResponse({"id": order_id, "deliveryAddress": self.addresses[order_id]})
+
+
+@dataclass(frozen=True)
+class Scm:
+    """The SCM service, and what it hears and asks."""
+
+    served: Served
+    orders: OrderService
+    topic: SnsChannel
+
+    @property
+    def database(self) -> Database:
+        database: Database = self.served.app.state.database
+        return database
+
+    async def stock(self, **on_hand: int) -> None:
+        for sku, count in on_hand.items():
+            await self.put(f"/back-office/stock/{sku}", onHand=count)
+
+    async def send(self, *messages: Message[str]) -> None:
+        """Publishes them, and does not wait."""
+        for outcome in await self.topic.send(messages):
+            assert not isinstance(outcome, MessagingError)
+
+    async def hears(self, *messages: Message[str]) -> None:
+        """Publishes one after the other, and each when the one before is done with."""
+        for message in messages:
+            await self.send(message)
+            await self.is_done_with(message)
+
+    async def is_done_with(self, message: Message[str]) -> None:
+        """Waits until the message was handled, or superseded."""
+
+        async def recorded() -> bool:
+            """SCM is done with the message."""
+            events = await self.get(f"/orders/{message.subject}/events")
+            return (QUEUE, message.id) in [
+                (each["consumer"], each["messageId"]) for each in events["received"]
+            ]
+
+        await eventually(recorded)
+
+    async def invoiced(self, **lines: int) -> str:
+        """A completed order of SCM's, which has its invoice. Returns the order's id."""
+        order_id = self.order(ADDRESS)
+        await self.stock(**(lines or {"mug": 1_000}))
+        await self.hears(completed(order_id, **lines))
+        assert await self.status(order_id) == "INVOICED"
+        return order_id
+
+    def order(self, address: dict[str, Any]) -> str:
+        """A new order that the Order service knows."""
+        order_id = datetime.now(UTC).strftime("%Y%m%d%H%M%S%f")
+        self.orders.addresses[order_id] = address
+        return order_id
+
+    async def status(self, order_id: str) -> str:
+        status: str = (await self.get(f"/orders/{order_id}"))["status"]
+        return status
+
+    async def invoices(self, order_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self.get("/external-api/invoices", orderId=order_id)
+        return found
+
+    async def live_invoice(self, order_id: str) -> dict[str, Any]:
+        """The one that is not void."""
+        [live] = [each for each in await self.invoices(order_id) if each["status"] != "VOID"]
+        return live
+
+    async def carrier(self, invoice_id: str, step: str) -> httpx.Response:
+        """A carrier's report: `dispatched`, `delivered`."""
+        return await self.served.http.post(f"/external-api/invoices/{invoice_id}/{step}", headers=OPERATOR)
+
+    async def published(self, order_id: str) -> list[str]:
+        """The types of what SCM published about the order."""
+        return [each["type"] for each in (await self.get(f"/orders/{order_id}/events"))["published"]]
+
+    async def get(self, path: str, **params: str) -> Any:
+        return (await self.served.http.get(path, params=params)).raise_for_status().json()
+
+    async def put(self, path: str, **body: object) -> Any:
+        return (await self.served.http.put(path, json=body, headers=OPERATOR)).raise_for_status().json()
+
+
+def completed(order_id: str, version: int = 2, **lines: int) -> Message[str]:
+    return order_event("OrderCompleted", order_id, version, "COMPLETED", lines)
+
+
+def address_changed(order_id: str, version: int = 3, **lines: int) -> Message[str]:
+    return order_event("DeliveryAddressChanged", order_id, version, "COMPLETED", lines)
+
+
+def cancelled(order_id: str, version: int = 4, **lines: int) -> Message[str]:
+    return order_event("OrderCancelled", order_id, version, "CANCELLING", lines)
+
+
+def order_event(
+    event_type: str, order_id: str, version: int, status: str, lines: dict[str, int]
+) -> Message[str]:
+    """As the adapter publishes it; for one mug, when nothing else is said."""
+    order_lines = [{"sku": sku, "quantity": quantity} for sku, quantity in (lines or {"mug": 1}).items()]
+    source = {"id": order_id, "version": version, "status": status, "orderLines": order_lines}
+    about = {ID: str(uuid.uuid4()), TYPE: event_type, SUBJECT: order_id, SEQUENCE: str(version)}
+    return Message(json.dumps({"source": source, "occurenceOn": 1520393282506}), about)
+
+
+@asynccontextmanager
+async def scm_service(database_url: str, aws_url: str) -> AsyncIterator[Scm]:
+    """SCM with an Order service of the test's own."""
+    orders = OrderService()
+    async with serving(orders.app) as order_service:
+        settings = Settings(
+            environment="development",
+            database_url=database_url,
+            adapter_url=f"http://{HOST}:1",
+            order_url=order_service.url,
+            aws_endpoint_url=aws_url,
+        )
+        async with (
+            serving(create_app(settings)) as served,
+            aws_clients(region=settings.aws_region, endpoint_url=aws_url) as clients,
+        ):
+            topic = SnsChannel(clients.sns, Topology(clients, create=True), "order-events")
+            yield Scm(served, orders, topic)
+
+
+@asynccontextmanager
+async def turn_taken(
+    database: Database, order_id: str
+) -> AsyncIterator[Callable[[int], Coroutine[Any, Any, None]]]:
+    """Nobody else can change the order until the body ends. Yields what waits until so many try to."""
+
+    async def queued(count: int) -> None:
+        async def waiting() -> bool:
+            """So many wait for the order's turn."""
+            async with database.connection() as connection:
+                locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                return bool(await connection.fetchval(locks) == count)
+
+        await eventually(waiting)
+
+    async with database.transaction() as tx:
+        await take_turn(tx, order_id)
+        yield queued

@@ -1,0 +1,128 @@
+"""Fulfilment, through SCM's doors: whatever is told of an order, in any order, ends in the same state."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from shared.messaging import Message
+from tests.scm import ADDRESS, ELSEWHERE, Scm, address_changed, cancelled, completed
+
+
+async def fulfilment(scm: Scm, order_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = await scm.get(f"/orders/{order_id}")
+    return found
+
+
+async def test_a_cancellation_before_the_dispatch_undoes_everything(scm_alone: Scm) -> None:
+    """The stock is free again, the invoice void, and SCM says that nothing is delivered."""
+    order_id = await scm_alone.invoiced(kettle=3)
+    await scm_alone.hears(cancelled(order_id, kettle=3))
+    told = await fulfilment(scm_alone, order_id)
+    assert (told["status"], told["invoiceId"]) == ("CANCELLED", None)
+    assert [each["status"] for each in await scm_alone.invoices(order_id)] == ["VOID"]
+    assert await scm_alone.published(order_id) == [
+        "StockReserved",
+        "DeliveryInvoiceIssued",
+        "FulfilmentCancelled",
+    ]
+
+
+async def test_a_cancellation_before_the_completion_leaves_nothing_to_do(scm_alone: Scm) -> None:
+    """It arrives first: SCM answers it, and the completion that comes then has no effect."""
+    order_id = scm_alone.order(ADDRESS)
+    await scm_alone.hears(cancelled(order_id), completed(order_id))
+    assert (await fulfilment(scm_alone, order_id))["status"] == "CANCELLED"
+    assert await scm_alone.published(order_id) == ["FulfilmentCancelled"]
+    assert await scm_alone.invoices(order_id) == []
+    assert order_id not in scm_alone.orders.asked
+
+
+async def test_a_cancellation_told_twice_is_answered_once(scm_alone: Scm) -> None:
+    """Also as another event of a newer version."""
+    order_id = await scm_alone.invoiced()
+    await scm_alone.hears(cancelled(order_id, version=4), cancelled(order_id, version=5))
+    assert (await scm_alone.published(order_id)).count("FulfilmentCancelled") == 1
+
+
+@pytest.mark.parametrize("steps", [["dispatched"], ["dispatched", "delivered"]])
+async def test_a_cancellation_after_the_dispatch_is_rejected(scm_alone: Scm, steps: list[str]) -> None:
+    """What a carrier has is not called back. The answer is newer than all before, and says how far it is."""
+    order_id = await scm_alone.invoiced()
+    invoice = await scm_alone.live_invoice(order_id)
+    for step in steps:
+        (await scm_alone.carrier(invoice["id"], step)).raise_for_status()
+    before = await fulfilment(scm_alone, order_id)
+    await scm_alone.hears(cancelled(order_id))
+    assert await fulfilment(scm_alone, order_id) == before | {"version": before["version"] + 1}
+    assert (await scm_alone.published(order_id))[-1] == "CancellationRejected"
+    assert (await scm_alone.live_invoice(order_id))["id"] == invoice["id"]
+
+
+async def test_an_address_change_before_the_completion_opens_the_order(scm_alone: Scm) -> None:
+    """It carries all that SCM needs, and the address is asked for once; the completion is superseded."""
+    order_id = scm_alone.order(ELSEWHERE)
+    await scm_alone.hears(address_changed(order_id), completed(order_id))
+    assert (await scm_alone.live_invoice(order_id))["deliveryAddress"] == ELSEWHERE
+    assert scm_alone.orders.asked.count(order_id) == 1
+    assert await scm_alone.published(order_id) == ["StockReserved", "DeliveryInvoiceIssued"]
+
+
+async def test_every_event_says_all_that_the_order_needs_to_know(scm_alone: Scm) -> None:
+    """Status and invoice, so that the newest is enough: those before it may come too late."""
+    order_id = await scm_alone.invoiced()
+    invoice = await scm_alone.live_invoice(order_id)
+    for step in ("dispatched", "delivered"):
+        await scm_alone.carrier(invoice["id"], step)
+    assert await sources(scm_alone, order_id) == [
+        ("StockReserved", 1, "RESERVED", None),
+        ("DeliveryInvoiceIssued", 2, "INVOICED", invoice["id"]),
+        ("ParcelDispatched", 3, "DISPATCHED", invoice["id"]),
+        ("ParcelDelivered", 4, "DELIVERED", invoice["id"]),
+    ]
+
+
+async def sources(scm: Scm, order_id: str) -> list[tuple[str, int, str, str | None]]:
+    """What was published: type, version, status, invoice."""
+    async with scm.database.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT type, data FROM event_log WHERE subject = $1 ORDER BY position", order_id
+        )
+    events = [(row["type"], json.loads(row["data"])["source"]) for row in rows]
+    return [(kind, each["version"], each["status"], each["invoiceId"]) for kind, each in events]
+
+
+async def outcome(scm: Scm, order_id: str) -> tuple[str, list[Any]]:
+    """What remains of a history: the status, and where the goods go."""
+    live = [each for each in await scm.invoices(order_id) if each["status"] != "VOID"]
+    return await scm.status(order_id), [each["deliveryAddress"] for each in live]
+
+
+async def test_any_order_of_arrival_and_any_number_of_deliveries_end_alike(scm_alone: Scm) -> None:
+    """G4: every permutation of two histories, each message of it twice. One ends cancelled; the other ends
+    with one invoice, for the address that the Order service has in the end."""
+    await scm_alone.stock(permuted=1_000)
+
+    async def arrive(order_id: str, messages: Sequence[Message[str]]) -> tuple[str, list[Any]]:
+        for message in messages:
+            await scm_alone.send(message, message)
+            await scm_alone.is_done_with(message)
+        return await outcome(scm_alone, order_id)
+
+    async def outcomes(*events: Any) -> list[tuple[str, list[Any]]]:
+        arrivals = []
+        for permutation in itertools.permutations(enumerate(events, start=2)):
+            order_id = scm_alone.order(ELSEWHERE)
+            messages = [event(order_id, version, permuted=1) for version, event in permutation]
+            arrivals.append(arrive(order_id, messages))
+        return await asyncio.gather(*arrivals)
+
+    cancelled_ones, changed_ones = await asyncio.gather(
+        outcomes(completed, address_changed, cancelled),
+        outcomes(completed, address_changed, address_changed),
+    )
+    assert cancelled_ones == [("CANCELLED", [])] * 6
+    assert changed_ones == [("INVOICED", [ELSEWHERE])] * 6
