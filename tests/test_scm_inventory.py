@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.scm.events import GoodsReceived, GoodsReserved, GoodsShort, Line
-from services.scm.inventory import Allocation
+from services.scm.inventory import Allocation, Bell
 from shared.messaging import TerminalError, Unavailable
 from tests.relays import locked
 from tests.serving import eventually
@@ -242,10 +242,14 @@ async def test_an_order_that_fails_too_often_is_parked(warehouse: Warehouse) -> 
 
 
 async def test_several_allocations_serve_each_order_once(warehouse: Warehouse) -> None:
-    """As in a service with several instances."""
+    """As in a service with several instances; a bell sounds only in its own."""
     orders = [await warehouse.order(mug=1, tray=1) for _ in range(20)]
     await warehouse.count(mug=15, tray=20)
-    async with warehouse.allocating(), warehouse.allocating(), warehouse.allocating(batch=2):
+    async with (
+        warehouse.allocating(),
+        warehouse.allocating(Bell(), poll=0.1),
+        warehouse.allocating(Bell(), poll=0.1, batch=2),
+    ):
         await is_served(warehouse, *orders[:15])
     assert await warehouse.waiting() == orders[15:]
     assert await warehouse.stock("tray") == (20, 15)

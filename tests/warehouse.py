@@ -113,10 +113,12 @@ class Warehouse:
         return (await self.http.get(path, params=params)).raise_for_status().json()
 
     @asynccontextmanager
-    async def allocating(self, **options: Any) -> AsyncIterator[inventory.Allocation]:
+    async def allocating(
+        self, bell: inventory.Bell | None = None, **options: Any
+    ) -> AsyncIterator[inventory.Allocation]:
         """Allocates until the body ends. The poll is so slow that only the bell can have woken it."""
-        settings = {"poll": 60} | options
-        allocation = inventory.Allocation(self.database, self.bell, inventory.AllocationOptions(**settings))
+        settings = inventory.AllocationOptions(**({"poll": 60} | options))
+        allocation = inventory.Allocation(self.database, bell or self.bell, settings)
         async with running(allocation):
             yield allocation
 
