@@ -18,7 +18,8 @@ from shared.outbox import router as event_log_router
 from shared.postgres import Database, connect
 from shared.progress import Progress
 from shared.progress import router as progress_router
-from shared.retention import Retention
+from shared.reconciliation import router as reconciliation_router
+from shared.retention import Expiry, Retention
 from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
 from shared.settled import SettledMessages
 from shared.telemetry import Tracing
@@ -49,13 +50,17 @@ async def event_driven(
     publisher: ApplicationEventPublisher,
     http: httpx.AsyncClient,
     loops: Callable[[Database], Mapping[str, Loop]] = lambda _: {},
+    expiries: Sequence[Expiry] = (),
+    leans_on: Mapping[str, health.Loop] | None = None,
 ) -> AsyncIterator[None]:
     """Opens the database, and runs the relay, the retention, a listener per queue that the handlers name, and
     the service's own `loops`, each under its name on `/readyz`.
 
-    `app.state.database` is set for the endpoints, and the routes of health, progress and event log are added.
-    `source` is the name under which the service's events travel. Raises what refuses a start:
-    DatabaseUnreachable, TopologyError, ListenerMisconfigured.
+    `app.state.database` is set for the endpoints, and the routes of health, progress, event log and
+    reconciliation are added. `source` is the name under which the service's events travel; `expiries` is
+    what expires besides events and the inbox's records; `leans_on` is what else has a trouble that
+    `/readyz` is to tell. Raises what refuses a start: DatabaseUnreachable, TopologyError,
+    ListenerMisconfigured.
     """
     consumed = bindings(handlers)
     connections = len(consumed) * ListenerOptions().in_flight + _CONNECTIONS_BESIDE_HANDLERS
@@ -76,6 +81,7 @@ async def event_driven(
             database,
             decided_events(settings.event_retention_days),
             received_messages(settings.inbox_retention_days),
+            *expiries,
         )
         topology = Topology(clients, create=settings.creates_topology)
         settled = SettledMessages()
@@ -93,8 +99,10 @@ async def event_driven(
         queues = {listener.binding.queue: listener for listener in listeners}
         own = loops(database)
         running_loops: dict[str, Loop] = {"relay": relay, "retention": retention, **queues, **own}
-        app.include_router(health_router({"database": database.check_migrated}, running_loops))
+        told = {**running_loops, **(leans_on or {})}
+        app.include_router(health_router({"database": database.check_migrated}, told))
         app.include_router(event_log_router)
         app.include_router(progress_router)
+        app.include_router(reconciliation_router)
         async with running(app, *running_loops.values()):
             yield

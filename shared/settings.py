@@ -95,8 +95,9 @@ def load(settings_type: type[S], service: str) -> S:
 
 
 def refuse_to_start(service: str, reason: object) -> NoReturn:
-    """Ends the process with one line that says why."""
-    print(f"{service}: {reason}", file=sys.stderr, flush=True)
+    """Ends the process with a line that says why, or several when the reason has several."""
+    for line in str(reason).splitlines():
+        print(f"{service}: {line}", file=sys.stderr, flush=True)
     raise SystemExit(2)
 
 

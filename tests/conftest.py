@@ -116,6 +116,20 @@ async def order_database(postgres_server: Postgres) -> AsyncIterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+async def lone_order_database(postgres_server: Postgres) -> AsyncIterator[str]:
+    async with fresh_database(postgres_server, "template_order") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+async def lone_order(lone_order_database: str, aws_server: str) -> AsyncIterator[Served]:
+    """One Order service for all tests of a module. There is no adapter, which is no reason not to take
+    orders."""
+    async with order_service(lone_order_database, aws_server, f"http://{HOST}:1") as served:
+        yield served
+
+
 @pytest.fixture
 async def scm_database(postgres_server: Postgres) -> AsyncIterator[str]:
     async with fresh_database(postgres_server, "template_scm") as url:

@@ -3,15 +3,21 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
+import structlog
 from fastapi import FastAPI
 
-from services.adapter import api
+from services.adapter import api, console
 from services.adapter.bridge import Bridge
-from services.adapter.routes import RoutesInvalid, read_routes
+from services.adapter.routes import RouteFile, RoutesInvalid
+from services.adapter.routes import command as routes_command
 from services.adapter.settings import Settings
 from shared import process
+from shared.background import running
 from shared.messaging import SnsChannel, Topology, aws_clients
 from shared.web import application, health_router
+
+log = structlog.get_logger(__name__)
 
 _BATCH_BYTES = 8 * 1024 * 1024
 
@@ -19,21 +25,36 @@ _BATCH_BYTES = 8 * 1024 * 1024
 def create_app(settings: Settings) -> FastAPI:
     """The application; its lifespan opens and closes everything that it needs."""
     try:
-        routes = read_routes(settings.routes_file)
+        file = RouteFile.open(settings.routes_file)
+        routes = file.usable()
     except RoutesInvalid as error:
         raise process.StartRefused(error) from error
+    for warning in file.warnings:
+        log.warning("strange route", file=file.name, line=warning.line, reason=str(warning))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients:
+        async with (
+            aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
+            httpx.AsyncClient() as http,
+        ):
             topology = Topology(clients, create=settings.creates_topology)
             channels = {topic: SnsChannel(clients.sns, topology, topic) for topic in routes.topics}
             for channel in channels.values():
                 await channel.prepare()
-            app.state.bridge = Bridge(routes, channels)
+            live = app.state.live = console.Live()
+            decisions = console.Decisions(live)
+            app.state.bridge = Bridge(routes, channels, decisions.add)
+            urls = {"order": settings.order_url, "scm": settings.scm_url}
+            neighbours = {name: console.Neighbour(name, url, http) for name, url in urls.items()}
+            app.state.neighbours = neighbours
+            queues = console.Queues(clients, routes.topics)
+            stations = console.Stations(list(neighbours.values()), queues, routes.topics, decisions, live)
+            app.state.stations = stations
             ready = {f"topic {topic}": channel.check for topic, channel in channels.items()}
             app.include_router(health_router(ready, loops={}))
-            yield
+            async with running(app, live, stations):
+                yield
 
     app = application(
         title="Adapter service",
@@ -43,7 +64,9 @@ def create_app(settings: Settings) -> FastAPI:
         body_limit=_BATCH_BYTES,
     )
     app.include_router(api.router)
+    app.include_router(console.router)
     return app
 
 
 cli = process.command_line("adapter", Settings, create_app)
+cli.add_typer(routes_command.cli, name="routes")

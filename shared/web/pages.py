@@ -3,7 +3,7 @@
 from fastapi import Request, Response
 
 
-def link_next(request: Request, response: Response, after: object) -> None:
-    """Tells in a `Link` header (RFC 8288) that the list goes on after the item with this key."""
-    url = request.url.include_query_params(after=after)
+def link_next(request: Request, response: Response, **cursor: object) -> None:
+    """Tells in a `Link` header (RFC 8288) that the list goes on after the item with these keys."""
+    url = request.url.include_query_params(**cursor)
     response.headers["link"] = f'<{url}>; rel="next"'

@@ -90,7 +90,7 @@ async def stock(
     async with db.connection() as connection:
         page = [Stock(**dict(row)) for row in await connection.fetch(STOCK_PAGE, after, limit)]
     if len(page) == limit:
-        link_next(request, response, page[-1].sku)
+        link_next(request, response, after=page[-1].sku)
     return page
 
 
@@ -107,7 +107,7 @@ async def movements(
     async with db.connection() as connection:
         page = [Movement(**dict(row)) for row in await connection.fetch(MOVEMENTS, sku, after, limit)]
     if len(page) == limit:
-        link_next(request, response, page[-1].position)
+        link_next(request, response, after=page[-1].position)
     return page
 
 

@@ -57,7 +57,7 @@ async def waiting_orders(
         rows = await connection.fetch(PAGE, after, limit)
     page = [WaitingOrder.model_validate(dict(row), by_name=True) for row in rows]
     if len(page) == limit:
-        link_next(request, response, page[-1].position)
+        link_next(request, response, after=page[-1].position)
     return page
 
 
