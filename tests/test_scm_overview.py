@@ -31,12 +31,14 @@ async def test_an_order_shows_what_each_module_knows_of_it(scm_alone: Scm) -> No
 
 
 async def test_an_order_that_waits_shows_since_when(scm_alone: Scm) -> None:
-    """And for what; it has nothing yet."""
+    """And for what, and what is bought for it; it has nothing yet."""
     order_id = scm_alone.order(ADDRESS)
     await scm_alone.hears(completed(order_id, moon=2))
     shown = await overview(scm_alone, order_id)
     assert shown["waitingSince"]
     assert (shown["shortages"], shown["reservations"]) == ([{"sku": "moon", "quantity": 2}], [])
+    [bought] = shown["purchaseOrders"]
+    assert [(line["sku"], line["quantity"]) for line in bought["lines"]] == [("moon", 2)]
 
 
 async def test_an_order_that_scm_has_not_heard_of_is_a_problem(scm_alone: Scm) -> None:

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from services.scm import delivery, fulfilment, inventory
+from services.scm import delivery, fulfilment, inventory, purchase
 from services.scm.delivery import Invoice
 from services.scm.fulfilment import Fulfilment
 from services.scm.inventory import StockOfOrder
+from services.scm.purchase import PurchaseOrder
 from shared.domain_event import WireModel
 from shared.inbox import ReceivedMessage, received
 from shared.outbox import LoggedEvent, history
@@ -19,8 +20,10 @@ OrderId = Annotated[str, Path(pattern=r"^[0-9]{20}$")]
 
 
 class Overview(Fulfilment, StockOfOrder):
-    """How far SCM is with an order, what it has set aside for it or waits for, and where the goods go."""
+    """How far SCM is with an order, what is set aside or bought for it, and where the goods go."""
 
+    purchase_orders: list[PurchaseOrder]
+    """What was bought because the order was short of it."""
     invoices: list[Invoice]
     """All that were issued, the void ones too; the oldest first."""
 
@@ -39,8 +42,9 @@ async def read(order_id: OrderId, db: DatabaseDependency) -> Overview:
         if known is None:
             raise Problem(404, f"SCM has not heard of an order {order_id}")
         stock = await inventory.of_order(connection, order_id)
+        purchase_orders = await purchase.of_order(connection, order_id)
         invoices = await delivery.of_order(connection, order_id)
-    return Overview(**dict(known), **dict(stock), invoices=invoices)
+    return Overview(**dict(known), **dict(stock), purchase_orders=purchase_orders, invoices=invoices)
 
 
 @router.get("/{order_id}/events", summary="What SCM heard about an order, and what it published")
