@@ -13,10 +13,6 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from local.ports import HOST
-from services.adapter.main import create_app
-from services.adapter.settings import Settings
-from services.scm.main import create_app as create_scm
-from services.scm.settings import Settings as ScmSettings
 from shared.messaging import (
     AwsClients,
     ListenerContainer,
@@ -42,9 +38,8 @@ from tests.letters import (
 )
 from tests.queues import Painted, message
 from tests.relays import running
-from tests.serving import OPERATOR, SERVICE, Served, eventually, serving
+from tests.serving import OPERATOR, SERVICE, Served, adapter_service, eventually, scm_service, serving
 from tests.test_flow import completed_order, get
-
 
 FIFO_ROUTE = """
 [published.order]
@@ -330,9 +325,8 @@ async def test_who_did_what_is_recorded(adapter: Served, dead: Graveyard) -> Non
 
 async def test_without_an_audit_record_nothing_moves(aws_url: str, dead: Graveyard, tmp_path: Path) -> None:
     """The operation is refused, and says why; looking still works."""
-    settings = Settings(environment="development", aws_endpoint_url=aws_url, audit_file=tmp_path)
     await dead.bury(*orders(1))
-    async with serving(create_app(settings)) as adapter:
+    async with adapter_service(aws_url, audit_file=tmp_path) as adapter:
         for what in ("redrive", "discard"):
             status, detail = await refused(adapter, what)
             assert (status, detail) == (503, f"the audit file {tmp_path}: Is a directory")
@@ -345,8 +339,7 @@ async def test_stopping_the_adapter_cancels_what_runs(aws_url: str, dead: Gravey
     """It is not killed between sending and deleting, everything goes back, and the audit tells."""
     await dead.bury(*orders(5))
     audit_file = tmp_path / "audit.jsonl"
-    settings = Settings(environment="development", aws_endpoint_url=aws_url, audit_file=audit_file)
-    async with serving(create_app(settings)) as adapter:
+    async with adapter_service(aws_url, audit_file=audit_file) as adapter:
         begun = await begin(adapter, "redrive", perSecond=0.1)
 
         async def has_progress() -> bool:
@@ -377,8 +370,7 @@ async def test_a_dead_letter_queue_that_passes_on_is_left_alone(
 
 async def test_without_sqs_the_refusal_says_so() -> None:
     """503, as problem details."""
-    settings = Settings(environment="development", aws_endpoint_url=f"http://{HOST}:1")
-    async with serving(create_app(settings)) as adapter:
+    async with adapter_service(f"http://{HOST}:1") as adapter:
         answer = await adapter.http.get("/api/dead-letters", headers=OPERATOR)
         assert answer.status_code == 503
         assert answer.json()["detail"].startswith("SNS and SQS cannot be asked: ")
@@ -401,13 +393,8 @@ async def test_groups_of_a_fifo_queue_keep_their_order(aws: AwsClients, aws_url:
     await dead.queues.queue.delete([each.receipt_handle for each in first])
     for each in died:
         await dead.bury(each, group=each.subject)
-    settings = Settings(
-        environment="development",
-        aws_endpoint_url=aws_url,
-        routes_file=routes,
-        audit_file=tmp_path / "audit.jsonl",
-    )
-    async with serving(create_app(settings)) as fifo_adapter:
+    audit_file = tmp_path / "audit.jsonl"
+    async with adapter_service(aws_url, routes_file=routes, audit_file=audit_file) as fifo_adapter:
         operation = await do(fifo_adapter, "redrive", queue="ordered.fifo")
     assert operation["done"] == 8
     redriven = await dead.received()
@@ -442,12 +429,11 @@ async def test_a_redrive_that_dies_loses_nothing(
     [waiting] = await eventually(dead.received)
     await dead.queues.queue.delete([waiting.receipt_handle])
     await dead.bury(Message(waiting.body, waiting.attributes))
-    async with dying_between_sending_and_deleting(aws_url) as broken:
-        settings = Settings(
-            environment="development", aws_endpoint_url=broken, audit_file=tmp_path / "audit.jsonl"
-        )
-        async with serving(create_app(settings)) as dying:
-            operation = await do(dying, "redrive")
+    async with (
+        dying_between_sending_and_deleting(aws_url) as broken,
+        adapter_service(broken, audit_file=tmp_path / "audit.jsonl") as dying,
+    ):
+        operation = await do(dying, "redrive")
     assert (operation["done"], operation["failed"]) == (0, 1)
     assert "could not be deleted" in operation["listed"][0]["error"]
     [letter] = await letters(adapter)
@@ -455,14 +441,7 @@ async def test_a_redrive_that_dies_loses_nothing(
     assert (await do(adapter, "redrive"))["done"] == 1
     assert await dead.counts() == (2, 0)
 
-    scm_settings = ScmSettings(
-        environment="development",
-        database_url=scm_database,
-        adapter_url=adapter.url,
-        order_url=order.url,
-        aws_endpoint_url=aws_url,
-    )
-    async with serving(create_scm(scm_settings)) as scm:
+    async with scm_service(scm_database, aws_url, adapter.url, order.url) as scm:
 
         async def absorbed() -> bool:
             received = (await get(scm, f"/orders/{order_id}/events"))["received"]
