@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 
 from services.adapter import api, console, laboratory, page, recovery
 from services.adapter.bridge import Bridge
+from services.adapter.recovery import command as recovery_command
 from services.adapter.routes import RouteFile, RoutesInvalid
 from services.adapter.routes import command as routes_command
 from services.adapter.settings import Settings
@@ -86,3 +87,6 @@ def create_app(settings: Settings) -> FastAPI:
 
 cli = process.command_line("adapter", Settings, create_app)
 cli.add_typer(routes_command.cli, name="routes")
+cli.add_typer(recovery_command.dead_letters, name="dead-letters")
+cli.add_typer(recovery_command.operations, name="operations")
+cli.command("audit")(recovery_command.audit)
