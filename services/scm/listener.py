@@ -16,13 +16,14 @@ WITHDRAWN = {"CANCELLING", "CANCELLED"}
 
 
 class OrderLine(WireModel):
-    sku: str
-    quantity: int = Field(ge=1)
+    sku: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    quantity: int = Field(ge=1, le=1_000_000_000)
 
 
 class Order(Aggregate):
     """What SCM reads of an order."""
 
+    id: str = Field(pattern=r"^[0-9]{20}$")
     status: str
     order_lines: list[OrderLine] = Field(min_length=1)
 
