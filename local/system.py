@@ -104,6 +104,7 @@ class LocalSystem:
             "LOG_FORMAT": "console",
             "ORDER_URL": self.ports.url("order"),
             "ADAPTER_URL": self.ports.url("adapter"),
+            "SCM_URL": self.ports.url("scm"),
             "AWS_ENDPOINT_URL": self.ports.url("aws"),
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "local",

@@ -27,7 +27,7 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 class StartRefused(Exception):
-    """The service cannot start. The message is one line that names what is wrong: file, key and reason."""
+    """The service cannot start. The message has a line for each thing that is wrong: file, key and reason."""
 
 
 _REFUSALS = (StartRefused, TopologyError, DatabaseUnreachable, ListenerMisconfigured)

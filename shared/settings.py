@@ -73,8 +73,12 @@ class ServiceSettings(EnvironmentSettings):
         return operators
 
     @property
-    def creates_topology(self) -> bool:
+    def is_development(self) -> bool:
         return self.environment == "development"
+
+    @property
+    def creates_topology(self) -> bool:
+        return self.is_development
 
 
 def _refuse_in_production(is_known_to_everybody: bool, info: ValidationInfo) -> None:
@@ -95,8 +99,9 @@ def load(settings_type: type[S], service: str) -> S:
 
 
 def refuse_to_start(service: str, reason: object) -> NoReturn:
-    """Ends the process with one line that says why."""
-    print(f"{service}: {reason}", file=sys.stderr, flush=True)
+    """Ends the process with a line that says why, or several when the reason has several."""
+    for line in str(reason).splitlines():
+        print(f"{service}: {line}", file=sys.stderr, flush=True)
     raise SystemExit(2)
 
 

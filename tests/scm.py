@@ -15,13 +15,11 @@ from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from local.ports import HOST
-from services.scm.main import create_app
-from services.scm.settings import Settings
 from services.scm.turn import take_turn
 from shared.messaging import Message, MessagingError, SnsChannel, Topology, aws_clients
 from shared.messaging.message import ID, SEQUENCE, SUBJECT, TYPE
 from shared.postgres import Database
-from tests.serving import OPERATOR, Served, eventually, serving
+from tests.serving import OPERATOR, Served, eventually, scm_service, serving
 
 QUEUE = "scm-adapter-order-event-queue"
 
@@ -30,11 +28,15 @@ ADDRESS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "docs" / "o
 ]
 ELSEWHERE = ADDRESS | {"street": "99 Gangnam-daero"}
 
+NOON = 1626523200000
+"""2021-07-17, 12:00 UTC, in milliseconds since the epoch."""
+
 
 class OrderService:
-    """Knows the addresses of orders, and counts how often it is asked for them."""
+    """Knows the addresses of orders, remembers for which it was asked, and is away when it is told so."""
 
     def __init__(self) -> None:
+        self.is_away = False
         self.addresses: dict[str, dict[str, Any]] = {}
         self.asked: list[str] = []
         self.app = FastAPI()
@@ -42,6 +44,8 @@ class OrderService:
 
     async def read(self, order_id: str) -> Response:
         self.asked.append(order_id)
+        if self.is_away:
+            return Response(status_code=503)
         if order_id not in self.addresses:
             return JSONResponse({"title": "Not Found"}, 404)
         return JSONResponse({"id": order_id, "deliveryAddress": self.addresses[order_id]})
@@ -75,17 +79,16 @@ class Scm:
             await self.send(message)
             await self.is_done_with(message)
 
-    async def is_done_with(self, message: Message[str]) -> None:
-        """Waits until the message was handled, or superseded."""
+    async def is_done_with(self, message: Message[str], queue: str = QUEUE) -> dict[str, Any]:
+        """Waits until the message was handled, or superseded. Returns the inbox's record of it."""
 
-        async def recorded() -> bool:
+        async def record() -> dict[str, Any] | None:
             """SCM is done with the message."""
-            events = await self.get(f"/orders/{message.subject}/events")
-            return (QUEUE, message.id) in [
-                (each["consumer"], each["messageId"]) for each in events["received"]
-            ]
+            received = (await self.get(f"/orders/{message.subject}/events"))["received"]
+            about = {(each["consumer"], each["messageId"]): each for each in received}
+            return about.get((queue, message.id))
 
-        await eventually(recorded)
+        return await eventually(record, within=30)
 
     async def invoiced(self, **lines: int) -> str:
         """A completed order of SCM's, which has its invoice. Returns the order's id."""
@@ -129,8 +132,8 @@ class Scm:
         return (await self.served.http.put(path, json=body, headers=OPERATOR)).raise_for_status().json()
 
 
-def completed(order_id: str, version: int = 2, **lines: int) -> Message[str]:
-    return order_event("OrderCompleted", order_id, version, "COMPLETED", lines)
+def completed(order_id: str, version: int = 2, at: int = NOON, **lines: int) -> Message[str]:
+    return order_event("OrderCompleted", order_id, version, "COMPLETED", lines, at)
 
 
 def address_changed(order_id: str, version: int = 3, **lines: int) -> Message[str]:
@@ -142,33 +145,25 @@ def cancelled(order_id: str, version: int = 4, **lines: int) -> Message[str]:
 
 
 def order_event(
-    event_type: str, order_id: str, version: int, status: str, lines: dict[str, int]
+    event_type: str, order_id: str, version: int, status: str, lines: dict[str, int], at: int = NOON
 ) -> Message[str]:
     """As the adapter publishes it; for one mug, when nothing else is said."""
     order_lines = [{"sku": sku, "quantity": quantity} for sku, quantity in (lines or {"mug": 1}).items()]
     source = {"id": order_id, "version": version, "status": status, "orderLines": order_lines}
     about = {ID: str(uuid.uuid4()), TYPE: event_type, SUBJECT: order_id, SEQUENCE: str(version)}
-    return Message(json.dumps({"source": source, "occurenceOn": 1520393282506}), about)
+    return Message(json.dumps({"source": source, "occurenceOn": at}), about)
 
 
 @asynccontextmanager
-async def scm_service(database_url: str, aws_url: str) -> AsyncIterator[Scm]:
+async def supply_chain(database_url: str, aws_url: str) -> AsyncIterator[Scm]:
     """SCM with an Order service of the test's own."""
     orders = OrderService()
-    async with serving(orders.app) as order_service:
-        settings = Settings(
-            environment="development",
-            database_url=database_url,
-            adapter_url=f"http://{HOST}:1",
-            order_url=order_service.url,
-            aws_endpoint_url=aws_url,
-        )
-        async with (
-            serving(create_app(settings)) as served,
-            aws_clients(region=settings.aws_region, endpoint_url=aws_url) as clients,
-        ):
-            topic = SnsChannel(clients.sns, Topology(clients, create=True), "order-events")
-            yield Scm(served, orders, topic)
+    async with (
+        serving(orders.app) as order,
+        scm_service(database_url, aws_url, f"http://{HOST}:1", order.url) as served,
+        aws_clients(region="us-east-1", endpoint_url=aws_url) as clients,
+    ):
+        yield Scm(served, orders, SnsChannel(clients.sns, Topology(clients, create=True), "order-events"))
 
 
 @asynccontextmanager

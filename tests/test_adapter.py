@@ -2,14 +2,12 @@
 
 import json
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.ports import HOST
 from services.adapter.main import create_app
-from services.adapter.routes import RoutesInvalid, read_routes
 from services.adapter.settings import Settings
 from shared.messaging import AwsClients
 from tests.serving import SERVICE, Served, serving
@@ -214,38 +212,3 @@ async def test_without_sns_events_fail_and_the_adapter_is_not_ready() -> None:
         assert ready.status_code == 503
         assert "topic order-events" in ready.json()["checks"]
         assert (await adapter.http.get("/livez")).status_code == 200
-
-
-ROUTE = '[[route]]\nid = "a"\nsource = "order"\ntype = "T"\ntopic = "order-events"\n'
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("[[route]", "line 1"),
-        ("", "key route: Field required"),
-        (ROUTE + 'topik = "x"', 'rule 1 "a", key topik: Extra inputs are not permitted'),
-        (ROUTE.replace('topic = "order-events"', ""), 'rule 1 "a": needs either a topic or'),
-        (ROUTE + "hold_back = true", "needs either a topic or hold_back"),
-        (ROUTE + 'when = "source.["', 'rule 1 "a", key when: not JMESPath'),
-        (ROUTE + 'project = "}"', "key project"),
-        (ROUTE + "when = 3", "key when: Input should be a valid string"),
-        (ROUTE + ROUTE, "rule ids stand for one rule each: a"),
-        (ROUTE + 'topic = "b"', "Cannot overwrite a value"),
-    ],
-)
-def test_a_wrong_route_file_names_file_key_and_reason(tmp_path: Path, text: str, reason: str) -> None:
-    """In one line, so that the service can refuse to start with it."""
-    file = tmp_path / "routes.toml"
-    file.write_text(text)
-    with pytest.raises(RoutesInvalid) as refused:
-        read_routes(file)
-    assert str(file) in str(refused.value)
-    assert reason in str(refused.value)
-    assert "\n" not in str(refused.value)
-
-
-def test_a_missing_route_file_is_named(tmp_path: Path) -> None:
-    """RoutesInvalid, not a stack trace."""
-    with pytest.raises(RoutesInvalid, match=r"nowhere\.toml"):
-        read_routes(tmp_path / "nowhere.toml")

@@ -10,28 +10,23 @@ from typing import Any
 import asyncpg
 import pytest
 
-from local.ports import HOST
-from local.postgres import Postgres
 from services.order import store
 from services.order.order import Order, PlaceOrder
-from tests.conftest import fresh_database
-from tests.serving import Served, order_service
+from services.order.order_id import is_id
+from tests.serving import Served
 
 ORDER: dict[str, Any] = json.loads((Path(__file__).parent.parent / "docs" / "order.json").read_text())
 PROBLEM = "application/problem+json"
 
 
 @pytest.fixture(scope="module")
-async def order_database(postgres_server: Postgres) -> AsyncIterator[str]:
-    async with fresh_database(postgres_server, "template_order") as url:
-        yield url
+def order(lone_order: Served) -> Served:
+    return lone_order
 
 
 @pytest.fixture(scope="module")
-async def order(order_database: str, aws_server: str) -> AsyncIterator[Served]:
-    """One service for all tests here. There is no adapter, which is no reason not to take orders."""
-    async with order_service(order_database, aws_server, f"http://{HOST}:1") as served:
-        yield served
+def order_database(lone_order_database: str) -> str:
+    return lone_order_database
 
 
 @pytest.fixture
@@ -123,7 +118,7 @@ async def test_order_ids_are_twenty_digits_and_unique_in_one_microsecond(order: 
     """Orders that are placed at once get different ids, and one whose id is taken gets the next."""
     ids = await asyncio.gather(*(place(order) for _ in range(30)))
     assert len(set(ids)) == 30
-    assert all(store.is_id(order_id) for order_id in ids)
+    assert all(is_id(order_id) for order_id in ids)
     twin = Order.placed("20210717235959999999", PlaceOrder.model_validate(ORDER))
     async with order.app.state.database.connection() as connection:
         stored = [(await store.insert(connection, twin)).id for _ in range(3)]

@@ -109,6 +109,18 @@ async def test_a_taken_port_is_refused_in_one_line(aws_url: str) -> None:
     assert "Traceback" not in output
 
 
+async def test_a_wrong_route_file_is_refused_with_a_line_for_every_error(tmp_path: Path) -> None:
+    """Each names file, line and rule."""
+    routes = tmp_path / "routes.toml"
+    routes.write_text('[[route]]\nid = "a"\nsource = "order"\ntopik = "order-events"\n')
+    code, output = await run("-m", "services.adapter", ENVIRONMENT="development", ROUTES_FILE=str(routes))
+    assert code == 2
+    assert output.splitlines() == [
+        f"adapter: {routes}:1: rule a, key type: is missing",
+        f"adapter: {routes}:4: rule a, key topik: there is no such key; did you mean topic?",
+    ]
+
+
 async def test_migrations_may_run_at_the_same_time(postgres_server: Postgres) -> None:
     """Several instances that start together: one migrates, the others find it done."""
     url = postgres_server.url("migrated_together")

@@ -4,12 +4,14 @@ import asyncio
 import uuid
 
 import asyncpg
+import httpx
 import pytest
 
-from tests.scm import ADDRESS, ELSEWHERE, Scm, address_changed, cancelled, completed, turn_taken
-from tests.serving import SERVICE
-
-PROBLEM = "application/problem+json"
+from services.scm.delivery import Orders, UnknownOrder
+from shared.messaging import Unavailable
+from tests.scm import ADDRESS, ELSEWHERE, OrderService, Scm, address_changed, cancelled, completed, turn_taken
+from tests.serving import SERVICE, serving
+from tests.test_order_api import PROBLEM
 
 
 async def test_the_address_is_the_one_of_the_moment_when_the_invoice_is_issued(scm_alone: Scm) -> None:
@@ -192,3 +194,15 @@ async def test_cancelling_and_dispatching_at_once_always_agree(scm_alone: Scm) -
         ]
 
     await asyncio.gather(*(told_both() for _ in range(10)))
+
+
+async def test_a_service_that_does_not_answer_is_left_alone() -> None:
+    """After five failures in a row nobody asks it for a while; an answer, even an unknown order, is none."""
+    service = OrderService()
+    async with serving(service.app) as served, httpx.AsyncClient() as http:
+        orders = Orders(http, served.url)
+        for is_away in (True, True, True, True, False, True, True, True, True, True, True, True):
+            service.is_away = is_away
+            with pytest.raises(Unavailable if is_away else UnknownOrder):
+                await orders.delivery_address("1" * 20)
+    assert len(service.asked) == 10

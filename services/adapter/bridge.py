@@ -2,14 +2,15 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import structlog
 from prometheus_client import Counter
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
 
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.routes import RouteFailed, Routes
@@ -17,6 +18,8 @@ from shared.domain_event import WireModel
 from shared.messaging import Message, MessageChannel, MessagingError
 
 log = structlog.get_logger(__name__)
+
+_ERROR_CHARACTERS = 500
 
 _DECIDED = Counter("adapter_events", "Events by what became of them.", ["decision", "rule"])
 
@@ -33,6 +36,28 @@ class Result(WireModel):
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision, as it is told to those who look on."""
+
+    event_id: str
+    type: str
+    order_id: str
+    source: str
+    decision: str
+    rule: str | None
+    topic: str | None
+    message_id: str | None
+    error: str | None
+    at: datetime
+
+    __pydantic_config__ = ConfigDict(alias_generator=to_camel)
+
+
+Observer = Callable[[Decided], None]
+"""Is told of every decision at once: it must be quick, and must not raise."""
+
+
 @dataclass(frozen=True)
 class _Leaving:
     """An event that was decided to leave, and where its result belongs."""
@@ -46,9 +71,12 @@ class Bridge:
     """From CloudEvents to SNS. It keeps nothing: what it cannot finish it answers as failed, and the
     relay, which has the event log, sends that again."""
 
-    def __init__(self, routes: Routes, channels: Mapping[str, MessageChannel]) -> None:
+    def __init__(
+        self, routes: Routes, channels: Mapping[str, MessageChannel], observer: Observer | None = None
+    ) -> None:
         self._routes = routes
         self._channels = channels
+        self._observer = observer
 
     async def take(self, events: Sequence[Any]) -> list[Result]:
         """Decides about each event on its own, and returns when SNS has taken those that leave. The
@@ -60,7 +88,12 @@ class Bridge:
         async with asyncio.TaskGroup() as group:
             for topic, of_topic in leaving.items():
                 group.create_task(self._publish(topic, of_topic, results))
-        return [_told(result, event) for result, event in zip(results, events, strict=True) if result]
+        topics = {each.place: topic for topic, of_topic in leaving.items() for each in of_topic}
+        return [
+            self._told(result, event, topics.get(place))
+            for place, (result, event) in enumerate(zip(results, events, strict=True))
+            if result
+        ]
 
     def _decide(self, place: int, given: Any, leaving: dict[str, list[_Leaving]]) -> Result | None:
         """The event's result, or None when that has to wait for SNS."""
@@ -82,16 +115,32 @@ class Bridge:
             update = {"decision": "failed", "error": str(outcome)} if failed else {"message_id": outcome}
             results[event.place] = event.result.model_copy(update=update)
 
+    def _told(self, result: Result, given: Any, topic: str | None) -> Result:
+        _DECIDED.labels(result.decision, result.rule).inc()
+        about = {"event_id": result.id, "rule": result.rule, "message_id": result.message_id}
+        about |= {"event_type": _text(given, "type"), "order_id": _text(given, "subject")}
+        if result.decision == "failed":
+            log.warning("failed", error=result.error, **about)
+        else:
+            log.info(result.decision.replace("_", " "), **about)
+        if self._observer is not None:
+            self._observer(_decided(result, given, topic))
+        return result
 
-def _told(result: Result, given: Any) -> Result:
-    _DECIDED.labels(result.decision, result.rule).inc()
-    about = {"event_id": result.id, "rule": result.rule, "message_id": result.message_id}
-    about |= {"event_type": _text(given, "type"), "order_id": _text(given, "subject")}
-    if result.decision == "failed":
-        log.warning("failed", error=result.error, **about)
-    else:
-        log.info(result.decision.replace("_", " "), **about)
-    return result
+
+def _decided(result: Result, given: Any, topic: str | None) -> Decided:
+    return Decided(
+        result.id,
+        _text(given, "type"),
+        _text(given, "subject"),
+        _text(given, "source"),
+        result.decision,
+        result.rule,
+        topic,
+        result.message_id,
+        result.error and result.error[:_ERROR_CHARACTERS],
+        result.decided_at,
+    )
 
 
 def _text(given: Any, key: str) -> str:

@@ -2,11 +2,18 @@
 
 from pathlib import Path
 
-from shared.settings import ServiceSettings
+from shared.settings import EnvironmentSettings, HttpUrl, ServiceSettings
 
 
-class Settings(ServiceSettings):
-    """See ServiceSettings for the rest."""
+class RoutesSettings(EnvironmentSettings):
+    """What is enough to check and try routes: the file, and where real events are read."""
 
     routes_file: Path = Path(__file__).parent / "routes.toml"
+    order_url: HttpUrl = "http://127.0.0.1:8001"
+    scm_url: HttpUrl = "http://127.0.0.1:8003"
+
+
+class Settings(ServiceSettings, RoutesSettings):
+    """See ServiceSettings for the rest."""
+
     port: int = 8002

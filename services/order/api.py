@@ -1,27 +1,53 @@
 """The REST API of the Order service."""
 
+import re
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Path, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import TypeAdapter
 
-from services.order import commands, store
-from services.order.order import DeliveryAddress, Given, Memo, Order, OrderError, PlaceOrder, UnknownOrder
+from services.order import commands, listing, store
+from services.order.answer import Answer, entity_tag
+from services.order.idempotency import OnlyOnce
+from services.order.order import (
+    DeliveryAddress,
+    Given,
+    Memo,
+    Order,
+    OrderError,
+    PlaceOrder,
+    UnknownOrder,
+    VersionMismatch,
+)
+from services.order.order_id import FORM, is_id
 from shared.domain_event import WireModel
 from shared.inbox import ReceivedMessage, received
 from shared.outbox import LoggedEvent, history
 from shared.web import DatabaseDependency, Problem, problems
+from shared.web.entity_tag import IfMatch, IfNoneMatch, is_known, required
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
+_TAG = re.compile(r'"([1-9][0-9]{0,18})"')
+REFUSALS = problems(400, 404, 409, 412)
+_ORDERS = TypeAdapter(list[Order])
 
-def known_form(order_id: Annotated[str, Path(description="20 digits, yyyyMMddHHmmssffffff")]) -> str:
-    if not store.is_id(order_id):
+
+async def known_form(order_id: Annotated[str, Path(description=FORM)]) -> str:
+    if not is_id(order_id):
         raise UnknownOrder("there is no order with this id: an order id has 20 digits")
     return order_id
 
 
+async def versions(if_match: IfMatch = None) -> commands.Versions:
+    """The versions that the client has in mind. A tag that is none of ours is no version."""
+    tags = required(if_match)
+    return None if tags is None else {int(match[1]) for tag in tags if (match := _TAG.fullmatch(tag))}
+
+
 OrderId = Annotated[str, Depends(known_form)]
+Versions = Annotated[commands.Versions, Depends(versions)]
 
 
 class MemoBody(Given):
@@ -35,66 +61,67 @@ class OrderEvents(WireModel):
     received: list[ReceivedMessage]
 
 
-@router.post("", status_code=201, summary="Place an order")
-async def place(command: PlaceOrder, response: Response, db: DatabaseDependency) -> Order:
-    async with db.transaction() as tx:
-        order = await commands.place(command, tx)
-    response.headers["location"] = f"/orders/{order.id}"
-    return _tagged(order, response)
+@router.post("", status_code=201, response_model=Order, responses=problems(400), summary="Place an order")
+async def place(body: PlaceOrder, once: OnlyOnce) -> Response:
+    return await once(lambda tx: commands.place(body, tx), given=body, status=201)
 
 
-@router.post("/{order_id}/complete", responses=problems(404, 409), summary="The buyer has paid")
-async def complete(order_id: OrderId, response: Response, db: DatabaseDependency) -> Order:
-    async with db.transaction() as tx:
-        return _tagged(await commands.complete(order_id, tx), response)
+@router.post("/{order_id}/complete", response_model=Order, responses=REFUSALS, summary="The buyer has paid")
+async def complete(order_id: OrderId, versions: Versions, once: OnlyOnce) -> Response:
+    return await once(lambda tx: commands.complete(order_id, versions, tx))
 
 
 @router.post(
     "/{order_id}/cancel",
-    responses=problems(404, 409),
+    response_model=Order,
+    responses=REFUSALS,
     summary="Cancel; a paid order waits for SCM's answer",
 )
-async def cancel(order_id: OrderId, response: Response, db: DatabaseDependency) -> Order:
-    async with db.transaction() as tx:
-        return _tagged(await commands.cancel(order_id, tx), response)
+async def cancel(order_id: OrderId, versions: Versions, once: OnlyOnce) -> Response:
+    return await once(lambda tx: commands.cancel(order_id, versions, tx))
 
 
 @router.put(
     "/{order_id}/delivery-address",
-    responses=problems(404, 409),
+    response_model=Order,
+    responses=REFUSALS,
     summary="Send the goods somewhere else",
 )
 async def change_delivery_address(
-    order_id: OrderId, body: DeliveryAddress, response: Response, db: DatabaseDependency
-) -> Order:
-    async with db.transaction() as tx:
-        return _tagged(await commands.change_delivery_address(order_id, body, tx), response)
+    order_id: OrderId, versions: Versions, body: DeliveryAddress, once: OnlyOnce
+) -> Response:
+    return await once(lambda tx: commands.change_delivery_address(order_id, versions, body, tx), given=body)
 
 
-@router.put("/{order_id}/memo", responses=problems(404, 409), summary="Write a note on the order")
-async def write_memo(order_id: OrderId, body: MemoBody, response: Response, db: DatabaseDependency) -> Order:
-    async with db.transaction() as tx:
-        return _tagged(await commands.write_memo(order_id, body.memo, tx), response)
+@router.put("/{order_id}/memo", response_model=Order, responses=REFUSALS, summary="Write a note on the order")
+async def write_memo(order_id: OrderId, versions: Versions, body: MemoBody, once: OnlyOnce) -> Response:
+    return await once(lambda tx: commands.write_memo(order_id, versions, body.memo, tx), given=body)
+
+
+@router.get("", response_model=list[Order], summary="Orders, newest first; the Link header has the next page")
+async def find(
+    request: Request, wanted: Annotated[listing.Filter, Query()], db: DatabaseDependency
+) -> Response:
+    async with db.connection() as connection:
+        page = await listing.page(connection, wanted)
+    response = Response(_ORDERS.dump_json(page.orders), media_type="application/json")
+    if page.next:
+        response.headers["link"] = f'<{request.url.include_query_params(cursor=page.next)}>; rel="next"'
+    return response
 
 
 @router.get(
     "/{order_id}",
     response_model=Order,
-    responses={304: {"description": "It is still as the If-None-Match header says"}, **problems(404)},
+    responses={304: {"description": "It is still as the If-None-Match header says"}, **problems(400, 404)},
     summary="The order as it is now",
 )
-async def read(
-    order_id: OrderId,
-    response: Response,
-    db: DatabaseDependency,
-    if_none_match: Annotated[str, Header()] = "",
-) -> Order | Response:
+async def read(order_id: OrderId, db: DatabaseDependency, if_none_match: IfNoneMatch = None) -> Response:
     async with db.connection() as connection:
-        order = _tagged(await store.find(connection, order_id), response)
-    tag = response.headers["etag"]
-    if tag in (known.strip() for known in if_none_match.split(",")):
-        return Response(status_code=304, headers={"etag": tag})
-    return order
+        order = await store.find(connection, order_id)
+    if is_known(entity_tag(order), if_none_match):
+        return Response(status_code=304, headers={"etag": entity_tag(order)})
+    return Answer.done(order).response()
 
 
 @router.get(
@@ -110,14 +137,10 @@ async def events(order_id: OrderId, db: DatabaseDependency) -> OrderEvents:
 
 def answer_order_errors(app: FastAPI) -> None:
     """Translates what orders refuse into answers."""
+    statuses: dict[type[OrderError], int] = {UnknownOrder: 404, VersionMismatch: 412}
 
     async def refused(_: Request, error: Exception) -> JSONResponse:
-        status = 404 if isinstance(error, UnknownOrder) else 409
-        return Problem(status, str(error)).response()
+        assert isinstance(error, OrderError)
+        return Problem(statuses.get(type(error), 409), str(error)).response()
 
     app.add_exception_handler(OrderError, refused)
-
-
-def _tagged(order: Order, response: Response) -> Order:
-    response.headers["etag"] = f'"{order.version}"'
-    return order

@@ -8,6 +8,7 @@ import httpx
 from fastapi import FastAPI
 
 from services.order import api, replies
+from services.order.idempotency import idempotency_keys
 from services.order.settings import Settings
 from shared import process
 from shared.events import ApplicationEventPublisher
@@ -30,7 +31,15 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
             httpx.AsyncClient() as http,
-            event_driven(app, settings, source="order", handlers=HANDLERS, publisher=publisher, http=http),
+            event_driven(
+                app,
+                settings,
+                source="order",
+                handlers=HANDLERS,
+                publisher=publisher,
+                http=http,
+                expiries=[idempotency_keys(settings.idempotency_retention_days)],
+            ),
         ):
             yield
 

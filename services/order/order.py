@@ -1,11 +1,13 @@
 """Order: the aggregate, its states, and what may be done to it when."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from services.order.order_id import moment_of
 from shared.domain_event import Aggregate, Integral, WireModel
 
 
@@ -19,6 +21,10 @@ class UnknownOrder(OrderError):
 
 class NotAllowed(OrderError):
     """The order's status does not allow the command. The message names both."""
+
+
+class VersionMismatch(OrderError):
+    """The order has changed since the client read it. Read it again, and decide again."""
 
 
 class Status(StrEnum):
@@ -112,8 +118,19 @@ class Order(Aggregate):
             delivery_address=command.delivery_address,
             order_lines=command.order_lines,
             total_price=sum(line.quantity * line.unit_price for line in command.order_lines),
-            placed_at=datetime.now(UTC),
+            placed_at=moment_of(order_id),
         )
+
+    def under(self, order_id: str) -> "Order":
+        """The same, placed a little later, because its id is taken."""
+        return self.model_copy(update={"id": order_id, "placed_at": moment_of(order_id)})
+
+    def must_be_at(self, versions: Collection[int] | None) -> None:
+        """None is for whoever does not mind. Raises VersionMismatch."""
+        if versions is not None and self.version not in versions:
+            raise VersionMismatch(
+                f"order {self.id} is at version {self.version}, which If-Match does not name"
+            )
 
     def completed(self) -> "Order":
         """The buyer has paid."""

@@ -1,11 +1,12 @@
 """Where orders are kept: one row each, whose JSON columns are the aggregate's parts."""
 
-from datetime import datetime, timedelta
+from asyncpg import Record
 
 from services.order.order import Order, UnknownOrder
+from services.order.order_id import next_id
 from shared.postgres import Connection
 
-# The id is the time of placing; when two orders meet in one microsecond, the later one takes the next.
+# When two orders meet in one microsecond, the later one takes the next.
 INSERT = """
     INSERT INTO orders (
         id, version, status, buyer, delivery_address, order_lines, total_price, memo, invoice_id,
@@ -32,14 +33,11 @@ FIND = """
 
 FIND_FOR_UPDATE = f"{FIND} FOR UPDATE"
 
-_ID_FORMAT = "%Y%m%d%H%M%S%f"
-_ID_DIGITS = 20
-
 
 async def insert(connection: Connection, order: Order) -> Order:
     """Stores a new order, under the next free id from the one that it has. Returns it with that id."""
     while await connection.fetchval(INSERT, *_row(order)) is None:
-        order = order.model_copy(update={"id": next_id(order.id)})
+        order = order.under(next_id(order.id))
     return order
 
 
@@ -58,25 +56,15 @@ async def find_for_update(connection: Connection, order_id: str) -> Order:
     return await _find(connection, FIND_FOR_UPDATE, order_id)
 
 
-def id_at(moment: datetime) -> str:
-    """An order id: twenty digits, yyyyMMddHHmmssffffff."""
-    return moment.strftime(_ID_FORMAT)
-
-
-def is_id(text: str) -> bool:
-    """Whether it has the form of an order id, so that one may be asked for."""
-    return len(text) == _ID_DIGITS and text.isascii() and text.isdigit()
-
-
-def next_id(order_id: str) -> str:
-    return id_at(datetime.strptime(order_id, _ID_FORMAT) + timedelta(microseconds=1))
+def order(row: Record) -> Order:
+    return Order.model_validate(dict(row), by_name=True)
 
 
 async def _find(connection: Connection, statement: str, order_id: str) -> Order:
     row = await connection.fetchrow(statement, order_id)
     if row is None:
         raise UnknownOrder(f"there is no order {order_id}")
-    return Order.model_validate(dict(row), by_name=True)
+    return order(row)
 
 
 def _row(order: Order) -> list[object]:

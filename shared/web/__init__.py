@@ -4,14 +4,16 @@ from shared.web.access import Access, AnyAccess, Operator, OperatorAccess, Servi
 from shared.web.application import application
 from shared.web.database import DatabaseDependency
 from shared.web.health import health_router
-from shared.web.moment import Moment
+from shared.web.moment import Day, Moment
 from shared.web.openapi import problems
+from shared.web.pages import link_next
 from shared.web.problem import Problem
 
 __all__ = [
     "Access",
     "AnyAccess",
     "DatabaseDependency",
+    "Day",
     "Moment",
     "Operator",
     "OperatorAccess",
@@ -19,5 +21,6 @@ __all__ = [
     "ServiceAccess",
     "application",
     "health_router",
+    "link_next",
     "problems",
 ]

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from shared.postgres import Database
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     found: Database = request.app.state.database
     return found
 

@@ -1,12 +1,13 @@
-"""Moment: a point in time that a client names, as RFC 3339 writes it."""
+"""Moment and Day: a point in time and a date that a client names, as RFC 3339 writes them."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
@@ -25,3 +26,13 @@ def _storable(value: datetime) -> datetime:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_as_text), AfterValidator(_storable)]
+
+
+def _as_date(value: object) -> object:
+    """Without it pydantic takes a number too, and a time at midnight."""
+    if isinstance(value, str) and not _DATE.fullmatch(value):
+        raise ValueError("must be a date like 2021-07-17")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_as_date)]

@@ -2,6 +2,6 @@
 
 from services.scm.delivery._api import answer_delivery_errors, router
 from services.scm.delivery._issuing import Delivery, void_invoice
-from services.scm.delivery._orders import Orders
+from services.scm.delivery._orders import Orders, UnknownOrder
 
-__all__ = ["Delivery", "Orders", "answer_delivery_errors", "router", "void_invoice"]
+__all__ = ["Delivery", "Orders", "UnknownOrder", "answer_delivery_errors", "router", "void_invoice"]

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from services.scm.delivery import _carriage as carriage
 from services.scm.delivery import _store as store
 from services.scm.delivery._invoice import DeliveryError, Invoice, UnknownInvoice
-from shared.web import DatabaseDependency, OperatorAccess, Problem
+from shared.web import DatabaseDependency, OperatorAccess, Problem, problems
 
 router = APIRouter(prefix="/external-api/invoices", tags=["external API"])
 
@@ -24,6 +24,7 @@ async def of_order(
 
 @router.post(
     "/{invoice_id}/dispatched",
+    responses=problems(404, 409),
     dependencies=[OperatorAccess],
     summary="The carrier has the goods; may be repeated",
 )
@@ -34,6 +35,7 @@ async def dispatched(invoice_id: UUID, db: DatabaseDependency) -> Invoice:
 
 @router.post(
     "/{invoice_id}/delivered",
+    responses=problems(404, 409),
     dependencies=[OperatorAccess],
     summary="The buyer has the goods; may be repeated",
 )

@@ -7,6 +7,7 @@ import httpx
 import stamina
 from opentelemetry import propagate
 
+from services.scm.delivery._circuit import Circuit
 from shared.domain_event import WireModel
 from shared.messaging import TerminalError, Unavailable
 
@@ -25,14 +26,25 @@ class CurrentOrder(WireModel):
 
 
 class Orders:
-    """Reads orders. The connections are pooled; the timeouts are short, because a transaction waits."""
+    """Reads orders. The connections are pooled; the timeouts are short, because a transaction waits. A
+    service that is away is not even asked (see Circuit)."""
 
     def __init__(self, http: httpx.AsyncClient, order_url: str) -> None:
         self._http = http
         self._url = order_url.rstrip("/")
+        self._circuit = Circuit("order service")
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no order is read just now, or None while all is well."""
+        return self._circuit.trouble
 
     async def delivery_address(self, order_id: str) -> dict[str, Any]:
         """The order's address as it is now. Raises UnknownOrder; Unavailable when the service is away."""
+        async with self._circuit.call():
+            return await self._ask(order_id)
+
+    async def _ask(self, order_id: str) -> dict[str, Any]:
         try:
             async with asyncio.timeout(_MOST):
                 response = await self._get(f"{self._url}/orders/{order_id}")

@@ -99,6 +99,18 @@ class Lookup:
             raise
         return FoundSubscription(arn, answer["Attributes"])
 
+    async def subscribed_queues(self, topic_arn: str) -> list[str]:
+        """The ARNs of the queues that are subscribed to the topic, which must exist."""
+        pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
+        return sorted(
+            [
+                subscription["Endpoint"]
+                async for page in pages
+                for subscription in page["Subscriptions"]
+                if subscription.get("Protocol") == "sqs"
+            ]
+        )
+
     async def _topic_in_list(self, name: str) -> str | None:
         async for page in self._sns.get_paginator("list_topics").paginate():
             for topic in page["Topics"]:

@@ -1,0 +1,72 @@
+"""The REST API of the console. It is open, as all reads are: no data of a buyer is in it."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Path, Request
+
+from services.adapter.console.event_stream import EventStream
+from services.adapter.console.lineage import Lineage, UnknownOrder, lineage
+from services.adapter.console.live import Live, TooManyViewers
+from services.adapter.console.neighbour import Neighbour
+from services.adapter.console.stations import Everything, Stations
+from shared.web import Problem, problems
+
+router = APIRouter(prefix="/api", tags=["console"])
+
+
+def _live(request: Request) -> Live:
+    found: Live = request.app.state.live
+    return found
+
+
+def _stations(request: Request) -> Stations:
+    found: Stations = request.app.state.stations
+    return found
+
+
+@router.get(
+    "/live",
+    status_code=200,  # FastAPI documents the default of a response class, and this one has none
+    response_class=EventStream,
+    responses=problems(503),
+    summary="What happens, as it happens (server-sent events)",
+)
+async def live(
+    live: Annotated[Live, Depends(_live)], last_event_id: Annotated[str | None, Header()] = None
+) -> EventStream:
+    """Events: `decision`, `settled`, `station`, `service`, `gap`, `missed`. A viewer that comes back with
+    `Last-Event-ID` is given what it missed; what is no longer remembered is told as a `gap`."""
+    return EventStream(partial(_viewing, live, last_event_id))
+
+
+@contextmanager
+def _viewing(live: Live, last_event_id: str | None) -> Iterator[AsyncIterator[bytes]]:
+    try:
+        with live.viewing(last_event_id) as chunks:
+            yield chunks
+    except TooManyViewers as error:
+        raise Problem(503, str(error), headers={"retry-after": "10"}) from error
+
+
+@router.get("/stations", summary="Every station: how much waits, for how long, how fast it goes")
+async def stations(stations: Annotated[Stations, Depends(_stations)]) -> Everything:
+    """A service that is down is shown as down, with the reason."""
+    return await stations.now()
+
+
+@router.get(
+    "/orders/{order_id}/lineage", responses=problems(404), summary="The way of an order's events, hop by hop"
+)
+async def read_lineage(
+    request: Request, order_id: Annotated[str, Path(pattern=r"^[0-9]{20}$", description="20 digits")]
+) -> Lineage:
+    """From the commands to the last answer of SCM, with the milliseconds of each hop. A service that does
+    not answer is a gap."""
+    neighbours: dict[str, Neighbour] = request.app.state.neighbours
+    try:
+        return await lineage(order_id, neighbours["order"], neighbours["scm"])
+    except UnknownOrder as error:
+        raise Problem(404, str(error)) from error

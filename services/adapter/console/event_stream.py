@@ -1,0 +1,55 @@
+"""EventStream: an answer of server-sent events, which goes on until its viewer leaves or we stop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+
+import structlog
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+log = structlog.get_logger(__name__)
+
+_PATIENCE = 10.0
+"""Seconds that a viewer may take to take a piece. Meanwhile at most that piece is in memory for it."""
+
+
+class EventStream(StreamingResponse):
+    """Written out here, because what there is for it polls for the end of the process in a task of its own
+    and answers a viewer that is too slow with a traceback."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, viewing: Callable[[], AbstractContextManager[AsyncIterator[bytes]]]) -> None:
+        super().__init__((), headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+        self._viewing = viewing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._viewing() as chunks:
+            sending = asyncio.ensure_future(self._send(chunks, send, scope["path"]))
+            leaving = asyncio.ensure_future(_left(receive))
+            try:
+                await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()
+            finally:
+                sending.cancel()
+                leaving.cancel()
+                await asyncio.wait({sending, leaving})
+
+    async def _send(self, chunks: AsyncIterator[bytes], send: Send, path: str) -> None:
+        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        await send(start)
+        try:
+            async for chunk in chunks:
+                async with asyncio.timeout(_PATIENCE):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except TimeoutError:
+            # The server closes the connection when an answer is left unfinished.
+            log.warning("viewer dropped, it is too slow", path=path)
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,103 @@
+"""Queues: how much lies in the queues that listen to the adapter's topics, and in their dead letters."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.messaging import AwsClients
+from shared.messaging.aws import TRANSIENT
+from shared.messaging.sqs import SqsQueue
+from shared.messaging.topology.lookup import Lookup
+
+_MOST = 2.0
+_KEPT = 30.0
+"""Seconds: who listens changes with deployments, what waits with every message."""
+
+_WAITING: Final = "ApproximateNumberOfMessages"
+_LEASED: Final = "ApproximateNumberOfMessagesNotVisible"
+
+
+@dataclass(frozen=True)
+class Depth:
+    """What one queue says of itself; SQS's own estimates. Null where it could not be asked."""
+
+    queue: str
+    topic: str
+    dead_letter_queue: str | None
+    waiting: int | None = None
+    in_flight: int | None = None
+    dead_letters: int | None = None
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class _Listening:
+    topic: str
+    queue: SqsQueue
+    dead_letters: SqsQueue | None
+
+
+class Queues:
+    """Finds the queues by who subscribes to the topics, so it needs no list of them, and sees those of a
+    service that is down. Two calls for each when it is asked, and no more."""
+
+    def __init__(self, clients: AwsClients, topics: Sequence[str]) -> None:
+        self._sqs = clients.sqs
+        self._lookup = Lookup(clients)
+        self._topics = topics
+        self._found: list[_Listening] = []
+        self._found_at = float("-inf")
+
+    async def depths(self) -> list[Depth]:
+        """By topic and queue. Raises nothing: what SNS or SQS say instead is the trouble."""
+        now = asyncio.get_running_loop().time()
+        if now - self._found_at > _KEPT or not self._found:
+            try:
+                async with asyncio.timeout(_MOST):
+                    self._found = [each async for each in self._listening()]
+                self._found_at = now
+            except TRANSIENT as error:
+                return [_depth(each, trouble=_said(error)) for each in self._found]
+        return list(await asyncio.gather(*map(self._measured, self._found)))
+
+    async def _listening(self) -> AsyncIterator[_Listening]:
+        for topic in self._topics:
+            arn = await self._lookup.topic(topic)
+            for queue_arn in await self._lookup.subscribed_queues(arn) if arn else ():
+                found = await self._lookup.described_queue(_name(queue_arn))
+                if found is None:
+                    continue
+                redrive = json.loads(found.attributes.get("RedrivePolicy", "{}"))
+                dead_letters = _name(redrive.get("deadLetterTargetArn", ""))
+                yield _Listening(
+                    topic, found.queue, await self._lookup.queue(dead_letters) if dead_letters else None
+                )
+
+    async def _measured(self, each: _Listening) -> Depth:
+        try:
+            async with asyncio.timeout(_MOST):
+                waiting, in_flight = await self._counts(each.queue)
+                dead_letters = sum(await self._counts(each.dead_letters)) if each.dead_letters else None
+        except TRANSIENT as error:
+            return _depth(each, trouble=_said(error))
+        return _depth(each, waiting=waiting, in_flight=in_flight, dead_letters=dead_letters)
+
+    async def _counts(self, queue: SqsQueue) -> tuple[int, int]:
+        """What waits, and what is leased to somebody."""
+        answer = await self._sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=[_WAITING, _LEASED])
+        return int(answer["Attributes"][_WAITING]), int(answer["Attributes"][_LEASED])
+
+
+def _name(arn: str) -> str:
+    return arn.rpartition(":")[2]
+
+
+def _depth(each: _Listening, **known: Any) -> Depth:
+    dead_letter_queue = each.dead_letters.name if each.dead_letters else None
+    return Depth(each.queue.name, each.topic, dead_letter_queue, **known)
+
+
+def _said(error: Exception) -> str:
+    return f"SNS/SQS: {error}" if str(error) else f"SNS/SQS: no answer within {_MOST:g} s"

@@ -1,0 +1,309 @@
+"""Stations: where the events and messages are just now, and how fast they move."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+from pydantic import Field, ValidationError
+
+from services.adapter.console.decisions import Decisions, RuleCount
+from services.adapter.console.live import Live
+from services.adapter.console.neighbour import Away, Neighbour
+from services.adapter.console.queues import Depth, Queues
+from shared.domain_event import WireModel
+from shared.progress import ListenerProgress, Pace, ServiceProgress, SettledMessage
+from shared.tally import Tally
+
+_EVERY = 1.0
+"""Seconds for which what was read is good enough; and how often it is read while somebody watches."""
+
+_SOON = 30.0
+
+_INSTANCES = 8
+"""Instances of a service whose cursors are remembered."""
+
+Status: TypeAlias = Literal["up", "down", "paused"]
+
+
+class ServiceStatus(WireModel):
+    """A service, and why it is down."""
+
+    id: str
+    status: Status
+    trouble: str | None = None
+
+
+class Station(WireModel):
+    """One station of the way. What does not apply to its kind, or is not known just now, is null. The
+    counts are those of the process, since it started."""
+
+    id: str
+    kind: Literal["relay", "adapter", "topic", "queue", "dead_letters", "listener"]
+    name: str
+    service: str | None = None
+    status: Status = "up"
+    trouble: str | None = None
+    waiting: int | None = None
+    """Events of a relay, messages of a queue, messages that a listener has received and not begun."""
+    in_flight: int | None = None
+    """Messages that somebody has leased, and handlers that run."""
+    oldest_seconds: float | None = None
+    parked: int | None = None
+    per_second: float | None = None
+    per_minute: int | None = None
+    counts: dict[str, int] = Field(default_factory=dict)
+    """By decision, or by outcome."""
+    rules: list[RuleCount] | None = None
+    """Of the adapter."""
+    handlers: dict[str, str] | None = None
+    """Of a listener: the function that takes an event, by the event's type."""
+    feeds: list[str] = Field(default_factory=list)
+    """The stations that come next."""
+
+
+class Everything(WireModel):
+    """All services and stations, at a time."""
+
+    at: datetime
+    services: list[ServiceStatus]
+    stations: list[Station]
+
+
+class Settled(WireModel):
+    """What became of a message at a listener."""
+
+    service: str
+    queue: str
+    handler: str | None
+    event_id: str
+    type: str
+    order_id: str
+    outcome: str
+    reason: str | None
+    receive_count: int
+    received_at: datetime
+    settled_at: datetime
+
+    @classmethod
+    def of(cls, service: str, message: SettledMessage) -> "Settled":
+        about = dict(message)
+        return cls(service=service, event_id=about.pop("message_id"), order_id=about.pop("subject"), **about)
+
+
+class Missed(WireModel):
+    """A service settled more messages in a second than it remembers; so many were not told."""
+
+    service: str
+    missed: int
+
+
+class Stations:
+    """Asks the other services, SNS and SQS, and keeps what they said for a second. A Loop, which does so by
+    itself while somebody watches, and tells them. What is down is shown as that, with the last that was
+    known of its stations."""
+
+    def __init__(
+        self,
+        neighbours: Sequence[Neighbour],
+        queues: Queues,
+        topics: Sequence[str],
+        decisions: Decisions,
+        live: Live,
+    ) -> None:
+        self._neighbours = neighbours
+        self._queues = queues
+        self._topics = topics
+        self._decisions = decisions
+        self._live = live
+        self._known: dict[str, ServiceProgress] = {}
+        self._cursors: dict[str, dict[str, str]] = {each.name: {} for each in neighbours}
+        self._reading = asyncio.Lock()
+        self._read: tuple[float, Everything] | None = None
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """`run` returns, and so does the one of Live."""
+        self._stopping.set()
+        self._live.stop()
+
+    async def run(self) -> None:
+        """While somebody watches, reads and shows all once a second."""
+        while not self._stopping.is_set():
+            if not self._live.watched.is_set():
+                await self._live.watched.wait()
+                self._forget_what_is_old()
+            self._show(await self.now())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY):
+                    await self._stopping.wait()
+
+    async def now(self) -> Everything:
+        """All stations, as they were at most a second ago, however many ask."""
+        time = asyncio.get_running_loop().time
+        async with self._reading:
+            if self._read is None or time() - self._read[0] >= _EVERY:
+                self._read = time(), await self._everything()
+            return self._read[1]
+
+    def _forget_what_is_old(self) -> None:
+        """A viewer that comes back soon is told what was settled meanwhile; one that comes later begins."""
+        now = asyncio.get_running_loop().time()
+        if self._read is None or now - self._read[0] > _SOON:
+            for cursors in self._cursors.values():
+                cursors.clear()
+
+    def _show(self, everything: Everything) -> None:
+        for service in everything.services:
+            self._live.show("service", service.id, service)
+        for station in everything.stations:
+            self._live.show("station", station.id, station)
+
+    async def _everything(self) -> Everything:
+        depths, services = await asyncio.gather(self._queues.depths(), self._services())
+        stations = [
+            *(station for service in services for station in self._of_service(service)),
+            self._adapter(),
+            *self._of_topics(depths),
+        ]
+        adapter = ServiceStatus(id="adapter", status="up")
+        return Everything(at=datetime.now(UTC), services=[*services, adapter], stations=stations)
+
+    async def _services(self) -> list[ServiceStatus]:
+        return list(await asyncio.gather(*map(self._service, self._neighbours)))
+
+    async def _service(self, neighbour: Neighbour) -> ServiceStatus:
+        """How it is; what it settled in the meantime is told on the way."""
+        cursors = self._cursors[neighbour.name]
+        wanted = {"after": list(cursors.values())} if self._live.watched.is_set() else None
+        try:
+            answer = await neighbour.get("/progress", wanted)
+            progress = ServiceProgress.model_validate_json(answer or b"")
+        except (Away, ValidationError) as error:
+            trouble = str(error) if isinstance(error, Away) else f"{neighbour.url} does not tell its progress"
+            return ServiceStatus(id=neighbour.name, status="down", trouble=trouble)
+        self._known[neighbour.name] = progress
+        self._tell(neighbour.name, progress)
+        return ServiceStatus(id=neighbour.name, status="up", trouble=progress.trouble)
+
+    def _tell(self, service: str, progress: ServiceProgress) -> None:
+        for message in progress.settled:
+            self._live.tell("settled", Settled.of(service, message))
+        if progress.missed:
+            self._live.tell("missed", Missed(service=service, missed=progress.missed))
+        cursors = self._cursors[service]
+        cursors[progress.cursor.partition("-")[0]] = progress.cursor
+        if len(cursors) > _INSTANCES:
+            del cursors[next(iter(cursors))]
+
+    def _of_service(self, service: ServiceStatus) -> Iterator[Station]:
+        known = self._known.get(service.id)
+        relay = Station(
+            id=f"relay:{service.id}",
+            kind="relay",
+            name=f"{service.id} relay",
+            service=service.id,
+            feeds=["adapter"],
+        )
+        if known is None:
+            yield relay.model_copy(update=_down(service))
+            return
+        yield relay.model_copy(
+            update={
+                "status": "down" if known.relay.trouble else "up",
+                "trouble": known.relay.trouble,
+                "waiting": known.relay.waiting,
+                "oldest_seconds": known.relay.oldest_seconds,
+                "parked": known.relay.parked,
+                **_pace(known.relay),
+                **_down(service),
+            }
+        )
+        for listener in known.listeners:
+            station = _listener(service.id, listener)
+            yield station.model_copy(update=_down(service))
+
+    def _adapter(self) -> Station:
+        tally = self._decisions.tally
+        return Station(
+            id="adapter",
+            kind="adapter",
+            name="adapter",
+            service="adapter",
+            rules=self._decisions.rules,
+            feeds=[f"topic:{topic}" for topic in self._topics],
+            **_pace(tally),
+        )
+
+    def _of_topics(self, depths: Sequence[Depth]) -> Iterator[Station]:
+        for topic in self._topics:
+            queues = [depth for depth in depths if depth.topic == topic]
+            yield Station(
+                id=f"topic:{topic}",
+                kind="topic",
+                name=topic,
+                counts={"published": self._decisions.published[topic]},
+                feeds=[f"queue:{depth.queue}" for depth in queues],
+            )
+            for depth in queues:
+                yield from _queues(depth)
+
+
+def _pace(counted: Pace | Tally) -> dict[str, Any]:
+    return {
+        "counts": dict(counted.counts),
+        "per_second": counted.per_second,
+        "per_minute": counted.per_minute,
+    }
+
+
+def _down(service: ServiceStatus) -> dict[str, Any]:
+    """What is said of a station whose service is down: that it is, and no number that may have changed."""
+    if service.status == "up":
+        return {}
+    unknown = dict.fromkeys(("waiting", "in_flight", "oldest_seconds", "parked", "per_second", "per_minute"))
+    return {"status": "down", "trouble": service.trouble, **unknown}
+
+
+def _listener(service: str, listener: ListenerProgress) -> Station:
+    status: Status = "paused" if listener.is_paused else "down" if listener.trouble else "up"
+    return Station(
+        id=f"listener:{listener.queue}",
+        kind="listener",
+        name=listener.queue,
+        service=service,
+        status=status,
+        trouble=listener.trouble,
+        waiting=listener.buffered,
+        in_flight=listener.in_flight,
+        handlers=listener.handlers,
+        feeds=[f"relay:{service}"],
+        **_pace(listener),
+    )
+
+
+def _queues(depth: Depth) -> Iterator[Station]:
+    """A queue, and its dead letters."""
+    status: Status = "down" if depth.trouble else "up"
+    dead_letters = f"queue:{depth.dead_letter_queue}"
+    feeds = [f"listener:{depth.queue}", *([dead_letters] if depth.dead_letter_queue else [])]
+    yield Station(
+        id=f"queue:{depth.queue}",
+        kind="queue",
+        name=depth.queue,
+        status=status,
+        trouble=depth.trouble,
+        waiting=depth.waiting,
+        in_flight=depth.in_flight,
+        feeds=feeds,
+    )
+    if depth.dead_letter_queue:
+        yield Station(
+            id=dead_letters,
+            kind="dead_letters",
+            name=depth.dead_letter_queue,
+            status=status,
+            trouble=depth.trouble,
+            waiting=depth.dead_letters,
+        )

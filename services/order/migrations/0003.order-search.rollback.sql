@@ -1,0 +1,1 @@
+DROP INDEX orders_status, orders_buyer_name, orders_buyer_phone;

@@ -1,0 +1,39 @@
+"""Back office: what was ordered, day by day."""
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from services.scm.demand import _store as store
+from services.scm.demand._store import DailyDemand
+from shared.web import DatabaseDependency, Day
+
+router = APIRouter(prefix="/back-office/demand", tags=["back office"])
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@router.get("", summary="Units ordered of each article on each day")
+async def demand(
+    request: Request,
+    response: Response,
+    db: DatabaseDependency,
+    first: Annotated[Day, Query(alias="from")] = date(1970, 1, 1),
+    last: Annotated[Day, Query(alias="to", description="inclusive")] = date(9999, 12, 31),
+    sku: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = None,
+    after: Annotated[
+        str,
+        Query(
+            pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before, on its last day"
+        ),
+    ] = "",
+    limit: Limit = 100,
+) -> list[DailyDemand]:
+    """Days are UTC. An order counts on the day when it was paid, in stock or not, cancelled later or not."""
+    async with db.connection() as connection:
+        page = await store.between(connection, (first, after), last, sku, limit)
+    if len(page) == limit:
+        rest = request.url.include_query_params(**{"from": page[-1].day, "after": page[-1].sku})
+        response.headers["link"] = f'<{rest}>; rel="next"'
+    return page

@@ -1,0 +1,44 @@
+"""What demand takes from its queue."""
+
+from datetime import UTC, date, datetime
+
+from pydantic import Field
+
+from services.scm.demand import _store as store
+from shared.domain_event import Aggregate, DomainEvent, WireModel
+from shared.messaging import sqs_listener
+from shared.postgres import Transaction
+
+
+class OrderLine(WireModel):
+    sku: str
+    quantity: int = Field(ge=1)
+
+
+class Order(Aggregate):
+    """What demand reads of an order."""
+
+    order_lines: list[OrderLine]
+
+
+class OrderCompleted(DomainEvent):
+    """The order is paid: its articles are sold, whether they are in stock or not."""
+
+    source: Order
+
+
+@sqs_listener("scm-demand-order-event-queue", topic="order-events")
+async def on_order_completed(event: OrderCompleted, tx: Transaction) -> None:
+    """Counts what was ordered, on the day when it was paid."""
+    lines = event.source.order_lines
+    await store.add(
+        tx.connection,
+        _day(event),
+        [line.sku for line in lines],
+        [line.quantity for line in lines],
+    )
+
+
+def _day(event: DomainEvent) -> date:
+    """The day in UTC, wherever this service runs."""
+    return datetime.fromtimestamp(event.occurence_on / 1000, UTC).date()

@@ -1,0 +1,43 @@
+"""Entity tags: what If-Match and If-None-Match ask for (RFC 9110, 8.8.3 and 13.1)."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Header
+
+from shared.web.problem import Problem
+
+_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
+_WEAK = "W/"
+
+IfMatch = Annotated[
+    list[str] | None, Header(description="Do it only when the ETag is still one of these; `*` is any")
+]
+IfNoneMatch = Annotated[list[str] | None, Header(description="Answer 304 when the ETag is one of these")]
+
+
+def required(if_match: Sequence[str] | None) -> frozenset[str] | None:
+    """The tags of which If-Match wants one; None when any will do. A weak tag is not among them, because
+    If-Match compares strongly. Raises Problem 400."""
+    tags = _tags("If-Match", if_match)
+    return None if tags is None else frozenset(tag for tag in tags if not tag.startswith(_WEAK))
+
+
+def is_known(tag: str, if_none_match: Sequence[str] | None) -> bool:
+    """Whether the client has this version already. Compares weakly. Raises Problem 400."""
+    if if_none_match is None:
+        return False
+    tags = _tags("If-None-Match", if_none_match)
+    return tags is None or tag in (known.removeprefix(_WEAK) for known in tags)
+
+
+def _tags(header: str, lines: Sequence[str] | None) -> list[str] | None:
+    """The tags on all lines of the header; None for `*`, and when it is not there."""
+    value = ",".join(lines or ["*"]).strip()
+    if value == "*":
+        return None
+    if not _TAGS.fullmatch(value):
+        raise Problem(400, f'{header} must be * or a list of entity tags, such as "3"')
+    return re.findall(_TAG, value)
