@@ -230,11 +230,11 @@ async def test_a_thousand_bad_messages_on_each_queue_hold_up_nobody(
         paid = [await completed_order(order, **{"MUG-01": 1}) for _ in range(ORDERS)]
 
     for order_id in paid:
-        prepared = await eventually(partial(invoiced, order, order_id))
+        prepared = await eventually(partial(invoiced, order, order_id), within=60)
         invoices = await get(scm, "/external-api/invoices", orderId=order_id)
         assert [invoice["id"] for invoice in invoices] == [prepared["invoiceId"]]
     for binding, bad in floods:
-        await eventually(partial(all_absorbed, aws, [binding.queue]), within=40)
+        await eventually(partial(all_absorbed, aws, [binding.queue]), within=60)
         found = await reasons(aws, binding)
         assert len(found) == FLOOD
         for number, (expected, message) in enumerate(bad):
