@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.child import only_warnings
 from benchmarks.figure import Figure
 from benchmarks.idle import idle
 from benchmarks.latency import latency
@@ -45,6 +46,7 @@ def bench(
     """Print a table, and write it to .local/bench.json."""
     if unknown := set(only or ()) - set(BENCHMARKS):
         raise typer.BadParameter(f"there is no benchmark {', '.join(unknown)}", param_hint="--only")
+    only_warnings()
     chosen = [BENCHMARKS[name] for name in only] if only else USUAL + LONG if full else USUAL
     figures = asyncio.run(_measured(chosen))
     RESULTS.parent.mkdir(exist_ok=True)
@@ -64,7 +66,8 @@ async def _measured(benchmarks: Sequence[Benchmark]) -> list[Figure]:
 def _table(figures: Sequence[Figure]) -> Table:
     table = Table(title="Ours, against what is written by hand", title_justify="left")
     for column in ("", "unit", "ours", "against", "ratio", "target"):
-        table.add_column(column, justify="left" if column in ("", "unit") else "right", no_wrap=True)
+        is_text = column in ("", "unit")
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=column != "")
     for each in figures:
         numbers = [_short(number) for number in (each.ours, each.against, each.ratio)]
         table.add_row(each.name, each.unit, *numbers, each.target, style="" if each.is_met else "red")

@@ -3,11 +3,13 @@
 import asyncio
 import importlib
 import json
+import logging
 import statistics
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 import uvloop
 
 ROUNDS = 3
@@ -31,6 +33,14 @@ async def in_child(work: Work, **options: Any) -> dict[str, float]:
     return measured
 
 
+def only_warnings() -> None:
+    """On standard error, where they are in nobody's way."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 async def in_turns(
     ours: Work, bare: Work, prepare: Callable[[], Awaitable[None]], **options: Any
 ) -> tuple[dict[str, float], dict[str, float]]:
@@ -49,6 +59,7 @@ def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    only_warnings()
     module, function, options = sys.argv[1:]
     work: Work = getattr(importlib.import_module(module), function)
     # On uvloop, as the services are.

@@ -83,8 +83,8 @@ async def relay() -> list[Figure]:
                 await system.stop()
     return [
         Figure(
-            f"relay: last tenth of {BACKLOG:,} events, against the first",
-            "events/s",
+            f"relay: last tenth of {BACKLOG:,}, against the first",
+            "event/s",
             measured["last"],
             measured["first"],
             at_least=0.9,
