@@ -1,5 +1,6 @@
 """Dead letters: messages that could not be handled. Looked at, sent back, discarded."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,10 +105,16 @@ def discard(
     """Delete dead letters. Their events stay in the log of the service that published them."""
     selection = _selection(ids, event_type, order, error, everything)
     if not (yes or dry_run):
-        typer.confirm(f"delete dead letters of {queue} for good?", abort=True, err=True)
+        _ask(f"delete dead letters of {queue} for good?")
     with adapter_at(url) as api:
         command = _command(queue, selection, dry_run, per_second)
         follow(api, api.post("/api/dead-letters/discard", command), as_json)
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        refuse("nobody is there to be asked: say --yes to delete them for good")
+    typer.confirm(question, abort=True, err=True)
 
 
 def _selection(
