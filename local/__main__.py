@@ -12,6 +12,7 @@ import typer
 from local.conformance import run_conformance
 from local.demo import run_demo
 from local.program import ProgramFailed
+from local.reconcile import run_reconcile
 from local.smoke import run_smoke
 from local.system import CannotStart, Ports
 from local.up import run_up
@@ -35,6 +36,16 @@ def up(
 def demo() -> None:
     """Send orders through a fresh system on free ports, show their way, and check the outcome."""
     _run(run_demo())
+
+
+@cli.command()
+def reconcile(
+    order_url: Annotated[str, typer.Option(envvar="ORDER_URL")] = "http://127.0.0.1:8001",
+    scm_url: Annotated[str, typer.Option(envvar="SCM_URL")] = "http://127.0.0.1:8003",
+    wait: Annotated[float, typer.Option(min=0, help="Seconds for what is on its way to arrive.")] = 10,
+) -> None:
+    """Compare what Order and SCM say about every order, article and event; 1 when something differs."""
+    _run(run_reconcile(order_url, scm_url, wait))
 
 
 @cli.command()
