@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from local.chaos import run_chaos
 from local.conformance import run_conformance
 from local.demo import run_demo
 from local.program import ProgramFailed
@@ -46,6 +47,12 @@ def reconcile(
 ) -> None:
     """Compare what Order and SCM say about every order, article and event; 1 when something differs."""
     _run(run_reconcile(order_url, scm_url, wait))
+
+
+@cli.command()
+def chaos(seed: Annotated[int, typer.Option(help="What the customers do.")] = 1) -> None:
+    """Break one part after the other under a stream of orders; in the end everything has to agree."""
+    _run(run_chaos(seed))
 
 
 @cli.command()
