@@ -20,6 +20,7 @@ from shared.migration import migrate
 from tests.engines import AwsEngine, Engine, MemoryEngine
 from tests.scm import Scm, supply_chain
 from tests.serving import Served, adapter_service, order_service, scm_service
+from tests.warehouse import Warehouse, warehouse_at
 
 REGION = "us-east-1"
 
@@ -150,6 +151,12 @@ async def scm(scm_database: str, aws_url: str, adapter: Served, order: Served) -
     """The SCM service with everything that it talks to."""
     async with scm_service(scm_database, aws_url, adapter.url, order.url) as served:
         yield served
+
+
+@pytest.fixture
+async def warehouse(scm_database: str) -> AsyncIterator[Warehouse]:
+    async with warehouse_at(scm_database) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

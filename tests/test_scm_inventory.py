@@ -1,7 +1,6 @@
 """Inventory: what is set aside for whom, who waits for what, and that nothing is ever lost or sold twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,7 +9,7 @@ from services.scm.inventory import Allocation, Bell
 from shared.messaging import TerminalError, Unavailable
 from tests.relays import locked
 from tests.serving import eventually
-from tests.warehouse import Warehouse, articles, warehouse_at
+from tests.warehouse import Warehouse, articles
 
 CUT_OFF = """
     SELECT pg_terminate_backend(pid)
@@ -19,24 +18,9 @@ CUT_OFF = """
 """
 
 
-@pytest.fixture
-async def warehouse(scm_database: str) -> AsyncIterator[Warehouse]:
-    async with warehouse_at(scm_database) as opened:
-        yield opened
-
-
 async def receive(warehouse: Warehouse, **lines: int) -> None:
     async with warehouse.database.transaction() as tx:
         await tx.publish(GoodsReceived(articles(lines), "delivery note 1"))
-
-
-async def is_served(warehouse: Warehouse, *order_ids: str) -> None:
-    """The orders do not wait any more."""
-
-    async def nobody() -> bool:
-        return not set(order_ids) & set(await warehouse.waiting())
-
-    await eventually(nobody)
 
 
 async def retry(warehouse: Warehouse, order_id: str) -> None:
@@ -75,7 +59,7 @@ async def test_what_is_withdrawn_is_free_again(warehouse: Warehouse) -> None:
     second = await warehouse.order(mug=5)
     async with warehouse.allocating():
         await warehouse.withdraw(first)
-        await is_served(warehouse, second)
+        await warehouse.serves(second)
         await warehouse.withdraw(first)
     assert await warehouse.stock("mug") == (10, 5)
 
@@ -132,7 +116,7 @@ async def test_who_waits_is_served_as_soon_as_there_is_enough(warehouse: Warehou
                 await receive(warehouse, mug=3)
             case "withdrawal":
                 await warehouse.withdraw(other)
-        await is_served(warehouse, order_id)
+        await warehouse.serves(order_id)
     assert warehouse.witness.events.count(GoodsReserved(order_id)) == 1
 
 
@@ -147,10 +131,10 @@ async def test_the_oldest_is_served_first_and_nobody_overtakes_it(warehouse: War
             await warehouse.count(mug=count)
         assert await warehouse.waiting() == [large, small]
         await warehouse.count(mug=10)
-        await is_served(warehouse, large)
+        await warehouse.serves(large)
         assert await warehouse.waiting() == [small]
         await warehouse.count(mug=11)
-        await is_served(warehouse, small)
+        await warehouse.serves(small)
 
 
 async def test_an_order_for_other_articles_passes_those_that_wait(warehouse: Warehouse) -> None:
@@ -168,7 +152,7 @@ async def test_who_gives_up_waiting_gives_up_the_claim(warehouse: Warehouse) -> 
     small = await warehouse.order(mug=2)
     async with warehouse.allocating():
         await warehouse.withdraw(large)
-        await is_served(warehouse, small)
+        await warehouse.serves(small)
     assert await warehouse.waiting() == []
     assert await warehouse.stock("mug") == (3, 2)
 
@@ -182,7 +166,7 @@ async def test_while_the_order_service_is_away_nobody_is_to_blame(warehouse: War
         await eventually(lambda: is_told(allocation, "the order service is away"))
         assert {each["attempts"] for each in await warehouse.get("/back-office/waiting-orders")} == {0}
         del warehouse.invoicing.errors["all"]
-        await is_served(warehouse, *orders)
+        await warehouse.serves(*orders)
         await eventually(lambda: is_told(allocation, None))
 
 
@@ -193,14 +177,14 @@ async def test_an_order_that_fails_holds_up_no_other(warehouse: Warehouse) -> No
     warehouse.invoicing.errors[orders[1]] = ZeroDivisionError("a defect")
     async with warehouse.allocating(poll=0.1, retry_most=0.1) as allocation:
         await warehouse.count(mug=4)
-        await is_served(warehouse, *orders[2:])
+        await warehouse.serves(*orders[2:])
         assert await warehouse.stock("mug") == (4, 2)
         newcomer = await warehouse.order(mug=1)
         assert await warehouse.waiting() == [*orders[:2], newcomer]
         await eventually(lambda: is_told(allocation, "HTTP 500, for this one only"))
         warehouse.invoicing.errors.clear()
         await retry(warehouse, orders[1])
-        await is_served(warehouse, *orders)
+        await warehouse.serves(*orders)
     assert await warehouse.stock("mug") == (4, 4)
 
 
@@ -212,7 +196,7 @@ async def test_an_order_that_can_never_be_served_gives_up_its_claim(warehouse: W
     warehouse.invoicing.errors[unknown] = TerminalError("the order service does not know it")
     async with warehouse.allocating() as allocation:
         await warehouse.count(mug=2)
-        await is_served(warehouse, second)
+        await warehouse.serves(second)
         [parked] = await warehouse.get("/back-office/waiting-orders")
         assert parked["parkedAt"]
         assert parked["lastError"] == "TerminalError: the order service does not know it"
@@ -221,7 +205,7 @@ async def test_an_order_that_can_never_be_served_gives_up_its_claim(warehouse: W
         warehouse.invoicing.errors.clear()
         await retry(warehouse, unknown)
         await warehouse.count(mug=4)
-        await is_served(warehouse, unknown)
+        await warehouse.serves(unknown)
     assert await warehouse.waiting() == [third]
 
 
@@ -250,7 +234,7 @@ async def test_several_allocations_serve_each_order_once(warehouse: Warehouse) -
         warehouse.allocating(Bell(), poll=0.1),
         warehouse.allocating(Bell(), poll=0.1, batch=2),
     ):
-        await is_served(warehouse, *orders[:15])
+        await warehouse.serves(*orders[:15])
     assert await warehouse.waiting() == orders[15:]
     assert await warehouse.stock("tray") == (20, 15)
     assert sorted(warehouse.invoicing.asked) == orders[:15]
@@ -281,7 +265,7 @@ async def test_a_database_that_is_away_is_waited_out(warehouse: Warehouse) -> No
 
             await eventually(is_cut_off)
 
-        await is_served(warehouse, order_id)
+        await warehouse.serves(order_id)
 
 
 async def has_begun(warehouse: Warehouse) -> bool:

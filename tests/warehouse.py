@@ -1,5 +1,5 @@
-"""SCM's warehouse under test: inventory with a database of its own, told by in-process events and asked over
-REST."""
+"""SCM's warehouse under test: inventory and purchase with a database of their own, told by in-process events
+and asked over REST."""
 
 import asyncio
 import itertools
@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from services.scm import inventory
+from services.scm import inventory, purchase
 from services.scm.events import FulfilmentWithdrawn, GoodsOrdered, GoodsReserved, Line, ParcelHandedOver
 from services.scm.main import create_app
 from services.scm.settings import Settings
@@ -17,7 +17,7 @@ from services.scm.turn import take_turn
 from shared.events import ApplicationEventPublisher
 from shared.postgres import Database, Transaction, connect
 from tests.relays import running
-from tests.serving import OPERATOR
+from tests.serving import OPERATOR, eventually
 
 _numbers = itertools.count(1)
 
@@ -53,7 +53,7 @@ class Invoicing:
 
 
 class Warehouse:
-    """The doors of inventory: what the other modules publish, and the back office."""
+    """The doors: what the other modules publish, the back office, the partner office."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -67,6 +67,7 @@ class Warehouse:
                 inventory.take_in_goods,
                 inventory.let_goods_go,
                 self.bell,
+                purchase.buy_what_is_missing,
                 self.invoicing,
                 self.witness,
             ]
@@ -104,6 +105,15 @@ class Warehouse:
 
     async def is_waiting(self, order_id: str) -> bool:
         return order_id in await self.waiting()
+
+    async def serves(self, *order_ids: str) -> None:
+        """Waits until none of the orders waits any more."""
+
+        async def none_is_left() -> bool:
+            """The orders do not wait any more."""
+            return not set(order_ids) & set(await self.waiting())
+
+        await eventually(none_is_left)
 
     async def waiting(self) -> list[str]:
         """The ids of the orders that wait, oldest first."""

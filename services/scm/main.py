@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
-from services.scm import delivery, demand, fulfilment, inventory, listener
+from services.scm import delivery, demand, fulfilment, inventory, listener, purchase
 from services.scm.settings import Settings
 from shared import process
 from shared.events import ApplicationEventPublisher
@@ -24,6 +24,8 @@ HANDLERS = (listener.on_order_event, demand.on_order_completed)
 ROUTERS = (
     inventory.router,
     inventory.waiting_router,
+    purchase.router,
+    purchase.supplies_router,
     delivery.router,
     demand.router,
     fulfilment.router,
@@ -55,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     inventory.answer_inventory_errors(app)
+    purchase.answer_purchase_errors(app)
     delivery.answer_delivery_errors(app)
     return app
 
@@ -70,6 +73,7 @@ def _publisher(orders: delivery.Orders, bell: inventory.Bell) -> ApplicationEven
             inventory.take_in_goods,
             inventory.let_goods_go,
             bell,
+            purchase.buy_what_is_missing,
             fulfilment.record_progress,
             delivery.Delivery(orders),
             delivery.void_invoice,
