@@ -13,7 +13,7 @@ from local.chaos import run_chaos
 from local.conformance import run_conformance
 from local.demo import run_demo
 from local.program import ProgramFailed
-from local.reconcile import run_reconcile
+from local.reconcile import NotReached, run_reconcile
 from local.smoke import run_smoke
 from local.system import CannotStart, Ports
 from local.up import run_up
@@ -74,7 +74,7 @@ def _run(work: Coroutine[None, None, int]) -> None:
         code = asyncio.run(_cancelled_by_signals(work))
     except BaseExceptionGroup as group:
         code = _told(_first(group))
-    except (CannotStart, ProgramFailed) as error:
+    except (CannotStart, NotReached, ProgramFailed) as error:
         code = _told(error)
     except asyncio.CancelledError:
         code = _told(ProgramFailed("interrupted"))
@@ -94,7 +94,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _told(error: BaseException) -> int:
-    if not isinstance(error, CannotStart | ProgramFailed):
+    if not isinstance(error, CannotStart | NotReached | ProgramFailed):
         raise error
     print(f"error: {error}", file=sys.stderr)
     return 1

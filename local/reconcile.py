@@ -159,25 +159,27 @@ async def settled(
     because what is on its way differs for a moment. Raises NotReached."""
     until = time.monotonic() + within
     while True:
-        books = await read_books(order, scm)
-        found = list(differences(books))
-        if not found or time.monotonic() >= until:
-            return books, found
+        is_last = time.monotonic() >= until
+        try:
+            books = await read_books(order, scm)
+        except NotReached:
+            if is_last:
+                raise
+        else:
+            found = list(differences(books))
+            if is_last or not found:
+                return books, found
         await asyncio.sleep(0.5)
 
 
 async def run_reconcile(order_url: str, scm_url: str, wait: float) -> int:
-    """Returns 0 when everything agrees, 1 when something differs, 2 when a service cannot be asked."""
+    """Returns 0 when everything agrees, 1 when something differs. Raises NotReached."""
     console = Console(highlight=False, soft_wrap=True)
-    try:
-        async with (
-            httpx.AsyncClient(base_url=order_url, trust_env=False) as order,
-            httpx.AsyncClient(base_url=scm_url, trust_env=False) as scm,
-        ):
-            books, found = await settled(order, scm, within=wait)
-    except NotReached as error:
-        console.print(f"[red]error:[/] {error}")
-        return 2
+    async with (
+        httpx.AsyncClient(base_url=order_url, trust_env=False) as order,
+        httpx.AsyncClient(base_url=scm_url, trust_env=False) as scm,
+    ):
+        books, found = await settled(order, scm, within=wait)
     for difference in found:
         console.print(f"[red]✗[/] {difference}")
     told = f"{len(books.orders)} orders, {len(books.fulfilments)} of them at SCM, {len(books.stock)} articles"
