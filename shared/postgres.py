@@ -90,6 +90,15 @@ class Database:
             await self._release(connection)
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """A connection whose statements all read what was there at the first. Raises DatabaseUnavailable."""
+        async with (
+            self.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+
+    @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Commits when the body ends, rolls back when it raises. Raises DatabaseUnavailable, and
         OutcomeUnknown when the connection was lost during the COMMIT."""

@@ -7,7 +7,16 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
-from services.scm import delivery, demand, fulfilment, inventory, listener, purchase
+from services.scm import (
+    delivery,
+    demand,
+    fulfilment,
+    inventory,
+    listener,
+    overview,
+    purchase,
+    reconciliation,
+)
 from services.scm.settings import Settings
 from shared import process
 from shared.events import ApplicationEventPublisher
@@ -28,7 +37,8 @@ ROUTERS = (
     purchase.supplies_router,
     delivery.router,
     demand.router,
-    fulfilment.router,
+    overview.router,
+    reconciliation.router,
 )
 """Its REST API."""
 
