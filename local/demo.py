@@ -104,7 +104,7 @@ class _Demo:
     async def run(self) -> int:
         await self._seed()
         self.console.print(
-            "\n[bold]The way of each order[/], in milliseconds since somebody did something; all read over REST\n"
+            "\n[bold]The way of each order[/], in milliseconds since what was done; all read over REST\n"
         )
         watching = asyncio.create_task(self._watch())
         for story in self.stories:
@@ -225,13 +225,11 @@ class _Demo:
             live = [each for each in invoices if each["status"] != "VOID"]
             shipped_or_to_be = story.expected != "CANCELLED"
             checks.append((f"has {int(shipped_or_to_be)} live invoice", len(live) == shipped_or_to_be))
-            checks += _checks_of_invoices(story, order, invoices, live)
+            checks += _checks_of_invoices(story, invoices, live)
         return [(f"{story.name}: {claim}", holds) for claim, holds in checks]
 
 
-def _checks_of_invoices(
-    story: Story, order: Json, invoices: list[Json], live: list[Json]
-) -> list[tuple[str, bool]]:
+def _checks_of_invoices(story: Story, invoices: list[Json], live: list[Json]) -> list[tuple[str, bool]]:
     did = {act.what for act in story.acts}
     checks = []
     if "goods" in did:
