@@ -41,8 +41,8 @@ screenshots: setup  ## renew the pictures of the page in docs/ (needs Chromium)
 conformance: setup .venv-localstack/installed  ## the suites of listener, channels and topology on a second engine
 	@$(BIN)/python -m local conformance
 
-bench: setup  ## measure the messaging library against hand-written loops; ratios, also in .local/bench.json
-	@$(BIN)/python -m benchmarks
+bench: setup  ## measure the messaging library against what is written by hand; BENCH=--full, BENCH=--help
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 setup: $(VENV)/installed .venv-aws/installed  ## install what is locked, into .venv and .venv-aws
 
