@@ -126,8 +126,8 @@ def _of_both(order: dict[str, Any], scm: dict[str, Any]) -> Iterator[str]:
 def _of_stock(article: dict[str, Any]) -> Iterator[str]:
     if article["onHand"] != article["moved"]:
         yield f"{article['onHand']} in stock, but its movements make {article['moved']}"
-    if article["reserved"] != article["openReservations"]:
-        yield f"{article['reserved']} set aside, but for orders {article['openReservations']}"
+    if article["reserved"] != article["reservedForOrders"]:
+        yield f"{article['reserved']} set aside, but for orders {article['reservedForOrders']}"
     if not 0 <= article["reserved"] <= article["onHand"]:
         yield f"{article['reserved']} set aside of {article['onHand']}"
 

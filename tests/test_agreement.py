@@ -27,6 +27,7 @@ from services.order.settings import Settings as OrderSettings
 from services.scm import delivery, inventory
 from services.scm import main as scm_main
 from services.scm.settings import Settings as ScmSettings
+from shared import reconciliation
 from shared.events import ApplicationEventPublisher
 from shared.inbox import Inbox
 from shared.messaging import Delivery, Message, MessagingError, bindings
@@ -206,7 +207,9 @@ async def world(order_database: str, scm_database: str) -> AsyncIterator[World]:
         connect(order_database, ApplicationEventPublisher([EventLog()])) as of_order,
         connect(scm_database, scm_main.publisher(delivery.Orders(order, "http://service"), bell)) as of_scm,
     ):
-        order_app.state.database, scm_app.state.database = of_order, of_scm
+        for app, database in ((order_app, of_order), (scm_app, of_scm)):
+            app.state.database = database
+            app.include_router(reconciliation.router)
         relays = {
             name: AdapterClient(adapter, "http://service", token=DEVELOPMENT_SERVICE, source=name, timeout=5)
             for name in ("order", "scm")
@@ -216,7 +219,7 @@ async def world(order_database: str, scm_database: str) -> AsyncIterator[World]:
 
 
 # The database is emptied before every example, so the fixture may be shared by them.
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+some = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @some
