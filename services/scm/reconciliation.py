@@ -10,6 +10,7 @@ from services.scm import delivery, demand, fulfilment, inventory
 from services.scm.delivery import Invoice
 from services.scm.fulfilment import Fulfilment, Quantity, Status
 from services.scm.inventory import StockOfOrder
+from services.scm.names import LastName
 from shared.domain_event import WireModel
 from shared.reconciliation import digest
 from shared.web import DatabaseDependency
@@ -64,9 +65,7 @@ async def orders(
 @router.get("/demand", summary="Units of each article that demand counted, to be compared with the orders")
 async def total_demand(
     db: DatabaseDependency,
-    after: Annotated[
-        str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before")
-    ] = "",
+    after: Annotated[LastName, Query(description="the last sku of the page before")] = "",
     limit: Limit = 100,
 ) -> Demand:
     async with db.connection() as connection:
