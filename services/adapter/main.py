@@ -81,7 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(recovery.router)
     if faults:
         app.include_router(laboratory.router)
-    page.serve(app)
+    page.serve(app, laboratory=settings.is_development)
     return app
 
 
