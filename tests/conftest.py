@@ -164,6 +164,16 @@ async def scm(scm_database: str, aws_url: str, adapter: Served, order: Served) -
         yield served
 
 
+@pytest.fixture
+async def console(aws_url: str, order: Served, scm: Served) -> AsyncIterator[Served]:
+    """Another instance of the Adapter service, which knows where the other services are."""
+    settings = AdapterSettings(
+        environment="development", aws_endpoint_url=aws_url, order_url=order.url, scm_url=scm.url
+    )
+    async with serving(create_adapter(settings)) as served:
+        yield served
+
+
 @pytest.fixture(scope="module")
 async def scm_alone(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Scm]:
     """One SCM service for all tests of a module, with an Order service that answers as it is told."""
