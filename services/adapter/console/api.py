@@ -29,6 +29,7 @@ def _stations(request: Request) -> Stations:
 
 @router.get(
     "/live",
+    status_code=200,  # FastAPI documents the default of a response class, and this one has none
     response_class=EventStream,
     responses=problems(503),
     summary="What happens, as it happens (server-sent events)",
