@@ -20,6 +20,7 @@ from shared.migration import migrate
 from tests.engines import AwsEngine, Engine, MemoryEngine
 from tests.scm import Scm, supply_chain
 from tests.serving import Served, adapter_service, order_service, scm_service
+from tests.systems import System, whole_system
 
 REGION = "us-east-1"
 
@@ -152,14 +153,17 @@ async def scm(scm_database: str, aws_url: str, adapter: Served, order: Served) -
         yield served
 
 
-@pytest.fixture
-async def console(aws_url: str, order: Served, scm: Served) -> AsyncIterator[Served]:
-    """Another instance of the Adapter service, which knows where the other services are."""
-    settings = AdapterSettings(
-        environment="development", aws_endpoint_url=aws_url, order_url=order.url, scm_url=scm.url
-    )
-    async with serving(create_adapter(settings)) as served:
-        yield served
+@pytest.fixture(scope="module")
+async def system(postgres_server: Postgres, aws_server: str) -> AsyncIterator[System]:
+    """One system for all tests of a module."""
+    url = await emptied(aws_server)
+    async with (
+        fresh_database(postgres_server, "template_order") as order_database,
+        fresh_database(postgres_server, "template_scm") as scm_database,
+        aws_clients(region=REGION, endpoint_url=url) as clients,
+        whole_system(order_database, scm_database, clients, url) as running,
+    ):
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -64,9 +64,13 @@ async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
 
 
 @asynccontextmanager
-async def adapter_service(aws_url: str) -> AsyncIterator[Served]:
-    """The Adapter service alone."""
-    settings = AdapterSettings(environment="development", aws_endpoint_url=aws_url)
+async def adapter_service(
+    aws_url: str, *, order_url: str = f"http://{HOST}:1", scm_url: str = f"http://{HOST}:1"
+) -> AsyncIterator[Served]:
+    """The Adapter service alone. What it is not told of is down."""
+    settings = AdapterSettings(
+        environment="development", aws_endpoint_url=aws_url, order_url=order_url, scm_url=scm_url
+    )
     async with serving(create_adapter(settings)) as served:
         yield served
 

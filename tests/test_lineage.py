@@ -2,19 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
 import pytest
 
 from local.ports import HOST
-from services.adapter.main import create_app as create_adapter
-from services.adapter.settings import Settings as AdapterSettings
-from shared.messaging import AwsClients, ListenerContainer
+from shared.messaging import ListenerContainer
 from tests.relays import run
-from tests.serving import Served, eventually, serving
+from tests.serving import Served, adapter_service, eventually
+from tests.systems import System
 from tests.test_flow import all_absorbed, completed_order, get, status_is, stock
 from tests.test_order_api import place
 
@@ -44,23 +41,23 @@ def way_to(hops: list[Hop], name: str, event_type: str) -> list[Hop]:
     return way
 
 
-@asynccontextmanager
-async def alone(aws_url: str, order_url: str = f"http://{HOST}:1") -> AsyncIterator[Served]:
-    """A console whose SCM service is down, and perhaps its Order service too."""
-    settings = AdapterSettings(
-        environment="development", aws_endpoint_url=aws_url, order_url=order_url, scm_url=f"http://{HOST}:1"
-    )
-    async with serving(create_adapter(settings)) as served:
-        yield served
+@pytest.fixture(scope="module")
+async def answered(system: System) -> str:
+    """An order that SCM has answered, all of it."""
+    await stock(system.scm, mug=10)
+    order_id = await completed_order(system.order, mug=2)
+    await eventually(lambda: invoiced(system.order, order_id))
+    return order_id
 
 
 @pytest.fixture
-async def answered(order: Served, scm: Served) -> str:
-    """An order that SCM has answered, all of it."""
-    await stock(scm, mug=10)
-    order_id = await completed_order(order, mug=2)
-    await eventually(lambda: invoiced(order, order_id))
-    return order_id
+def console(system: System) -> Served:
+    return system.console
+
+
+@pytest.fixture
+def order(system: System) -> Served:
+    return system.order
 
 
 async def test_the_way_goes_from_the_command_to_what_the_last_answer_did(
@@ -122,7 +119,7 @@ async def test_what_is_held_back_ends_at_the_rule(console: Served, answered: str
 
 
 async def test_what_came_twice_and_what_came_late_is_shown_as_that(
-    console: Served, answered: str, aws: AwsClients
+    console: Served, answered: str, system: System
 ) -> None:
     """A duplicate is counted at the hop that handled the message; an older version is superseded."""
     [issued] = [
@@ -130,26 +127,25 @@ async def test_what_came_twice_and_what_came_late_is_shown_as_that(
         for hop in (await lineage(console, answered))["hops"]
         if (hop["name"], hop["type"]) == ("published", "DeliveryInvoiceIssued")
     ]
-    url = (await aws.sqs.get_queue_url(QueueName=REPLIES))["QueueUrl"]
+    url = (await system.aws.sqs.get_queue_url(QueueName=REPLIES))["QueueUrl"]
     body = json.dumps({"source": {"id": answered, "version": 0, "status": "SHORT"}, "occurenceOn": 1})
     for event_id, event_type in ((issued["eventId"], "DeliveryInvoiceIssued"), ("late", "StockShort")):
         about = {"ce-id": event_id, "ce-type": event_type, "ce-subject": answered, "ce-sequence": "0"}
         attributes: Any = {
             name: {"DataType": "String", "StringValue": value} for name, value in about.items()
         }
-        await aws.sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=attributes)
-    await eventually(lambda: all_absorbed(aws, [REPLIES]))
+        await system.aws.sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=attributes)
+    await eventually(lambda: all_absorbed(system.aws, [REPLIES]))
     hops = (await lineage(console, answered))["hops"]
     assert way_to(hops, "handled", "DeliveryInvoiceIssued")[-1]["duplicates"] == 1
     assert way_to(hops, "handled", "StockShort")[-1]["outcome"] == "superseded"
 
 
 async def test_what_nobody_has_yet_is_shown_as_not_received(
-    console: Served, order: Served, scm: Served
+    console: Served, order: Served, answered: str, system: System
 ) -> None:
     """It comes last, without a time; and once somebody has it, that is gone."""
-    await stock(scm, mug=10)
-    listeners = [loop for loop in scm.app.state.loops if isinstance(loop, ListenerContainer)]
+    listeners = [loop for loop in system.scm.app.state.loops if isinstance(loop, ListenerContainer)]
     for listener in listeners:
         listener.pause()
     order_id = await completed_order(order, mug=1)
@@ -170,9 +166,9 @@ async def test_what_nobody_has_yet_is_shown_as_not_received(
     assert (await outcomes())["received"] == "received"
 
 
-async def test_a_service_that_is_down_is_a_gap(aws_url: str, answered: str, order: Served) -> None:
+async def test_a_service_that_is_down_is_a_gap(system: System, answered: str) -> None:
     """The reason is told, and the rest is shown: what nobody is known to have may have arrived."""
-    async with alone(aws_url, order.url) as console:
+    async with adapter_service(system.aws_url, order_url=system.order.url) as console:
         found = await lineage(console, answered)
     [gap] = found["gaps"]
     assert gap["service"] == "scm"
@@ -184,49 +180,53 @@ async def test_a_service_that_is_down_is_a_gap(aws_url: str, answered: str, orde
     assert outcomes["handled", "DeliveryInvoiceIssued"] == "handled"
 
 
-async def test_a_service_that_says_nothing_is_a_gap_in_seconds(aws_url: str) -> None:
+async def test_a_service_that_says_nothing_is_a_gap_in_seconds(system: System) -> None:
     """Whoever looks does not wait for it."""
 
-    async def say_nothing(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
-        await asyncio.Event().wait()
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
 
     async with await asyncio.start_server(say_nothing, HOST) as silent:
         url = f"http://{HOST}:{silent.sockets[0].getsockname()[1]}"
-        async with alone(aws_url, url) as console, asyncio.timeout(10):
+        async with adapter_service(system.aws_url, order_url=url) as console, asyncio.timeout(10):
             found = await lineage(console, "2" * 20)
     assert [gap["service"] for gap in found["gaps"]] == ["order", "scm"]
     assert "no answer within 2 s" in found["gaps"][0]["reason"]
 
 
-async def test_an_event_that_is_parked_is_shown_with_its_error(aws_url: str, lone_order: Served) -> None:
-    """Attempts and the last error; and one that waits has no time yet."""
-    order_id = await place(lone_order)
-    await lone_order.http.put(f"/orders/{order_id}/memo", json={"memo": "ring twice"})
+async def test_an_event_that_has_not_left_is_shown_with_its_error(console: Served, order: Served) -> None:
+    """When it was parked and after how many attempts; one that waits has no time yet, and comes last."""
+    order_id = await place(order)
+    await order.http.put(f"/orders/{order_id}/memo", json={"memo": "ring twice"})
+
+    async def are_decided() -> bool:
+        hops = (await lineage(console, order_id))["hops"]
+        return [hop["name"] for hop in hops].count("decided") == 2
+
+    await eventually(are_decided)
     await run(
-        lone_order.app.state.database,
-        "UPDATE event_log SET attempts = 20, last_error = 'no', parked_at = now() "
-        "WHERE subject = $1 AND type = 'OrderPlaced'",
+        order.app.state.database,
+        "UPDATE event_log SET decision = NULL, decided_at = NULL, relayed_at = NULL, attempts = 20, "
+        "last_error = 'no', next_attempt_at = 'infinity', "
+        "parked_at = CASE type WHEN 'OrderPlaced' THEN now() END WHERE subject = $1",
         order_id,
     )
-    async with alone(aws_url, lone_order.url) as console:
-        hops = (await lineage(console, order_id))["hops"]
-    relayed = {hop["type"]: hop for hop in hops if hop["name"] == "relayed"}
-    parked, waiting = relayed["OrderPlaced"], relayed["MemoWritten"]
+    hops = (await lineage(console, order_id))["hops"]
+    parked, waiting = (hop for hop in hops if hop["name"] == "relayed")
     assert (parked["outcome"], parked["attempts"], parked["error"]) == ("parked", 20, "no")
     assert parked["at"]
-    assert (waiting["outcome"], waiting["at"]) == ("waiting", None)
+    assert (waiting["outcome"], waiting["error"], waiting["at"]) == ("waiting", "no", None)
     assert hops[-1] == waiting
 
 
-async def test_an_order_is_unknown_only_when_both_services_say_so(
-    console: Served, aws_url: str, order: Served
-) -> None:
+async def test_an_order_is_unknown_only_when_both_services_say_so(console: Served, system: System) -> None:
     """404 then; while one of them is down, nobody knows that."""
     path = f"/api/orders/{'3' * 20}/lineage"
     answer = await console.http.get(path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
-    async with alone(aws_url, order.url) as half:
+    async with adapter_service(system.aws_url, order_url=system.order.url) as half:
         found = await get(half, path)
     assert (found["order"], found["hops"], found["startedAt"]) == (None, [], None)
     assert (await console.http.get("/api/orders/1/lineage")).status_code == 422
