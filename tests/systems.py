@@ -16,6 +16,7 @@ class System:
     scm: Served
     console: Served
     """An adapter that knows where the others are; the relays send to another one."""
+    scm_database: str
     aws: AwsClients
     aws_url: str
 
@@ -30,4 +31,4 @@ async def whole_system(
         scm_service(scm_database, aws_url, adapter.url, order.url) as scm,
         adapter_service(aws_url, order_url=order.url, scm_url=scm.url) as console,
     ):
-        yield System(order, scm, console, aws, aws_url)
+        yield System(order, scm, console, scm_database, aws, aws_url)

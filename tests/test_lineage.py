@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from local.ports import HOST
-from shared.messaging import ListenerContainer
-from tests.relays import run
+from tests.relays import locked, run
 from tests.serving import Served, adapter_service, eventually
 from tests.systems import System
 from tests.test_flow import all_absorbed, completed_order, get, status_is, stock
@@ -145,23 +144,19 @@ async def test_what_nobody_has_yet_is_shown_as_not_received(
     console: Served, order: Served, answered: str, system: System
 ) -> None:
     """It comes last, without a time; and once somebody has it, that is gone."""
-    listeners = [loop for loop in system.scm.app.state.loops if isinstance(loop, ListenerContainer)]
-    for listener in listeners:
-        listener.pause()
-    order_id = await completed_order(order, mug=1)
+    async with locked(system.scm_database, "stock"):
+        order_id = await completed_order(order, mug=1)
 
-    async def outcomes() -> dict[str, str]:
-        hops = (await lineage(console, order_id))["hops"]
-        return {hop["name"]: hop["outcome"] for hop in hops if hop["type"] == "OrderCompleted"}
+        async def outcomes() -> dict[str, str]:
+            hops = (await lineage(console, order_id))["hops"]
+            return {hop["name"]: hop["outcome"] for hop in hops if hop["type"] == "OrderCompleted"}
 
-    async def is_under_way() -> bool:
-        return (await outcomes()).get("decided") == "forwarded"
+        async def is_under_way() -> bool:
+            return (await outcomes()).get("decided") == "forwarded"
 
-    await eventually(is_under_way)
-    last = (await lineage(console, order_id))["hops"][-1]
-    assert (last["name"], last["outcome"], last["at"]) == ("received", "not_received", None)
-    for listener in listeners:
-        listener.resume()
+        await eventually(is_under_way)
+        last = (await lineage(console, order_id))["hops"][-1]
+        assert (last["name"], last["outcome"], last["at"]) == ("received", "not_received", None)
     await eventually(lambda: invoiced(order, order_id))
     assert (await outcomes())["received"] == "received"
 
