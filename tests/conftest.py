@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -21,6 +22,7 @@ from tests.engines import AwsEngine, Engine, MemoryEngine
 from tests.scm import Scm, supply_chain
 from tests.serving import Served, adapter_service, order_service, scm_service
 from tests.systems import System, whole_system
+from tests.warehouse import Warehouse, warehouse_at
 
 REGION = "us-east-1"
 
@@ -134,8 +136,8 @@ async def scm_database(postgres_server: Postgres) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def adapter(aws_url: str) -> AsyncIterator[Served]:
-    async with adapter_service(aws_url) as served:
+async def adapter(aws_url: str, tmp_path: Path) -> AsyncIterator[Served]:
+    async with adapter_service(aws_url, audit_file=tmp_path / "audit.jsonl") as served:
         yield served
 
 
@@ -151,6 +153,12 @@ async def scm(scm_database: str, aws_url: str, adapter: Served, order: Served) -
     """The SCM service with everything that it talks to."""
     async with scm_service(scm_database, aws_url, adapter.url, order.url) as served:
         yield served
+
+
+@pytest.fixture
+async def warehouse(scm_database: str) -> AsyncIterator[Warehouse]:
+    async with warehouse_at(scm_database) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
