@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from shared.messaging import Message
 from shared.messaging.message import CONTENT_TYPE, ID, SEQUENCE, SOURCE, SUBJECT, TIME, TRACEPARENT, TYPE
@@ -52,3 +52,11 @@ class CloudEvent(BaseModel):
         if self.traceparent:
             headers[TRACEPARENT] = self.traceparent
         return Message(json.dumps(data, separators=(",", ":")), headers)
+
+
+def why_not(error: ValidationError) -> str:
+    """Why something is no CloudEvent, without what is in it."""
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    return "not a CloudEvent: " + "; ".join(
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems
+    )

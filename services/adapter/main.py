@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from services.adapter import api, console
 from services.adapter.bridge import Bridge
 from services.adapter.routes import RouteFile, RoutesInvalid
+from services.adapter.routes import api as routes_api
 from services.adapter.routes import command as routes_command
 from services.adapter.settings import Settings
 from shared import process
@@ -45,13 +46,14 @@ def create_app(settings: Settings) -> FastAPI:
             live = app.state.live = console.Live()
             decisions = console.Decisions(live)
             app.state.bridge = Bridge(routes, channels, decisions.add)
-            neighbours = [
+            neighbours = app.state.neighbours = [
                 console.Neighbour("order", settings.order_url, http),
                 console.Neighbour("scm", settings.scm_url, http),
             ]
             queues = console.Queues(clients, routes.topics)
             stations = console.Stations(neighbours, queues, routes.topics, decisions, live)
             app.state.stations = stations
+            app.state.route_file = file
             ready = {f"topic {topic}": channel.check for topic, channel in channels.items()}
             app.include_router(health_router(ready, loops={}))
             async with running(app, live, stations):
@@ -66,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.include_router(api.router)
     app.include_router(console.router)
+    app.include_router(routes_api.router)
     return app
 
 
