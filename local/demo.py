@@ -15,8 +15,8 @@ from local.system import OPERATOR, Ports, running_system
 FOLDER = Path(__file__).parent.parent / ".local" / "demo"
 """Data and logs of the last run."""
 
-STOCK = {"MUG-01": 50, "TEAPOT-02": 20, "TRAY-03": 5}
-PRICES = {"MUG-01": 12_000, "TEAPOT-02": 48_000, "TRAY-03": 21_000}
+STOCK = {"MUG-01": 50, "TEAPOT-02": 20, "TRAY-03": 5, "LAMP-04": 5}
+PRICES = {"MUG-01": 12_000, "TEAPOT-02": 48_000, "TRAY-03": 21_000, "LAMP-04": 96_000}
 SETTLED_MOST = 30.0
 """Seconds after which the demo checks what is there, settled or not."""
 
@@ -32,7 +32,7 @@ def stories() -> list[Story]:
         Story("cancelled unpaid", "yellow", {"MUG-01": 1}, CANCEL, expected="CANCELLED"),
         Story("commented on", "magenta", {"TEAPOT-02": 1}, MEMO, expected="PLACED"),
         Story("three trays", "blue", {"TRAY-03": 3}, COMPLETE, expected="PREPARING"),
-        Story("nine trays", "red", {"TRAY-03": 9}, COMPLETE, expected="BACKORDERED"),
+        Story("nine lamps", "red", {"LAMP-04": 9}, COMPLETE, expected="BACKORDERED"),
     ]
 
 

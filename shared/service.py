@@ -2,18 +2,20 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import httpx
 from fastapi import FastAPI
 from pydantic import Field
 
+from shared import background
 from shared.background import running
 from shared.events import ApplicationEventPublisher
 from shared.inbox import Inbox, InboxSettings, received_messages
 from shared.messaging import ListenerContainer, ListenerOptions, Topology, aws_clients, bindings
 from shared.outbox import OutboxSettings, Relay, RelayOptions, decided_events
 from shared.outbox import router as event_log_router
-from shared.postgres import connect
+from shared.postgres import Database, connect
 from shared.progress import Progress
 from shared.progress import router as progress_router
 from shared.reconciliation import router as reconciliation_router
@@ -21,11 +23,14 @@ from shared.retention import Expiry, Retention
 from shared.settings import HttpUrl, PostgresUrl, ServiceSettings
 from shared.settled import SettledMessages
 from shared.telemetry import Tracing
-from shared.web import health_router
-from shared.web.health import Loop
+from shared.web import health, health_router
 
 _CONNECTIONS_BESIDE_HANDLERS = 12
-"""The relay's two, retention's, and what is left for REST."""
+"""The relay's two, one of each other loop, and what is left for REST."""
+
+
+class Loop(background.Loop, health.Loop, Protocol):
+    """Runs beside the web application, and tells on `/readyz` when it is in trouble."""
 
 
 class EventDrivenSettings(ServiceSettings, OutboxSettings, InboxSettings):
@@ -44,10 +49,12 @@ async def event_driven(
     handlers: Sequence[Callable[..., Awaitable[None]]],
     publisher: ApplicationEventPublisher,
     http: httpx.AsyncClient,
+    loops: Callable[[Database], Mapping[str, Loop]] = lambda _: {},
     expiries: Sequence[Expiry] = (),
-    leans_on: Mapping[str, Loop] | None = None,
+    leans_on: Mapping[str, health.Loop] | None = None,
 ) -> AsyncIterator[None]:
-    """Opens the database, and runs the relay, the retention and a listener per queue that the handlers name.
+    """Opens the database, and runs the relay, the retention, a listener per queue that the handlers name, and
+    the service's own `loops`, each under its name on `/readyz`.
 
     `app.state.database` is set for the endpoints, and the routes of health, progress, event log and
     reconciliation are added. `source` is the name under which the service's events travel; `expiries` is
@@ -90,10 +97,12 @@ async def event_driven(
         app.state.progress = Progress(source, relay, listeners, settled)
         app.state.measures.append(relay.measure)
         queues = {listener.binding.queue: listener for listener in listeners}
-        loops: dict[str, Loop] = {"relay": relay, "retention": retention, **queues}
-        app.include_router(health_router({"database": database.check_migrated}, loops | dict(leans_on or {})))
+        own = loops(database)
+        running_loops: dict[str, Loop] = {"relay": relay, "retention": retention, **queues, **own}
+        told = {**running_loops, **(leans_on or {})}
+        app.include_router(health_router({"database": database.check_migrated}, told))
         app.include_router(event_log_router)
         app.include_router(progress_router)
         app.include_router(reconciliation_router)
-        async with running(app, relay, retention, *listeners):
+        async with running(app, *running_loops.values()):
             yield

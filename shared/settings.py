@@ -73,8 +73,12 @@ class ServiceSettings(EnvironmentSettings):
         return operators
 
     @property
-    def creates_topology(self) -> bool:
+    def is_development(self) -> bool:
         return self.environment == "development"
+
+    @property
+    def creates_topology(self) -> bool:
+        return self.is_development
 
 
 def _refuse_in_production(is_known_to_everybody: bool, info: ValidationInfo) -> None:

@@ -13,17 +13,14 @@ from local.ports import HOST, free_ports
 from local.postgres import Postgres, postgres
 from local.program import Program
 from local.system import aws_program
-from services.adapter.main import create_app as create_adapter
-from services.adapter.settings import Settings as AdapterSettings
 from services.order.main import MIGRATIONS as ORDER_MIGRATIONS
 from services.scm.main import MIGRATIONS as SCM_MIGRATIONS
-from services.scm.main import create_app as create_scm
-from services.scm.settings import Settings as ScmSettings
 from shared.messaging import AwsClients, aws_clients
 from shared.migration import migrate
 from tests.engines import AwsEngine, Engine, MemoryEngine
-from tests.scm import Scm, scm_service
-from tests.serving import Served, order_service, serving
+from tests.scm import Scm, supply_chain
+from tests.serving import Served, adapter_service, order_service, scm_service
+from tests.warehouse import Warehouse, warehouse_at
 
 REGION = "us-east-1"
 
@@ -138,8 +135,7 @@ async def scm_database(postgres_server: Postgres) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def adapter(aws_url: str) -> AsyncIterator[Served]:
-    settings = AdapterSettings(environment="development", aws_endpoint_url=aws_url)
-    async with serving(create_adapter(settings)) as served:
+    async with adapter_service(aws_url) as served:
         yield served
 
 
@@ -153,15 +149,14 @@ async def order(order_database: str, aws_url: str, adapter: Served) -> AsyncIter
 @pytest.fixture
 async def scm(scm_database: str, aws_url: str, adapter: Served, order: Served) -> AsyncIterator[Served]:
     """The SCM service with everything that it talks to."""
-    settings = ScmSettings(
-        environment="development",
-        database_url=scm_database,
-        adapter_url=adapter.url,
-        order_url=order.url,
-        aws_endpoint_url=aws_url,
-    )
-    async with serving(create_scm(settings)) as served:
+    async with scm_service(scm_database, aws_url, adapter.url, order.url) as served:
         yield served
+
+
+@pytest.fixture
+async def warehouse(scm_database: str) -> AsyncIterator[Warehouse]:
+    async with warehouse_at(scm_database) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +164,6 @@ async def scm_alone(postgres_server: Postgres, aws_server: str) -> AsyncIterator
     """One SCM service for all tests of a module, with an Order service that answers as it is told."""
     async with (
         fresh_database(postgres_server, "template_scm") as database_url,
-        scm_service(database_url, await emptied(aws_server)) as scm,
+        supply_chain(database_url, await emptied(aws_server)) as scm,
     ):
         yield scm

@@ -15,13 +15,11 @@ from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from local.ports import HOST
-from services.scm.main import create_app
-from services.scm.settings import Settings
 from services.scm.turn import take_turn
 from shared.messaging import Message, MessagingError, SnsChannel, Topology, aws_clients
 from shared.messaging.message import ID, SEQUENCE, SUBJECT, TYPE
 from shared.postgres import Database
-from tests.serving import OPERATOR, Served, eventually, serving
+from tests.serving import OPERATOR, Served, eventually, scm_service, serving
 
 QUEUE = "scm-adapter-order-event-queue"
 
@@ -157,23 +155,15 @@ def order_event(
 
 
 @asynccontextmanager
-async def scm_service(database_url: str, aws_url: str) -> AsyncIterator[Scm]:
+async def supply_chain(database_url: str, aws_url: str) -> AsyncIterator[Scm]:
     """SCM with an Order service of the test's own."""
     orders = OrderService()
-    async with serving(orders.app) as order_service:
-        settings = Settings(
-            environment="development",
-            database_url=database_url,
-            adapter_url=f"http://{HOST}:1",
-            order_url=order_service.url,
-            aws_endpoint_url=aws_url,
-        )
-        async with (
-            serving(create_app(settings)) as served,
-            aws_clients(region=settings.aws_region, endpoint_url=aws_url) as clients,
-        ):
-            topic = SnsChannel(clients.sns, Topology(clients, create=True), "order-events")
-            yield Scm(served, orders, topic)
+    async with (
+        serving(orders.app) as order,
+        scm_service(database_url, aws_url, f"http://{HOST}:1", order.url) as served,
+        aws_clients(region="us-east-1", endpoint_url=aws_url) as clients,
+    ):
+        yield Scm(served, orders, SnsChannel(clients.sns, Topology(clients, create=True), "order-events"))
 
 
 @asynccontextmanager

@@ -11,8 +11,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from local.ports import HOST
-from services.order.main import create_app
-from services.order.settings import Settings
+from services.adapter.main import create_app as create_adapter
+from services.adapter.settings import Settings as AdapterSettings
+from services.order.main import create_app as create_order
+from services.order.settings import Settings as OrderSettings
+from services.scm.main import create_app as create_scm
+from services.scm.settings import Settings as ScmSettings
 from shared.process import Server, bind
 from shared.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
 
@@ -39,6 +43,10 @@ class Served:
     http: httpx.AsyncClient
     app: FastAPI
 
+    @property
+    def port(self) -> int:
+        return httpx.URL(self.url).port or 0
+
 
 @asynccontextmanager
 async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
@@ -56,15 +64,41 @@ async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
 
 
 @asynccontextmanager
-async def order_service(database_url: str, aws_url: str, adapter_url: str) -> AsyncIterator[Served]:
+async def adapter_service(aws_url: str) -> AsyncIterator[Served]:
+    """The Adapter service alone."""
+    settings = AdapterSettings(environment="development", aws_endpoint_url=aws_url)
+    async with serving(create_adapter(settings)) as served:
+        yield served
+
+
+@asynccontextmanager
+async def order_service(
+    database_url: str, aws_url: str, adapter_url: str, port: int = 0
+) -> AsyncIterator[Served]:
     """The Order service alone."""
-    settings = Settings(
+    settings = OrderSettings(
         environment="development",
         database_url=database_url,
         adapter_url=adapter_url,
         aws_endpoint_url=aws_url,
     )
-    async with serving(create_app(settings)) as served:
+    async with serving(create_order(settings), port) as served:
+        yield served
+
+
+@asynccontextmanager
+async def scm_service(
+    database_url: str, aws_url: str, adapter_url: str, order_url: str
+) -> AsyncIterator[Served]:
+    """The SCM service alone."""
+    settings = ScmSettings(
+        environment="development",
+        database_url=database_url,
+        adapter_url=adapter_url,
+        order_url=order_url,
+        aws_endpoint_url=aws_url,
+    )
+    async with serving(create_scm(settings)) as served:
         yield served
 
 

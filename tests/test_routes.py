@@ -2,12 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from services.adapter.cloud_event import CloudEvent
@@ -616,6 +618,15 @@ async def desk(aws_url: str, order: Served, scm: Served) -> AsyncIterator[Served
         yield served
 
 
+@pytest.fixture
+def silence() -> Iterator[None]:
+    """The services log to the output of the command, which runs in the same process."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
+
+
 SHIPPED = RoutesSettings().routes_file.read_text()
 MEMOS_LEAVE = SHIPPED.replace("MemoWritten = []", 'MemoWritten = ["id", "memo"]').replace(
     'type = "MemoWritten"\nhold_back = true', 'type = "MemoWritten"\ntopic = "order-events"'
@@ -632,7 +643,7 @@ async def order_with_a_memo(order: Served, scm: Served) -> str:
 
 
 async def test_what_really_happened_is_explained_and_tried(
-    order: Served, scm: Served, desk: Served, tmp_path: Path
+    silence: None, order: Served, scm: Served, desk: Served, tmp_path: Path
 ) -> None:
     """On the command line and by the API, with the events that both services have in their logs."""
     order_id = await order_with_a_memo(order, scm)

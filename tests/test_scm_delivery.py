@@ -1,7 +1,6 @@
 """Delivery, through SCM's doors: one live invoice per order, and what carriers report."""
 
 import asyncio
-import re
 import uuid
 
 import asyncpg
@@ -11,7 +10,7 @@ import pytest
 from services.scm.delivery import Orders, UnknownOrder
 from shared.messaging import Unavailable
 from tests.scm import ADDRESS, ELSEWHERE, OrderService, Scm, address_changed, cancelled, completed, turn_taken
-from tests.serving import SERVICE, eventually, serving
+from tests.serving import SERVICE, serving
 from tests.test_order_api import PROBLEM
 
 
@@ -195,41 +194,6 @@ async def test_cancelling_and_dispatching_at_once_always_agree(scm_alone: Scm) -
         ]
 
     await asyncio.gather(*(told_both() for _ in range(10)))
-
-
-async def test_while_the_order_service_is_away_messages_wait_without_being_counted(scm_alone: Scm) -> None:
-    """SCM says what it waits for. When the Order service is back everything is done, at the first receive."""
-    ids = [scm_alone.order(ADDRESS) for _ in range(6)]
-    messages = [completed(order_id) for order_id in ids]
-    await scm_alone.stock(mug=1_000)
-    scm_alone.orders.is_away = True
-    await scm_alone.send(*messages)
-    await eventually(lambda: is_told(scm_alone, "did not answer, and is not asked for a while"))
-    assert await circuit(scm_alone) == "opened"
-    assert [await scm_alone.published(order_id) for order_id in ids] == [[]] * 6
-    scm_alone.orders.is_away = False
-    for message in messages:
-        assert (await scm_alone.is_done_with(message))["receiveCount"] == 1
-    assert [await scm_alone.status(order_id) for order_id in ids] == ["INVOICED"] * 6
-    await eventually(lambda: is_told(scm_alone, "ok"))
-    assert await circuit(scm_alone) == "closed"
-
-
-async def is_told(scm: Scm, trouble: str) -> bool:
-    """/readyz says so of the Order service, and that SCM can do its job."""
-    answer = await scm.served.http.get("/readyz")
-    assert answer.status_code == 200
-    return bool(answer.json()["checks"]["order service"] == trouble)
-
-
-async def circuit(scm: Scm) -> str:
-    """The state that the metrics tell."""
-    metrics = (await scm.served.http.get("/metrics")).text
-    states = re.findall(
-        r'^circuit\{circuit="([a-z-]+)",service="order service"\} 1\.0$', metrics, re.MULTILINE
-    )
-    [state] = states
-    return str(state)
 
 
 async def test_a_service_that_does_not_answer_is_left_alone() -> None:

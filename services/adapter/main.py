@@ -1,13 +1,13 @@
 """The Adapter service put together: what it reads, opens and serves."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from services.adapter import api, console
+from services.adapter import api, console, laboratory, page
 from services.adapter.bridge import Bridge
 from services.adapter.routes import RouteFile, RoutesInvalid
 from services.adapter.routes import api as routes_api
@@ -15,7 +15,8 @@ from services.adapter.routes import command as routes_command
 from services.adapter.settings import Settings
 from shared import process
 from shared.background import running
-from shared.messaging import SnsChannel, Topology, aws_clients
+from shared.messaging import InterceptedChannel, SnsChannel, Topology, aws_clients
+from shared.tokens import bearer
 from shared.web import application, health_router
 
 log = structlog.get_logger(__name__)
@@ -32,32 +33,40 @@ def create_app(settings: Settings) -> FastAPI:
         raise process.StartRefused(error) from error
     for warning in file.warnings:
         log.warning("strange route", file=file.name, line=warning.line, reason=str(warning))
+    faults = laboratory.Faults() if settings.is_development else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
             aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
             httpx.AsyncClient() as http,
+            AsyncExitStack() as stack,
         ):
             topology = Topology(clients, create=settings.creates_topology)
-            channels = {topic: SnsChannel(clients.sns, topology, topic) for topic in routes.topics}
-            for channel in channels.values():
-                await channel.prepare()
+            topics = {topic: SnsChannel(clients.sns, topology, topic) for topic in routes.topics}
+            for topic in topics.values():
+                await topic.prepare()
             live = app.state.live = console.Live()
             decisions = console.Decisions(live)
+            interceptors = [faults.sends_copies] if faults else []
+            channels = {name: InterceptedChannel(topic, *interceptors) for name, topic in topics.items()}
             app.state.bridge = Bridge(routes, channels, decisions.add)
-            neighbours = app.state.neighbours = [
-                console.Neighbour("order", settings.order_url, http),
-                console.Neighbour("scm", settings.scm_url, http),
-            ]
+            urls = {"order": settings.order_url, "scm": settings.scm_url}
+            shown = bearer(settings.service_token)
+            neighbours = {name: console.Neighbour(name, url, http, shown) for name, url in urls.items()}
+            app.state.neighbours = neighbours
             queues = console.Queues(clients, routes.topics)
-            stations = console.Stations(neighbours, queues, routes.topics, decisions, live)
+            stations = console.Stations(list(neighbours.values()), queues, routes.topics, decisions, live)
             app.state.stations = stations
             app.state.route_file = file
-            ready = {f"topic {topic}": channel.check for topic, channel in channels.items()}
+            ready = {f"topic {name}": topic.check for name, topic in topics.items()}
             app.include_router(health_router(ready, loops={}))
-            async with running(app, live, stations):
-                yield
+            if faults:
+                customers = laboratory.Customers(http, settings.order_url, settings.scm_url)
+                experiments = laboratory.Laboratory(faults, customers, laboratory.Letterbox(clients.sqs))
+                app.state.laboratory = await stack.enter_async_context(experiments)
+            await stack.enter_async_context(running(app, live, stations))
+            yield
 
     app = application(
         title="Adapter service",
@@ -66,9 +75,12 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         body_limit=_BATCH_BYTES,
     )
-    app.include_router(api.router)
+    app.include_router(api.router, dependencies=[Depends(faults.refuse)] if faults else [])
     app.include_router(console.router)
     app.include_router(routes_api.router)
+    if faults:
+        app.include_router(laboratory.router)
+    page.serve(app)
     return app
 
 

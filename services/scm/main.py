@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
-from services.scm import delivery, demand, fulfilment, inventory, listener
+from services.scm import delivery, demand, fulfilment, inventory, listener, purchase
 from services.scm.settings import Settings
 from shared import process
 from shared.events import ApplicationEventPublisher
@@ -21,9 +21,21 @@ MIGRATIONS = (SHARED, Path(__file__).parent / "migrations")
 HANDLERS = (listener.on_order_event, demand.on_order_completed)
 """What this service takes from queues."""
 
+ROUTERS = (
+    inventory.router,
+    inventory.waiting_router,
+    purchase.router,
+    purchase.supplies_router,
+    delivery.router,
+    demand.router,
+    fulfilment.router,
+)
+"""Its REST API."""
+
 
 def create_app(settings: Settings) -> FastAPI:
     """The application; its lifespan opens and closes everything that it needs."""
+    bell = inventory.Bell()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -34,26 +46,34 @@ def create_app(settings: Settings) -> FastAPI:
                 settings,
                 source="scm",
                 handlers=HANDLERS,
-                publisher=_publisher(orders),
+                publisher=_publisher(orders, bell),
                 http=http,
+                loops=lambda database: {"allocation": inventory.Allocation(database, bell)},
                 leans_on={"order service": orders},
             ):
                 yield
 
     app = application(title="SCM service", description=__doc__, lifespan=lifespan, settings=settings)
-    for router in (inventory.router, delivery.router, demand.router, fulfilment.router):
+    for router in ROUTERS:
         app.include_router(router)
+    inventory.answer_inventory_errors(app)
+    purchase.answer_purchase_errors(app)
     delivery.answer_delivery_errors(app)
     return app
 
 
-def _publisher(orders: delivery.Orders) -> ApplicationEventPublisher:
+def _publisher(orders: delivery.Orders, bell: inventory.Bell) -> ApplicationEventPublisher:
     """The modules, in the order in which they hear of an event."""
     return ApplicationEventPublisher(
         [
             fulfilment.record_goods_ordered,
             fulfilment.withdraw,
             inventory.reserve_goods,
+            inventory.release_goods,
+            inventory.take_in_goods,
+            inventory.let_goods_go,
+            bell,
+            purchase.buy_what_is_missing,
             fulfilment.record_progress,
             delivery.Delivery(orders),
             delivery.void_invoice,

@@ -4,6 +4,8 @@ from shared.postgres import Transaction
 
 TAKE = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 
+TRY = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
+
 
 async def take_turn(tx: Transaction, order_id: str) -> None:
     """Returns when no other transaction has the order's turn, and keeps it until this one ends.
@@ -15,3 +17,9 @@ async def take_turn(tx: Transaction, order_id: str) -> None:
     stock in the order of their articles: whoever keeps to this never waits in a circle.
     """
     await tx.connection.execute(TAKE, order_id)
+
+
+async def try_turn(tx: Transaction, order_id: str) -> bool:
+    """Takes the turn when nobody has it, and says whether it did; for those who can come back later."""
+    was_free: bool = await tx.connection.fetchval(TRY, order_id)
+    return was_free

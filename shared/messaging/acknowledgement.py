@@ -49,49 +49,48 @@ class Acknowledger:
         self._leases = leases
         self._linger = linger
         self._batch: list[Lease] = []
-        self._handled: asyncio.Queue[Lease] = asyncio.Queue(maxsize=10 * BATCH)
+        self._timer: asyncio.TimerHandle | None = None
+        self._deletes = asyncio.TaskGroup()
+        self._room = asyncio.Semaphore(10 * BATCH)
 
     async def acknowledge(self, lease: Lease) -> None:
-        """Hands over a message that is done. Waits only while a hundred others are waiting already."""
-        await self._handled.put(lease)
+        """Hands over a message that is done. Waits only while a hundred others are not deleted yet."""
+        await self._room.acquire()
+        self._batch.append(lease)
+        if len(self._batch) == BATCH:
+            self._send()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._linger, self._send)
 
     @asynccontextmanager
     async def deleting(self) -> AsyncIterator[None]:
         """Deletes while its body runs, and at its end what is left, for at most `_FLUSH_MOST` seconds."""
-        async with asyncio.TaskGroup() as group:
-            running = group.create_task(self._keep_deleting())
-            try:
-                yield
-            finally:
-                running.cancel()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_FLUSH_MOST):
-                await self._flush()
+            async with asyncio.timeout(None) as flush, self._deletes:
+                try:
+                    yield
+                    flush.reschedule(asyncio.get_running_loop().time() + _FLUSH_MOST)
+                    self._send()
+                finally:
+                    self._stop_timer()
 
-    async def _keep_deleting(self) -> None:
-        while True:
-            await self._next_batch()
-            await self._delete()
+    def _send(self) -> None:
+        self._stop_timer()
+        batch, self._batch = self._batch, []
+        if batch:
+            self._deletes.create_task(self._delete(batch))
 
-    async def _flush(self) -> None:
-        while self._batch or not self._handled.empty():
-            while len(self._batch) < BATCH and not self._handled.empty():
-                self._batch.append(self._handled.get_nowait())
-            await self._delete()
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    async def _next_batch(self) -> None:
-        """Fills the batch: with ten, or with what came in the time of `linger` after the first."""
-        self._batch.append(await self._handled.get())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._linger):
-                while len(self._batch) < BATCH:
-                    self._batch.append(await self._handled.get())
-
-    async def _delete(self) -> None:
-        while self._batch:
-            self._batch = await self._try_to_delete(self._batch)
-            if self._batch:
-                await asyncio.sleep(_RETRY_AFTER)
+    async def _delete(self, batch: Sequence[Lease]) -> None:
+        count = len(batch)
+        while batch := await self._try_to_delete(batch):
+            await asyncio.sleep(_RETRY_AFTER)
+        for _ in range(count):
+            self._room.release()
 
     async def _try_to_delete(self, batch: Sequence[Lease]) -> list[Lease]:
         """Deletes, and answers what is to be tried again."""

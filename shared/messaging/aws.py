@@ -51,6 +51,8 @@ async def aws_clients(
         tcp_keepalive=True,
         # mypy checks names and types of the parameters; checking them again at run time costs CPU per call.
         parameter_validation=False,
+        # A fixed one; the SDK's own is put together again, piece by piece, twice per call.
+        user_agent="order-to-supply",
     )
     sns_config = shared.merge(AioConfig(read_timeout=2))
     sqs_config = shared.merge(AioConfig(read_timeout=RECEIVE_WAIT + 5))

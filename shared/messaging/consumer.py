@@ -58,7 +58,7 @@ class Consumer:
         self._lanes = Lanes(in_order=in_order)
         self._idle = options.in_flight
         self._expected = 0
-        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
@@ -74,20 +74,28 @@ class Consumer:
     async def room(self) -> AsyncIterator[None]:
         """Enters when a full receive call may follow: what waits and what is expected could begin at once.
         So one call is ahead of the workers when all are busy, and several may be when many are idle."""
-        while self._lanes.waiting + self._expected > self._idle:
-            self._changed.clear()
-            await self._changed.wait()
+        while not self._has_room:
+            self._room.clear()
+            await self._room.wait()
         self._expected += BATCH
         try:
             yield
         finally:
             self._expected -= BATCH
-            self._changed.set()
+            self._tell_of_room()
 
     def take(self, messages: Sequence[Received]) -> None:
         """Lines the messages up; their leases are kept from now on."""
         for received in messages:
             self._lanes.add(read(self._leases.hold(received), self._binding))
+
+    @property
+    def _has_room(self) -> bool:
+        return self._lanes.waiting + self._expected <= self._idle
+
+    def _tell_of_room(self) -> None:
+        if self._has_room:
+            self._room.set()
 
     def close(self) -> None:
         """Begins nothing more."""
@@ -113,7 +121,7 @@ class Consumer:
                 self._idle -= 1
                 await self._settle(turn)
                 self._idle += 1
-                self._changed.set()
+                self._tell_of_room()
 
     async def _settle(self, turn: Sequence[Incoming]) -> None:
         seconds = await self._settlement.settle(turn)

@@ -127,6 +127,7 @@ class HandlerMethod:
             raise ListenerMisconfigured(f"{self.name} takes several events; for several types, use a union")
         if self.takes_batches and Lease in self._kinds:
             raise ListenerMisconfigured(f"{self.name} takes a batch, which has no single Lease")
+        self._arguments = [self._argument(kind) for kind in self._kinds]
 
     @property
     def asks_for(self) -> set[type]:
@@ -134,20 +135,15 @@ class HandlerMethod:
         return {kind for kind in self._kinds if not _event_types(kind) and _origin(kind) not in _GIVEN}
 
     async def __call__(self, delivery: Delivery) -> None:
-        await self._function(*(self._argument(kind, delivery) for kind in self._kinds))
+        await self._function(*[argument(delivery) for argument in self._arguments])
 
-    def _argument(self, kind: type, delivery: Delivery) -> object:
+    def _argument(self, kind: type) -> Callable[[Delivery], object]:
+        """How a parameter of this type is filled."""
         if _is_batch(kind):
-            return [self._event(message) for message in delivery.messages]
+            return lambda delivery: [self._event(message) for message in delivery.messages]
         if _event_types(kind):
-            return self._event(delivery.message)
-        given = {
-            Message: delivery.message,
-            Delivery: delivery,
-            Lease: delivery.lease,
-            Acknowledgement: delivery.acknowledgement,
-        }
-        return given[_origin(kind)] if _origin(kind) in given else delivery.resources[kind]
+            return lambda delivery: self._event(delivery.message)
+        return _GIVEN.get(_origin(kind)) or (lambda delivery: delivery.resources[kind])
 
     def _event(self, message: Message[str]) -> DomainEvent:
         return self._converter.from_message(message, self.event_types[message.type])
@@ -233,7 +229,12 @@ def _wrap(layer: Middleware, inner: MessageHandler) -> MessageHandler:
     return handle
 
 
-_GIVEN = (Message, Delivery, Lease, Acknowledgement)
+_GIVEN: Mapping[type, Callable[[Delivery], object]] = {
+    Message: lambda delivery: delivery.message,
+    Delivery: lambda delivery: delivery,
+    Lease: lambda delivery: delivery.lease,
+    Acknowledgement: lambda delivery: delivery.acknowledgement,
+}
 """What the library itself gives a handler that asks for it."""
 
 

@@ -7,7 +7,7 @@ so long that the message may be elsewhere, the handler is cancelled before it ca
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import structlog
@@ -29,30 +29,40 @@ class Lease:
     def __init__(self, received: Received, visibility: float) -> None:
         self.received = received
         self.deadline = received.leased_at + visibility
-        self._scope: asyncio.Timeout | None = None
+        self.on_move: Callable[[], None] | None = None
+        """Who is told when the deadline moves: the scope that its handler runs in."""
 
     @property
     def is_lost(self) -> bool:
         return asyncio.get_running_loop().time() >= self.deadline
 
-    @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
-        """Cancels its body when the lease ends, and raises LeaseLost then."""
-        try:
-            async with asyncio.timeout_at(self.deadline) as self._scope:
-                yield
-        except TimeoutError:
-            if self._scope is not None and self._scope.expired():
-                raise LeaseLost(f"the lease of {self.received.message_id} ended before its handler") from None
-            raise
-        finally:
-            self._scope = None
-
     def move(self, deadline: float) -> None:
         """The lease ends at another time than was known so far: extended, or found lost."""
         self.deadline = deadline
-        if self._scope is not None and not self._scope.expired():
-            self._scope.reschedule(deadline)
+        if self.on_move is not None:
+            self.on_move()
+
+
+@asynccontextmanager
+async def held(leases: Sequence[Lease]) -> AsyncIterator[None]:
+    """Cancels its body when the first of the leases ends, and raises LeaseLost then."""
+
+    def reschedule() -> None:
+        if not scope.expired():
+            scope.reschedule(min(lease.deadline for lease in leases))
+
+    try:
+        async with asyncio.timeout_at(min(lease.deadline for lease in leases)) as scope:
+            for lease in leases:
+                lease.on_move = reschedule
+            yield
+    except TimeoutError:
+        if scope.expired():
+            raise LeaseLost("the lease ended before the handler") from None
+        raise
+    finally:
+        for lease in leases:
+            lease.on_move = None
 
 
 class LeaseKeeper:

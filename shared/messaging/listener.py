@@ -5,14 +5,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-import stamina
 import structlog
 
 from shared.messaging.aws import RECEIVE_WAIT, TRANSIENT, is_queue_gone
+from shared.messaging.backoff import full_jitter
 from shared.messaging.consumer import Consumer, ConsumerOptions
 from shared.messaging.errors import ListenerMisconfigured
 from shared.messaging.handler import Binding, Middleware, compose, dispatch
-from shared.messaging.queue import BATCH, ListenerQueues, QueueSettings, Received
+from shared.messaging.queue import BATCH, ListenerQueues, Queue, QueueSettings, Received
+from shared.messaging.receivers import Receivers
 from shared.messaging.settled import Observer
 
 log = structlog.get_logger(__name__)
@@ -70,7 +71,6 @@ class ListenerContainer:
         self._handle = compose(dispatch(binding), middleware)
         self._queues: ListenerQueues | None = None
         self._consumer: Consumer | None = None
-        self._receivers = 0
         self._stopping = asyncio.Event()
         self._halting = asyncio.Event()
         self._resumed = asyncio.Event()
@@ -106,7 +106,7 @@ class ListenerContainer:
 
     def resume(self) -> None:
         """Receives again."""
-        self._halting.clear()
+        self._halting = asyncio.Event()  # a new one, because those who see the old one are still ending
         self._resumed.set()
 
     def stop(self) -> None:
@@ -127,38 +127,22 @@ class ListenerContainer:
         )
         async with consumer.working():
             while not self._stopping.is_set():
-                await self._receive_all(queues, consumer)
+                receivers = Receivers(
+                    lambda: self._receive(queues.queue),
+                    consumer,
+                    most=self._options.receivers,
+                    halting=self._halting,
+                )
+                await self._unless_halted(receivers.run())
                 await self._resumed.wait()
 
-    async def _receive_all(self, queues: ListenerQueues, consumer: Consumer) -> None:
-        """Receives until halted: one call at a time when there is little to do, more while they are full."""
-        self._receivers = 0
-        async with asyncio.TaskGroup() as receivers:
-            receivers.create_task(self._keep_receiving(queues, consumer, receivers, is_extra=False))
+    async def _receive(self, queue: Queue) -> list[Received]:
+        return await self._until_it_works(lambda: self._try_to_receive(queue))
 
-    async def _keep_receiving(
-        self, queues: ListenerQueues, consumer: Consumer, receivers: asyncio.TaskGroup, *, is_extra: bool
-    ) -> None:
-        self._receivers += 1
-        is_full = True
-        while (is_full or not is_extra) and not self._halting.is_set():
-            messages = await self._unless_halted(self._receive_when_room(queues, consumer)) or []
-            consumer.take(messages)
-            is_full = len(messages) == BATCH
-            if is_full and self._receivers < self._options.receivers:
-                receivers.create_task(self._keep_receiving(queues, consumer, receivers, is_extra=True))
-        self._receivers -= 1
-
-    async def _receive_when_room(self, queues: ListenerQueues, consumer: Consumer) -> list[Received]:
-        async with consumer.room():
-            if self._halting.is_set():
-                return []
-            return await self._until_it_works(lambda: self._receive(queues))
-
-    async def _receive(self, queues: ListenerQueues) -> list[Received]:
+    async def _try_to_receive(self, queue: Queue) -> list[Received]:
         visibility = self._source.settings.visibility
         try:
-            return await queues.queue.receive(limit=BATCH, wait=self._options.wait, visibility=visibility)
+            return await queue.receive(limit=BATCH, wait=self._options.wait, visibility=visibility)
         except TRANSIENT as error:
             if is_queue_gone(error):
                 await self._connect()  # creates it again in development; TopologyError in production
@@ -171,27 +155,26 @@ class ListenerContainer:
 
     async def _until_it_works(self, call: Callable[[], Awaitable[T]]) -> T:
         """The call's result, however long SQS is away, slow, throttling or refusing."""
-        async for attempt in stamina.retry_context(
-            on=self._waits_out,
-            attempts=None,
-            timeout=None,
-            wait_max=self._options.poll_retry_most,
-            wait_initial=1,
-        ):
-            with attempt:
+        failures = 0
+        while True:
+            try:
                 result = await call()
-        self.trouble = None
-        return result
+            except TRANSIENT as error:
+                failures += 1
+                await self._wait_out(error, failures)
+            else:
+                self.trouble = None
+                return result
 
-    def _waits_out(self, error: Exception) -> bool:
-        if not isinstance(error, TRANSIENT):
-            return False
+    async def _wait_out(self, error: Exception, failures: int) -> None:
+        pause = full_jitter(failures, first=2, most=self._options.poll_retry_most, least=0.5)
         self.trouble = f"SQS: {error}"
-        return True
+        log.warning("queue not reached", queue=self.binding.queue, error=str(error), retry_in=round(pause, 1))
+        await asyncio.sleep(pause)
 
     async def _unless_halted(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The work's result, or None when `pause` or `stop` came first. The work is not cancelled at once
-        then: a receive call that is about to return has leased its messages already."""
+        """The work's result, or None when `pause` or `stop` came first and it did not end by itself. It is
+        not cancelled at once: a receive call that is about to return has leased its messages already."""
         working = asyncio.ensure_future(work)
         halting = asyncio.ensure_future(self._halting.wait())
         try:

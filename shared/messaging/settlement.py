@@ -1,16 +1,15 @@
 """Settlement: what becomes of a message once its handler has ended, one way or the other."""
 
 import asyncio
+import functools
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-import stamina
 import structlog
 from prometheus_client import Counter
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from shared.messaging.acknowledgement import Acknowledgement, Acknowledger
 from shared.messaging.aws import TRANSIENT
@@ -19,14 +18,11 @@ from shared.messaging.dead_letter import dead_letter_attributes
 from shared.messaging.errors import LeaseLost, MessagingError, TerminalError, Unavailable, UnknownType
 from shared.messaging.handler import Delivery, MessageHandler
 from shared.messaging.incoming import Incoming
-from shared.messaging.lease import LeaseKeeper
+from shared.messaging.lease import LeaseKeeper, held
 from shared.messaging.queue import ListenerQueues
 from shared.messaging.settled import Observer, Settled
 
 log = structlog.get_logger(__name__)
-
-_FIRST_WAIT = 0.5
-"""Seconds before what was away is tried again for the first time."""
 
 _SETTLED = Counter("messages_settled", "Messages by what became of them.", ["queue", "outcome"])
 
@@ -79,16 +75,18 @@ class Settlement:
         self._acknowledger = acknowledger
         self._options = options
         self._max_receive_count = max_receive_count
+        self._counter = functools.cache(lambda outcome: _SETTLED.labels(queues.queue.name, outcome))
         self._observer = observer
 
     async def settle(self, batch: Sequence[Incoming]) -> float | None:
         """Handles the messages, which have one handler. Returns None when that is done with, or after how
         many seconds a message of them comes again."""
         about = batch[0].message
-        with bound_contextvars(event_id=about.id, event_type=about.type, order_id=about.subject):
-            if batch[0].error is not None:
-                return await self._unreadable(batch[0], batch[0].error)
-            return await self._handled_or_not(batch)
+        # Not unbound at the end: the next turn of this worker, which is a task, binds the same names.
+        bind_contextvars(event_id=about.id, event_type=about.type, order_id=about.subject)
+        if batch[0].error is not None:
+            return await self._unreadable(batch[0], batch[0].error)
+        return await self._handled_or_not(batch)
 
     async def _handled_or_not(self, batch: Sequence[Incoming]) -> float | None:
         acknowledgement = Acknowledgement(self._acknowledger, [incoming.lease for incoming in batch])
@@ -117,29 +115,25 @@ class Settlement:
         return await self._failed(batch[0], error)
 
     async def _run(self, batch: Sequence[Incoming], acknowledgement: Acknowledgement) -> None:
-        async with AsyncExitStack() as held:
-            for incoming in batch:
-                await held.enter_async_context(incoming.lease.held())
-            delivery = _delivery(batch, self._queues.queue.name, acknowledgement)
+        delivery = _delivery(batch, self._queues.queue.name, acknowledgement)
+        async with held([incoming.lease for incoming in batch]):
             await self._handle_when_available(delivery)
         await self._handled(batch, acknowledgement, delivery.outcomes)
 
     async def _handle_when_available(self, delivery: Delivery) -> None:
-        try:
-            await self._handle(delivery)
-            return
-        except Unavailable as error:  # a retry that is not needed would cost more than the rest of this
-            log.warning("waiting for what is away", error=str(error))
-            await asyncio.sleep(_FIRST_WAIT)
-        async for attempt in stamina.retry_context(
-            on=Unavailable,
-            attempts=None,
-            timeout=self._options.unavailable_most,
-            wait_initial=2 * _FIRST_WAIT,
-            wait_max=10,
-        ):
-            with attempt:
-                await self._handle(delivery)
+        """Waits for what is away, in place. Raises Unavailable when that has taken too long."""
+        now = asyncio.get_running_loop().time
+        tired_at, failures = now() + self._options.unavailable_most, 0
+        while True:
+            try:
+                return await self._handle(delivery)
+            except Unavailable as error:
+                failures += 1
+                pause = full_jitter(failures, first=1, most=10, least=0.5)
+                if now() + pause > tired_at:
+                    raise
+                log.warning("waiting for what is away", error=str(error), retry_in=round(pause, 1))
+            await asyncio.sleep(pause)
 
     async def _handled(
         self, batch: Sequence[Incoming], acknowledgement: Acknowledgement, outcomes: Mapping[str, str]
@@ -223,14 +217,13 @@ class Settlement:
         return full_jitter(receive_count, first=options.retry_first, most=options.retry_most, least=1)
 
     def _tell(self, incoming: Incoming, outcome: str, error: BaseException | None = None) -> None:
-        queue = self._queues.queue.name
-        _SETTLED.labels(queue, outcome.replace("_", " ")).inc()
+        self._counter(outcome.replace("_", " ")).inc()
         if self._observer is None:
             return
         message, received, handler = incoming.message, incoming.received, incoming.handler
         self._observer(
             Settled(
-                queue,
+                self._queues.queue.name,
                 message.id,
                 message.type,
                 message.subject,

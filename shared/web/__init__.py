@@ -6,6 +6,7 @@ from shared.web.database import DatabaseDependency
 from shared.web.health import health_router
 from shared.web.moment import Day, Moment
 from shared.web.openapi import problems
+from shared.web.pages import link_next
 from shared.web.problem import Problem
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "ServiceAccess",
     "application",
     "health_router",
+    "link_next",
     "problems",
 ]

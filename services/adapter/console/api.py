@@ -5,12 +5,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Path, Request
 
 from services.adapter.console.event_stream import EventStream
+from services.adapter.console.lineage import Lineage, UnknownOrder, lineage
 from services.adapter.console.live import Live, TooManyViewers
+from services.adapter.console.neighbour import Neighbour
 from services.adapter.console.stations import Everything, Stations
-from shared.web import Problem
+from shared.web import Problem, problems
 
 router = APIRouter(prefix="/api", tags=["console"])
 
@@ -27,8 +29,9 @@ def _stations(request: Request) -> Stations:
 
 @router.get(
     "/live",
+    status_code=200,  # FastAPI documents the default of a response class, and this one has none
     response_class=EventStream,
-    responses={503: {"description": "As many watch as may"}},
+    responses=problems(503),
     summary="What happens, as it happens (server-sent events)",
 )
 async def live(
@@ -52,3 +55,18 @@ def _viewing(live: Live, last_event_id: str | None) -> Iterator[AsyncIterator[by
 async def stations(stations: Annotated[Stations, Depends(_stations)]) -> Everything:
     """A service that is down is shown as down, with the reason."""
     return await stations.now()
+
+
+@router.get(
+    "/orders/{order_id}/lineage", responses=problems(404), summary="The way of an order's events, hop by hop"
+)
+async def read_lineage(
+    request: Request, order_id: Annotated[str, Path(pattern=r"^[0-9]{20}$", description="20 digits")]
+) -> Lineage:
+    """From the commands to the last answer of SCM, with the milliseconds of each hop. A service that does
+    not answer is a gap."""
+    neighbours: dict[str, Neighbour] = request.app.state.neighbours
+    try:
+        return await lineage(order_id, neighbours["order"], neighbours["scm"])
+    except UnknownOrder as error:
+        raise Problem(404, str(error)) from error

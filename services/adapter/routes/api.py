@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -48,8 +48,8 @@ def _file(request: Request) -> RouteFile:
 
 
 def _neighbours(request: Request) -> Sequence[Neighbour]:
-    found: Sequence[Neighbour] = request.app.state.neighbours
-    return found
+    found: Mapping[str, Neighbour] = request.app.state.neighbours
+    return list(found.values())
 
 
 File = Annotated[RouteFile, Depends(_file)]

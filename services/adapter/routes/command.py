@@ -24,6 +24,7 @@ from services.adapter.routes.recorded import newest
 from services.adapter.settings import RoutesSettings
 from shared.domain_event import WireModel
 from shared.settings import load
+from shared.tokens import bearer
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -75,8 +76,8 @@ def explain_event(
 ) -> None:
     """Say which rule decides about an event, why not the others, and what goes out of it; nothing is sent.
 
-    Events of an order are read at ORDER_URL and SCM_URL. The exit code is 1 when the event would fail, 2 when
-    there is no event to explain, else 0."""
+    Events of an order are read at ORDER_URL and SCM_URL with the SERVICE_TOKEN. The exit code is 1 when the
+    event would fail, 2 when there is no event to explain, else 0."""
     with _refusals():
         used = RouteFile.open(routes or _settings().routes_file).usable()
         given = asyncio.run(_of_order(order, type, event_id)) if order else _event_in(event)
@@ -97,8 +98,8 @@ def try_file(
 ) -> None:
     """Say what a changed route file would do to the last real events; nothing is sent.
 
-    They are read at ORDER_URL and SCM_URL. The exit code is 1 when anything would change, 2 when it could not
-    be tried, else 0."""
+    They are read at ORDER_URL and SCM_URL with the SERVICE_TOKEN. The exit code is 1 when anything would
+    change, 2 when it could not be tried, else 0."""
     with _refusals():
         before = RouteFile.open(routes or _settings().routes_file).usable()
         after = RouteFile.open(file).usable()
@@ -112,8 +113,10 @@ def try_file(
 
 async def _newest(last: int, **asked: str) -> list[CloudEvent]:
     settings = _settings()
+    urls = {"order": settings.order_url, "scm": settings.scm_url}
+    shown = bearer(settings.service_token)
     async with httpx.AsyncClient() as http:
-        services = (Neighbour("order", settings.order_url, http), Neighbour("scm", settings.scm_url, http))
+        services = [Neighbour(name, url, http, shown) for name, url in urls.items()]
         return await newest(services, last, **asked)
 
 

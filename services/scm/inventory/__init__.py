@@ -1,6 +1,25 @@
-"""Inventory: what is in stock, and for which orders it is set aside."""
+"""Inventory: what is in stock, for which orders it is set aside, and which orders wait for goods."""
 
-from services.scm.inventory._api import router
-from services.scm.inventory._reservation import reserve_goods
+from services.scm.inventory._allocation import Allocation, AllocationOptions
+from services.scm.inventory._api import answer_inventory_errors, router
+from services.scm.inventory._bell import Bell
+from services.scm.inventory._orders import StockOfOrder, of_order, of_orders
+from services.scm.inventory._receipt import take_in_goods
+from services.scm.inventory._reservation import let_goods_go, release_goods, reserve_goods
+from services.scm.inventory._waiting_api import router as waiting_router
 
-__all__ = ["reserve_goods", "router"]
+__all__ = [
+    "Allocation",
+    "AllocationOptions",
+    "Bell",
+    "StockOfOrder",
+    "answer_inventory_errors",
+    "let_goods_go",
+    "of_order",
+    "of_orders",
+    "release_goods",
+    "reserve_goods",
+    "router",
+    "take_in_goods",
+    "waiting_router",
+]

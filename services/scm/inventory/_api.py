@@ -1,32 +1,43 @@
-"""Back office: the stock."""
+"""Back office: the stock and its ledger."""
 
+from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field
 
+from services.scm.inventory._receipt import SetAside, record_count
+from services.scm.inventory._stock import Reason
 from shared.domain_event import Integral, WireModel
-from shared.web import DatabaseDependency, OperatorAccess, Problem, problems
+from shared.web import DatabaseDependency, Operator, Problem, link_next, problems
 
 router = APIRouter(prefix="/back-office/stock", tags=["back office"])
 
 STOCK = """
-    SELECT sku, on_hand, reserved, on_hand - reserved AS available
+    SELECT sku, on_hand, reserved, on_hand - reserved AS available,
+           coalesce((
+               SELECT sum(quantity)
+               FROM waiting_line JOIN waiting_order USING (order_id)
+               WHERE waiting_line.sku = stock.sku AND parked_at IS NULL
+           ), 0)::bigint AS claimed
     FROM stock
-    WHERE sku > $1
-    ORDER BY sku
-    LIMIT $2
 """
 
-# The count of a stocktaking replaces what was there; what is set aside for orders stays set aside.
-COUNTED = """
-    INSERT INTO stock (sku, on_hand)
-    VALUES ($1, $2)
-    ON CONFLICT (sku) DO UPDATE SET on_hand = excluded.on_hand WHERE stock.reserved <= excluded.on_hand
-    RETURNING sku, on_hand, reserved, on_hand - reserved AS available
+STOCK_OF = f"{STOCK} WHERE sku = $1"
+
+STOCK_PAGE = f"{STOCK} WHERE sku > $1 ORDER BY sku LIMIT $2"
+
+MOVEMENTS = """
+    SELECT position, quantity, reason, reference, moved_at
+    FROM stock_movement
+    WHERE sku = $1 AND position > $2
+    ORDER BY position
+    LIMIT $3
 """
 
 Sku = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 class Counted(WireModel):
@@ -36,35 +47,74 @@ class Counted(WireModel):
 
 
 class Stock(WireModel):
-    """Pieces of one article: in the warehouse, of these set aside for orders, and free."""
+    """Pieces of one article: in the warehouse; of these set aside for orders; the rest; and how much of the
+    rest, and of what comes, the orders that wait have a claim to."""
 
     sku: str
     on_hand: int
     reserved: int
     available: int
+    claimed: int
 
 
-@router.put(
-    "/{sku}",
-    dependencies=[OperatorAccess],
-    responses=problems(409),
-    summary="Set what was counted in the warehouse",
-)
-async def count(sku: Sku, body: Counted, db: DatabaseDependency) -> Stock:
+class Movement(WireModel):
+    """A change of what is on hand of an article. `reference` says who counted, or what the goods came or left
+    under."""
+
+    position: int
+    quantity: int
+    reason: Reason
+    reference: str | None
+    moved_at: datetime
+
+
+@router.put("/{sku}", responses=problems(409), summary="Set what was counted in the warehouse")
+async def count(sku: Sku, body: Counted, db: DatabaseDependency, operator: Operator) -> Stock:
     async with db.transaction() as tx:
-        row = await tx.connection.fetchrow(COUNTED, sku, body.on_hand)
-    if row is None:
-        raise Problem(409, f"more than {body.on_hand} of {sku} are set aside for orders")
+        await record_count(sku, body.on_hand, operator, tx)
+        row = await tx.connection.fetchrow(STOCK_OF, sku)
+    assert row is not None
     return Stock(**dict(row))
 
 
 @router.get("", summary="The stock, article by article")
 async def stock(
+    request: Request,
+    response: Response,
     db: DatabaseDependency,
     after: Annotated[
         str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before")
     ] = "",
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Limit = 100,
 ) -> list[Stock]:
     async with db.connection() as connection:
-        return [Stock(**dict(row)) for row in await connection.fetch(STOCK, after, limit)]
+        page = [Stock(**dict(row)) for row in await connection.fetch(STOCK_PAGE, after, limit)]
+    if len(page) == limit:
+        link_next(request, response, after=page[-1].sku)
+    return page
+
+
+@router.get("/{sku}/movements", summary="Why there is as much of an article as there is")
+async def movements(
+    sku: Sku,
+    request: Request,
+    response: Response,
+    db: DatabaseDependency,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="the last position of the page before")] = 0,
+    limit: Limit = 100,
+) -> list[Movement]:
+    """Oldest first; their sum is what is on hand."""
+    async with db.connection() as connection:
+        page = [Movement(**dict(row)) for row in await connection.fetch(MOVEMENTS, sku, after, limit)]
+    if len(page) == limit:
+        link_next(request, response, after=page[-1].position)
+    return page
+
+
+def answer_inventory_errors(app: FastAPI) -> None:
+    """Translates what inventory refuses into answers."""
+
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        return Problem(409, str(error)).response()
+
+    app.add_exception_handler(SetAside, refused)

@@ -1,0 +1,21 @@
+"""The event that is measured: small, with the attributes that every event has."""
+
+import json
+
+from shared.domain_event import Aggregate, DomainEvent
+from shared.messaging import Message
+from shared.messaging.message import ID, SEQUENCE, SUBJECT, TYPE
+
+QUEUE, TOPIC = "bench-queue", "bench-topic"
+REGION = "us-east-1"
+
+
+class Measured(DomainEvent):
+    """An empty event."""
+
+    source: Aggregate
+
+
+def message(number: int) -> Message[str]:
+    payload = json.dumps({"source": {"id": str(number), "version": 1}, "occurenceOn": 1520393282506})
+    return Message(payload, {ID: f"id-{number}", TYPE: "Measured", SUBJECT: str(number), SEQUENCE: "1"})

@@ -1,0 +1,85 @@
+"""A listener with an empty handler, against the receive and delete loop that one writes by hand."""
+
+import asyncio
+from typing import Any
+
+from benchmarks.child import in_turns
+from benchmarks.event import QUEUE, REGION, TOPIC, Measured
+from benchmarks.figure import Figure
+from benchmarks.meter import WARM_UP, Meter, plain_clients
+from benchmarks.server import fill
+from shared.messaging import (
+    ListenerContainer,
+    ListenerOptions,
+    Topology,
+    aws_clients,
+    bindings,
+    sqs_listener,
+)
+
+COUNT = 3_000
+_UNTOUCHED = 200
+"""Messages that are left at the end, so that no call of the measured ones comes back half full."""
+
+
+async def ours(url: str, in_flight: int) -> dict[str, float]:
+    async with aws_clients(region=REGION, endpoint_url=url) as clients:
+        meter = Meter(clients, COUNT)
+
+        @sqs_listener(QUEUE, topic=TOPIC)
+        async def handler(event: Measured) -> None:
+            meter.handled()
+
+        [binding] = bindings([handler])
+        options = ListenerOptions(in_flight=in_flight, wait=1)
+        listener = ListenerContainer(Topology(clients, create=True), binding, options=options)
+        await listener.prepare()
+        running = asyncio.create_task(listener.run())
+        result = await meter.result()
+        listener.stop()
+        await running
+        return result
+
+
+async def bare(url: str, in_flight: int) -> dict[str, float]:
+    """As many loops as our listener has receivers. Each receives ten, parses them, and deletes them."""
+    async with plain_clients(url) as clients:
+        meter = Meter(clients, COUNT)
+        queue_url = (await clients.sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"]
+
+        async def loop() -> None:
+            while not meter.is_done:
+                answer = await clients.sqs.receive_message(
+                    QueueUrl=queue_url,
+                    MaxNumberOfMessages=10,
+                    WaitTimeSeconds=1,
+                    MessageAttributeNames=["All"],
+                )
+                received = answer.get("Messages", [])
+                for each in received:
+                    Measured.model_validate_json(each["Body"])
+                entries: Any = [
+                    {"Id": str(i), "ReceiptHandle": each["ReceiptHandle"]} for i, each in enumerate(received)
+                ]
+                await clients.sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
+                meter.handled(len(received))
+
+        await asyncio.gather(*(loop() for _ in range(1 if in_flight <= 10 else 4)))
+        return await meter.result()
+
+
+async def listener(url: str) -> list[Figure]:
+    return [figure for in_flight in (10, 50) for figure in await _with(url, in_flight)]
+
+
+async def _with(url: str, in_flight: int) -> list[Figure]:
+    async def prepare() -> None:
+        await fill(url, WARM_UP + COUNT + _UNTOUCHED)
+
+    our, bare_ = await in_turns(ours, bare, url, prepare, in_flight=in_flight)
+    name = f"listener, {in_flight} in flight"
+    return [
+        Figure(f"{name}: throughput", "msg/s", 1 / our["seconds"], 1 / bare_["seconds"], at_least=0.95),
+        Figure(f"{name}: client CPU", "µs/msg", our["cpu"] * 1e6, bare_["cpu"] * 1e6, at_most=1.25),
+        Figure(f"{name}: AWS calls", "per msg", our["calls"], at_most=0.22),
+    ]

@@ -1,0 +1,66 @@
+"""Meter: what a process uses while it works, and nothing of its start or its end."""
+
+import asyncio
+import resource
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aioboto3
+from aiobotocore.config import AioConfig
+
+from benchmarks.event import REGION
+from shared.messaging import AwsClients
+
+WARM_UP = 300
+"""Messages that are not measured: after them connections are open and caches filled."""
+
+
+class Meter:
+    """Per message: seconds, CPU seconds (user and system) and AWS calls, of `count` after the warm-up."""
+
+    def __init__(self, clients: AwsClients, count: int) -> None:
+        self._handled = 0
+        self._calls = 0
+        self._first, self._last = WARM_UP, WARM_UP + count
+        self._began, self._ended = [0.0], [0.0]
+        self._done = asyncio.Event()
+        for client in (clients.sns, clients.sqs):
+            client.meta.events.register("before-call.*.*", self._count_call)
+
+    @property
+    def is_done(self) -> bool:
+        return self._done.is_set()
+
+    def handled(self, messages: int = 1) -> None:
+        """So many more are done."""
+        before, self._handled = self._handled, self._handled + messages
+        if before < self._first <= self._handled:
+            self._began = self._reading()
+        if before < self._last <= self._handled:
+            self._ended = self._reading()
+            self._done.set()
+
+    async def result(self) -> dict[str, float]:
+        """Waits for the last message."""
+        await self._done.wait()
+        messages, *used = (ended - began for began, ended in zip(self._began, self._ended, strict=True))
+        return dict(zip(("seconds", "cpu", "calls"), (each / messages for each in used), strict=True))
+
+    def _reading(self) -> list[float]:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return [self._handled, time.perf_counter(), used.ru_utime + used.ru_stime, self._calls]
+
+    def _count_call(self, **_: object) -> None:
+        self._calls += 1
+
+
+@asynccontextmanager
+async def plain_clients(url: str) -> AsyncIterator[AwsClients]:
+    """The SDK's clients as they come."""
+    session, config = aioboto3.Session(region_name=REGION), AioConfig(max_pool_connections=50)
+    async with (
+        session.client("sns", endpoint_url=url, config=config) as sns,
+        session.client("sqs", endpoint_url=url, config=config) as sqs,
+    ):
+        yield AwsClients(sns, sqs)

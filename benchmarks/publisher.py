@@ -1,0 +1,55 @@
+"""A channel that is given a hundred messages at a time, against `publish_batch` by hand."""
+
+import asyncio
+from typing import Any
+
+from benchmarks.child import in_turns
+from benchmarks.event import REGION, TOPIC, message
+from benchmarks.figure import Figure
+from benchmarks.meter import Meter, plain_clients
+from benchmarks.server import fill
+from shared.messaging import SnsChannel, Topology, aws_clients
+from shared.messaging.entries import text_attributes
+
+COUNT = 3_000
+
+
+async def ours(url: str) -> dict[str, float]:
+    async with aws_clients(region=REGION, endpoint_url=url) as clients:
+        meter = Meter(clients, COUNT)
+        channel = SnsChannel(clients.sns, Topology(clients, create=True), TOPIC)
+        while not meter.is_done:
+            await channel.send([message(number) for number in range(100)])
+            meter.handled(100)
+        return await meter.result()
+
+
+async def bare(url: str) -> dict[str, float]:
+    """Ten calls at a time."""
+    async with plain_clients(url) as clients:
+        meter = Meter(clients, COUNT)
+        arn = (await clients.sns.create_topic(Name=TOPIC))["TopicArn"]
+
+        async def publish(start: int) -> None:
+            entries: Any = [
+                {"Id": str(n), "Message": each.payload, "MessageAttributes": text_attributes(each)}
+                for n, each in ((n, message(n)) for n in range(start, start + 10))
+            ]
+            await clients.sns.publish_batch(TopicArn=arn, PublishBatchRequestEntries=entries)
+
+        while not meter.is_done:
+            await asyncio.gather(*(publish(start) for start in range(0, 100, 10)))
+            meter.handled(100)
+        return await meter.result()
+
+
+async def publisher(url: str) -> list[Figure]:
+    async def prepare() -> None:
+        await fill(url, 0)
+
+    our, bare_ = await in_turns(ours, bare, url, prepare)
+    return [
+        Figure("publisher: throughput", "msg/s", 1 / our["seconds"], 1 / bare_["seconds"], at_least=0.95),
+        Figure("publisher: client CPU", "µs/msg", our["cpu"] * 1e6, bare_["cpu"] * 1e6, at_most=1.25),
+        Figure("publisher: AWS calls", "per msg", our["calls"], at_most=0.11),
+    ]

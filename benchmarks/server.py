@@ -1,0 +1,49 @@
+"""The SNS/SQS server that the benchmarks run on, and what has to be on it."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from benchmarks.event import QUEUE, REGION, TOPIC, Measured, message
+from local.ports import HOST, free_ports
+from local.system import aws_program
+from shared.messaging import SqsChannel, Topology, aws_clients, bindings, sqs_listener
+
+_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
+
+
+@asynccontextmanager
+async def aws_server() -> AsyncIterator[str]:
+    """The URL of a server of its own, for this process and its children."""
+    os.environ |= _CREDENTIALS
+    [port] = free_ports(1)
+    url = f"http://{HOST}:{port}"
+    with tempfile.TemporaryDirectory() as folder:
+        server = aws_program(port, Path(folder))
+        await server.start()
+        try:
+            await server.ready(f"{url}/_ministack/health")
+            yield url
+        finally:
+            await server.stop()
+
+
+async def fill(url: str, count: int) -> None:
+    """Nothing on the server but the queue, as a listener's topology makes it, with so many messages."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        (await http.post(f"{url}/_ministack/reset")).raise_for_status()
+
+    @sqs_listener(QUEUE, topic=TOPIC)
+    async def handler(event: Measured) -> None: ...
+
+    async with aws_clients(region=REGION, endpoint_url=url) as clients:
+        [binding] = bindings([handler])
+        await Topology(clients, create=True).listener_queues(binding)
+        queue_url = (await clients.sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"]
+        channel = SqsChannel(clients.sqs, QUEUE, queue_url)
+        for start in range(0, count, 100):
+            await channel.send([message(number) for number in range(start, start + 100)])

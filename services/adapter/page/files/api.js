@@ -1,0 +1,28 @@
+// The adapter's API. Errors are problem details; `ask` throws them as Error with their `detail`.
+
+const TOKEN = "operator-token";
+const OPERATOR = "operator-name";
+
+export class NeedsToken extends Error {}
+
+export const token = {
+  get: () => sessionStorage.getItem(TOKEN),
+  set(value) { sessionStorage.setItem(TOKEN, value); },
+  forget() { sessionStorage.removeItem(TOKEN); },
+};
+
+export async function ask(path, { method = "GET", body } = {}) {
+  const headers = { accept: "application/json" };
+  if (token.get()) headers.authorization = `Bearer ${token.get()}`;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  let answer;
+  try {
+    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  } catch {
+    throw new Error("the adapter does not answer");
+  }
+  const said = answer.status === 204 ? null : await answer.json().catch(() => ({}));
+  if (answer.status === 401) throw new NeedsToken(said.detail);
+  if (!answer.ok) throw new Error(said.detail ?? `the adapter answered ${answer.status}`);
+  return said;
+}

@@ -1,0 +1,35 @@
+// A few words for building the page. Text is always set as text: nothing from a message becomes markup.
+
+export const $ = (selector, within = document) => within.querySelector(selector);
+
+export function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key === "data") Object.assign(made.dataset, value);
+    else if (key === "class") made.className = value;
+    else if (key in made) made[key] = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+// Sets text only where it differs, so that a screen reader and a selection are left in peace.
+export function say(target, text) {
+  if (target.textContent !== text) target.textContent = text;
+}
+
+export const clock = (at) => new Date(at).toLocaleTimeString("en-GB", { hour12: false }) + "." + String(new Date(at).getMilliseconds()).padStart(3, "0");
+
+export function age(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 90) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${Math.round(seconds / 3600)} h`;
+}
+
+// A click closes what it opened; so does Escape, which <dialog> does by itself.
+for (const close of document.querySelectorAll("dialog .close")) {
+  close.addEventListener("click", () => close.closest("dialog").close());
+}

@@ -1,0 +1,78 @@
+// One order's way through every station, as a waterfall of its hops.
+
+import { ask } from "./api.js";
+import { $, age, clock, element, say } from "./dom.js";
+
+const BAD = new Set(["parked", "dead_letter", "failed"]);
+
+export function orderLink(id) {
+  if (!/^\d{20}$/.test(id ?? "")) return element("span", { class: "mono" }, id ?? "");
+  const link = element("button", { type: "button", class: "link mono", title: "Show its way" }, id);
+  link.addEventListener("click", () => showLineage(id));
+  return link;
+}
+
+export async function showLineage(id) {
+  say($("#lineage-title"), `Order ${id}`);
+  $("#lineage-body").replaceChildren(element("p", { class: "said" }, "asking Order and SCM …"));
+  if (!$("#lineage").open) $("#lineage").showModal();
+  try {
+    $("#lineage-body").replaceChildren(...drawn(await ask(`api/orders/${id}/lineage`)));
+  } catch (error) {
+    $("#lineage-body").replaceChildren(element("p", { class: "said bad" }, error.message));
+  }
+  const again = element("button", { type: "button" }, "Look again");
+  again.addEventListener("click", () => showLineage(id));
+  $("#lineage-body").append(element("p", { class: "actions" }, again));
+}
+
+function drawn(lineage) {
+  const { order, fulfilment, totalMs } = lineage;
+  const facts = [["Order", order ? `${order.status}, version ${order.version}` : "not known"],
+    ["SCM", fulfilment ? `${fulfilment.status}, version ${fulfilment.version}` : "has not heard of it"],
+    ["Invoice", order?.invoiceId ?? fulfilment?.invoiceId ?? "none yet"],
+    ["First to last", totalMs === null || totalMs === undefined ? "" : age(totalMs / 1000)]];
+  const list = element("dl", { class: "facts" }, ...facts.map(([term, text]) =>
+    element("div", {}, element("dt", {}, term), element("dd", {}, text))));
+  const gaps = lineage.gaps.map(({ service, reason }) =>
+    element("p", { class: "gap" }, `${service} does not answer, so its part is missing here: ${reason}`));
+  return [list, ...gaps, waterfall(lineage.hops, Math.max(totalMs ?? 0, 1))];
+}
+
+function waterfall(hops, total) {
+  const head = element("tr", {}, ...["Time", "Station", "What", "", "since its cause"].map((text) => element("th", { scope: "col" }, text)));
+  head.children[3].className = "bar-cell";
+  const table = element("table", { class: "fall" }, element("thead", {}, head), element("tbody", {}, ...hops.map((hop) => row(hop, total))));
+  return table;
+}
+
+function row(hop, total) {
+  const since = hop.msSinceParent ?? 0;
+  const end = hop.msSinceStart ?? 0;
+  const bar = element("i");
+  bar.style.left = `${Math.min(99, (100 * Math.max(0, end - since)) / total)}%`;
+  bar.style.width = `${Math.min(100, (100 * Math.max(0, since)) / total)}%`;
+  const back = hop.id.startsWith("scm:");
+  const kind = BAD.has(hop.outcome) ? "bad" : hop.outcome === "held_back" ? "held_back" : back ? "back" : "there";
+  return element("tr", { class: kind },
+    element("td", { class: "time mono" }, hop.at ? clock(hop.at) : "not yet"),
+    element("td", {}, hop.station.replace(/^\w+:/, "")),
+    element("td", {}, element("strong", {}, what(hop)), element("div", { class: "said" }, detail(hop))),
+    element("td", { class: "bar-cell" }, element("div", { class: "bar" }, hop.at ? bar : null)),
+    element("td", { class: "number mono" }, hop.at ? age(since / 1000) : ""));
+}
+
+const what = (hop) => (hop.outcome && hop.outcome !== hop.name ? `${hop.name}: ${hop.outcome.replace("_", " ")}` : hop.name);
+
+function detail(hop) {
+  return [hop.detail, hop.rule && `rule ${hop.rule}`, hop.topic && `to ${hop.topic}`, hop.messageId && `SNS ${hop.messageId}`,
+    hop.receiveCount && `receive ${hop.receiveCount}`, hop.handler, hop.duplicates ? `${hop.duplicates} duplicates absorbed` : null,
+    hop.attempts > 1 && `${hop.attempts} attempts`, hop.error].filter(Boolean).join(" · ");
+}
+
+export function startLineage() {
+  $("#find").addEventListener("submit", (submit) => {
+    submit.preventDefault();
+    showLineage($("#find-order").value.trim());
+  });
+}

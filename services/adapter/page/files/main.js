@@ -1,0 +1,22 @@
+// The page: a picture of the way, what is decided as it happens, and the tools to look and to act.
+
+import { decided, startDecisions } from "./decisions.js";
+import { startLaboratory } from "./laboratory.js";
+import { lettersCounted, startLetters } from "./letters.js";
+import { startLineage } from "./lineage.js";
+import { startOperator } from "./operator.js";
+import { startStream } from "./stream.js";
+import { serviceChanged, settled, startWay, stationChanged, travelled } from "./way.js";
+
+startWay();
+startOperator();
+startDecisions();
+startLineage();
+startLetters();
+startLaboratory();
+startStream({
+  decision(decision) { decided(decision); travelled(decision); },
+  settled,
+  station(station) { stationChanged(station); lettersCounted(); },
+  service: serviceChanged,
+});

@@ -1,0 +1,124 @@
+"""Allocation: serves the orders that wait, as soon as there are goods for them."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from services.scm.inventory import _waiting as waiting
+from services.scm.inventory._bell import Bell, StockFreed
+from services.scm.inventory._reservation import serve_waiting
+from services.scm.turn import try_turn
+from shared.messaging import TerminalError, Unavailable
+from shared.messaging.backoff import full_jitter
+from shared.postgres import Database, DatabaseUnavailable
+
+log = structlog.get_logger(__name__)
+
+_AWAY_AFTER = 3
+"""When so many orders in a row met something that is away, the others would meet it too."""
+
+
+@dataclass(frozen=True)
+class AllocationOptions:
+    """The times are seconds."""
+
+    batch: int = 100
+    poll: float = 5.0
+    """How often it looks without being rung for: a net under the bell, which sounds in its own process only,
+    and for orders that are to be tried again."""
+    retry_most: float = 10.0
+    """The longest wait while the Order service or the database is away."""
+    max_attempts: int = 20
+    """After so many failures of its own an order is parked; with the growing delay, 20 take 8 minutes."""
+
+
+class Allocation:
+    """Serves each order in a transaction of its own, until it is stopped. Any number may run.
+
+    An order that fails is tried again later and keeps its claim meanwhile. One that can never succeed, or
+    failed too often, is parked: its claim is given up, and somebody has to look at it. While what every order
+    needs is away, no order is to blame and no attempt is counted.
+    """
+
+    def __init__(self, database: Database, bell: Bell, options: AllocationOptions | None = None) -> None:
+        self.trouble: str | None = None
+        """Why an order that there are goods for still waits, or None while all is well."""
+        self._database = database
+        self._bell = bell
+        self._options = options or AllocationOptions()
+        self._away = 0
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Serves nobody more; `run` returns after the order that is under way."""
+        self._stopping.set()
+        self._bell.rung.set()
+
+    async def run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            self._bell.rung.clear()
+            try:
+                while not self._stopping.is_set() and await self._serve_batch():
+                    pass
+            except (Unavailable, DatabaseUnavailable) as error:
+                failures += 1
+                pause = full_jitter(failures, first=1, most=self._options.retry_most, least=0.5)
+                self.trouble = str(error) or type(error).__name__
+                log.warning("allocation waits", error=self.trouble, retry_in=round(pause, 1))
+                await self._rest(pause)
+            else:
+                failures = 0
+                await self._rest(self._options.poll)
+
+    async def _rest(self, seconds: float) -> None:
+        """Until the bell rings, also while something is away: what is new may not need it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._bell.rung.wait()
+
+    async def _serve_batch(self) -> bool:
+        """Serves whom it can, the oldest first. False when nobody more is left, or all are busy."""
+        async with self._database.connection() as connection:
+            order_ids = await waiting.servable(connection, self._options.batch)
+        tried = 0
+        for order_id in order_ids:
+            if self._stopping.is_set():
+                return False
+            tried += await self._try_to_serve(order_id)
+        async with self._database.connection() as connection:
+            self.trouble = await waiting.trouble(connection)
+        return tried > 0 and len(order_ids) == self._options.batch
+
+    async def _try_to_serve(self, order_id: str) -> bool:
+        """False when somebody else has the order's turn. Raises Unavailable when what it met would meet the
+        others too."""
+        try:
+            async with self._database.transaction() as tx:
+                if not await try_turn(tx, order_id):
+                    return False
+                await serve_waiting(order_id, tx)
+        except DatabaseUnavailable:
+            raise
+        except Unavailable as error:
+            await self._postpone(order_id, error)
+        except Exception as error:
+            await self._record_failed(order_id, error)
+        else:
+            self._away = 0
+        return True
+
+    async def _postpone(self, order_id: str, error: Unavailable) -> None:
+        async with self._database.connection() as connection:
+            await waiting.postpone(connection, order_id, error, most=self._options.retry_most)
+        self._away += 1
+        if self._away >= _AWAY_AFTER:
+            raise error
+
+    async def _record_failed(self, order_id: str, error: Exception) -> None:
+        most = 1 if isinstance(error, TerminalError) else self._options.max_attempts
+        async with self._database.transaction() as tx:
+            if await waiting.record_failed(tx.connection, order_id, error, most=most):
+                await tx.publish(StockFreed())

@@ -1,0 +1,76 @@
+"""Back office: who waits for goods."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from services.scm.inventory import _waiting as waiting
+from services.scm.inventory._bell import StockFreed
+from shared.domain_event import WireModel
+from shared.web import DatabaseDependency, OperatorAccess, Problem, link_next, problems
+
+router = APIRouter(prefix="/back-office/waiting-orders", tags=["back office"])
+
+PAGE = """
+    SELECT position, order_id, since, attempts, last_error, parked_at,
+           (SELECT jsonb_agg(jsonb_build_object('sku', sku, 'quantity', quantity) ORDER BY sku)
+            FROM waiting_line WHERE waiting_line.order_id = waiting_order.order_id) AS lines
+    FROM waiting_order
+    WHERE position > $1
+    ORDER BY position
+    LIMIT $2
+"""
+
+OrderId = Annotated[str, Path(pattern=r"^[0-9]{20}$")]
+
+
+class WantedLine(WireModel):
+    """So many of one article."""
+
+    sku: str
+    quantity: int
+
+
+class WaitingOrder(WireModel):
+    """An order that goods are missing for. `lastError` says why it still waits although there are some; once
+    `parkedAt` is set it claims nothing, and is not tried again before somebody says so."""
+
+    position: int
+    order_id: str
+    since: datetime
+    lines: list[WantedLine]
+    attempts: int
+    last_error: str | None
+    parked_at: datetime | None
+
+
+@router.get("", summary="The orders that wait for goods, oldest first")
+async def waiting_orders(
+    request: Request,
+    response: Response,
+    db: DatabaseDependency,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="the last position of the page before")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> list[WaitingOrder]:
+    async with db.connection() as connection:
+        rows = await connection.fetch(PAGE, after, limit)
+    page = [WaitingOrder.model_validate(dict(row), by_name=True) for row in rows]
+    if len(page) == limit:
+        link_next(request, response, after=page[-1].position)
+    return page
+
+
+@router.post(
+    "/{order_id}/retry",
+    status_code=204,
+    dependencies=[OperatorAccess],
+    responses=problems(404),
+    summary="Try again to serve an order, parked or not",
+)
+async def retry(order_id: OrderId, db: DatabaseDependency) -> None:
+    """It has the place in the queue that it had."""
+    async with db.transaction() as tx:
+        if not await waiting.resume(tx.connection, order_id):
+            raise Problem(404, f"order {order_id} does not wait for goods")
+        await tx.publish(StockFreed())

@@ -1,0 +1,1 @@
+DROP TABLE receipt, purchase_order, supply;
