@@ -101,7 +101,7 @@ def _change(event: CloudEvent, old: Tried, new: Tried) -> Change:
 
 def _by_path(data: dict[str, Any]) -> dict[str, list[Any]]:
     found = defaultdict[str, list[Any]](list)
-    for path, value in fields(data.get("source", {}), "source"):
+    for path, value in fields(data["source"], "source") if data else ():
         found[path].append(value)
     return found
 

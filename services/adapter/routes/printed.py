@@ -35,8 +35,8 @@ def explanation(event: CloudEvent, told: Explanation) -> None:
         _print(Text(told.error, "red"))
     _print(Text())
     for each in told.considered:
-        mark = ("✓ ", "green") if each.matched else "· "
-        _print(Text.assemble(mark, (each.rule, "bold" if each.matched else ""), f": {each.reason}"))
+        mark, style = ("✓", "green") if each.matched else ("·", "dim")
+        _print(Text(f"{mark} {each.rule}: {each.reason}", style))
     if told.outgoing:
         _outgoing(told.outgoing, told.dropped)
 
