@@ -7,8 +7,9 @@ import httpx
 import structlog
 from fastapi import Depends, FastAPI
 
-from services.adapter import api, console, laboratory, page
+from services.adapter import api, console, laboratory, page, recovery
 from services.adapter.bridge import Bridge
+from services.adapter.recovery import command as recovery_command
 from services.adapter.routes import RouteFile, RoutesInvalid
 from services.adapter.routes import api as routes_api
 from services.adapter.routes import command as routes_command
@@ -61,11 +62,15 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.route_file = file
             ready = {f"topic {name}": topic.check for name, topic in topics.items()}
             app.include_router(health_router(ready, loops={}))
+            audit = recovery.Audit(settings.audit_file)
+            operations = recovery.Operations(audit)
+            dead_letter_queues = recovery.Queues(clients, routes.topics)
+            app.state.recovery = recovery.Recovery(dead_letter_queues, operations, audit)
             if faults:
                 customers = laboratory.Customers(http, settings.order_url, settings.scm_url)
                 experiments = laboratory.Laboratory(faults, customers, laboratory.Letterbox(clients.sqs))
                 app.state.laboratory = await stack.enter_async_context(experiments)
-            await stack.enter_async_context(running(app, live, stations))
+            await stack.enter_async_context(running(app, live, stations, operations))
             yield
 
     app = application(
@@ -78,11 +83,15 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(api.router, dependencies=[Depends(faults.refuse)] if faults else [])
     app.include_router(console.router)
     app.include_router(routes_api.router)
+    app.include_router(recovery.router)
     if faults:
         app.include_router(laboratory.router)
-    page.serve(app)
+    page.serve(app, laboratory=settings.is_development)
     return app
 
 
 cli = process.command_line("adapter", Settings, create_app)
 cli.add_typer(routes_command.cli, name="routes")
+cli.add_typer(recovery_command.dead_letters, name="dead-letters")
+cli.add_typer(recovery_command.operations, name="operations")
+cli.command("audit")(recovery_command.audit)

@@ -18,4 +18,6 @@ class RoutesSettings(EnvironmentSettings):
 class Settings(ServiceSettings, RoutesSettings):
     """See ServiceSettings for the rest."""
 
+    audit_file: Path = Path("audit.jsonl")
+    """Who did what to the messages, a JSON object a line. Nothing is moved while it cannot be written."""
     port: int = 8002

@@ -131,10 +131,10 @@ export function stationChanged(station) {
 
 export function serviceChanged(service) {
   services.set(service.id, service);
-  $("#services").replaceChildren(...["order", "adapter", "scm"].map((id) => {
-    const { status = "unknown", trouble } = services.get(id) ?? {};
-    return element("li", { title: trouble ?? "", data: { state: status } }, element("span", { class: "lamp" }), `${id} ${status === "up" ? "" : status}`);
-  }));
+  const item = $(`#services [data-service=${service.id}]`);
+  item.dataset.state = service.status;
+  item.title = service.trouble ?? "";
+  say($(".status", item), service.status === "up" ? "" : service.status);
   if (shown.has(service.id)) show(service.id);
 }
 
