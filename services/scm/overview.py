@@ -1,13 +1,12 @@
 """Overview: all that SCM knows about an order, put together from what its modules say."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 
 from services.scm import delivery, fulfilment, inventory, purchase
 from services.scm.delivery import Invoice
 from services.scm.fulfilment import Fulfilment
 from services.scm.inventory import StockOfOrder
+from services.scm.names import OrderId
 from services.scm.purchase import PurchaseOrder
 from shared.domain_event import WireModel
 from shared.inbox import ReceivedMessage, received
@@ -15,8 +14,6 @@ from shared.outbox import LoggedEvent, history
 from shared.web import DatabaseDependency, Problem, problems
 
 router = APIRouter(prefix="/orders", tags=["orders"])
-
-OrderId = Annotated[str, Path(pattern=r"^[0-9]{20}$")]
 
 
 class Overview(Fulfilment, StockOfOrder):

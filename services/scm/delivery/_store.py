@@ -20,31 +20,18 @@ UPDATE = """
     WHERE id = $1
 """
 
-FIND = """
+INVOICES = """
     SELECT id, order_id, delivery_address, issued_at, voided_at, dispatched_at, delivered_at
     FROM invoice
-    WHERE id = $1
 """
 
-LIVE = """
-    SELECT id, order_id, delivery_address, issued_at, voided_at, dispatched_at, delivered_at
-    FROM invoice
-    WHERE order_id = $1 AND voided_at IS NULL
-"""
+FIND = f"{INVOICES} WHERE id = $1"
 
-LIVE_OF_ORDERS = """
-    SELECT id, order_id, delivery_address, issued_at, voided_at, dispatched_at, delivered_at
-    FROM invoice
-    WHERE order_id = ANY ($1) AND voided_at IS NULL
-"""
+LIVE = f"{INVOICES} WHERE order_id = $1 AND voided_at IS NULL"
 
-OF_ORDER = """
-    SELECT id, order_id, delivery_address, issued_at, voided_at, dispatched_at, delivered_at
-    FROM invoice
-    WHERE order_id = $1
-    ORDER BY issued_at
-    LIMIT 1000
-"""
+LIVE_OF_ORDERS = f"{INVOICES} WHERE order_id = ANY ($1) AND voided_at IS NULL"
+
+OF_ORDER = f"{INVOICES} WHERE order_id = $1 ORDER BY issued_at LIMIT 1000"
 
 
 async def insert(connection: Connection, invoice: Invoice) -> None:

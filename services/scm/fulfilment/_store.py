@@ -14,19 +14,14 @@ UPDATE = """
     WHERE order_id = $1
 """
 
-FIND = """
+FULFILMENTS = """
     SELECT order_id AS id, version, status, lines, shortages, invoice_id
     FROM fulfilment
-    WHERE order_id = $1
 """
 
-PAGE = """
-    SELECT order_id AS id, version, status, lines, shortages, invoice_id
-    FROM fulfilment
-    WHERE order_id > $1
-    ORDER BY order_id
-    LIMIT $2
-"""
+FIND = f"{FULFILMENTS} WHERE order_id = $1"
+
+PAGE = f"{FULFILMENTS} WHERE order_id > $1 ORDER BY order_id LIMIT $2"
 
 IS_KNOWN = "SELECT EXISTS (SELECT FROM fulfilment WHERE order_id = $1)"
 
