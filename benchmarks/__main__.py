@@ -6,7 +6,7 @@ The server is the bottleneck on a small machine, so what counts most is the clie
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -15,52 +15,69 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.child import only_warnings
 from benchmarks.figure import Figure
+from benchmarks.idle import idle
+from benchmarks.latency import latency
 from benchmarks.listener import listener
+from benchmarks.memory import memory
 from benchmarks.publisher import publisher
-from benchmarks.server import aws_server
+from benchmarks.relay import relay
 
 RESULTS = Path(".local") / "bench.json"
 
-Benchmark = Callable[[str], Awaitable[list[Figure]]]
-"""Is given the URL of an SNS/SQS server."""
+Benchmark = Callable[[], Awaitable[list[Figure]]]
 
-BENCHMARKS: dict[str, Benchmark] = {each.__name__: each for each in (listener, publisher)}
+USUAL: list[Benchmark] = [listener, publisher, latency, idle]
+LONG: list[Benchmark] = [memory, relay]
+
+BENCHMARKS = {each.__name__: each for each in USUAL + LONG}
 
 cli = typer.Typer(add_completion=False, help=__doc__)
 
 
 @cli.command()
 def bench(
-    only: Annotated[list[str] | None, typer.Option(help=", ".join(BENCHMARKS))] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help=f"Repeatable: {', '.join(BENCHMARKS)}.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Those that take many minutes as well.")] = False,
 ) -> None:
     """Print a table, and write it to .local/bench.json."""
-    figures = asyncio.run(_measured(only or list(BENCHMARKS)))
+    if unknown := set(only or ()) - set(BENCHMARKS):
+        raise typer.BadParameter(f"there is no benchmark {', '.join(unknown)}", param_hint="--only")
+    only_warnings()
+    chosen = [BENCHMARKS[name] for name in only] if only else USUAL + LONG if full else USUAL
+    figures = asyncio.run(_measured(chosen))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps([{**asdict(each), "ratio": each.ratio} for each in figures], indent=2))
     Console().print(_table(figures))
     print(f"written to {RESULTS}")
 
 
-async def _measured(names: list[str]) -> list[Figure]:
+async def _measured(benchmarks: Sequence[Benchmark]) -> list[Figure]:
     figures = []
-    async with aws_server() as url:
-        for name in names:
-            print(f"  {name}", file=sys.stderr)
-            figures += await BENCHMARKS[name](url)
+    for benchmark in benchmarks:
+        print(f"  {benchmark.__name__}", file=sys.stderr)
+        figures += await benchmark()
     return figures
 
 
-def _table(figures: list[Figure]) -> Table:
-    table = Table(title="Ours against the bare floor", title_justify="left")
-    for column in ("", "", "ours", "bare", "ratio", "target"):
-        table.add_column(column, justify="left" if not column else "right")
+def _table(figures: Sequence[Figure]) -> Table:
+    table = Table(title="Ours, against what is written by hand", title_justify="left")
+    for column in ("", "unit", "ours", "against", "ratio", "target"):
+        is_text = column in ("", "unit")
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=column != "")
     for each in figures:
-        colour = "" if each.is_met else "red"
-        ratio = f"{each.ratio:.2f}" if each.ratio is not None else ""
-        bare = f"{each.bare:.4g}" if each.bare is not None else ""
-        table.add_row(each.name, each.unit, f"{each.ours:.4g}", bare, ratio, each.target, style=colour)
+        numbers = [_short(number) for number in (each.ours, each.against, each.ratio)]
+        table.add_row(each.name, each.unit, *numbers, each.target, style="" if each.is_met else "red")
     return table
+
+
+def _short(number: float | None) -> str:
+    if number is None:
+        return ""
+    return f"{number:.2f}" if abs(number) < 100 else f"{number:,.0f}"
 
 
 if __name__ == "__main__":

@@ -3,22 +3,24 @@
 import asyncio
 import importlib
 import json
+import logging
 import statistics
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 import uvloop
 
 ROUNDS = 3
 
 Work = Callable[..., Awaitable[dict[str, float]]]
-"""Is given a server's URL and options, and returns what it measured."""
+"""Is given options, such as a server's URL, and returns what it measured."""
 
 
-async def in_child(work: Work, url: str, **options: Any) -> dict[str, float]:
+async def in_child(work: Work, **options: Any) -> dict[str, float]:
     """What `work`, a function at the top of its module, measures in a process of its own."""
-    command = [sys.executable, "-m", __name__, work.__module__, work.__name__, url, json.dumps(options)]
+    command = [sys.executable, "-m", __name__, work.__module__, work.__name__, json.dumps(options)]
     child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         output, _ = await child.communicate()
@@ -31,8 +33,16 @@ async def in_child(work: Work, url: str, **options: Any) -> dict[str, float]:
     return measured
 
 
+def only_warnings() -> None:
+    """On standard error, where they are in nobody's way."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 async def in_turns(
-    ours: Work, bare: Work, url: str, prepare: Callable[[], Awaitable[None]], **options: Any
+    ours: Work, bare: Work, prepare: Callable[[], Awaitable[None]], **options: Any
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The medians of both, which take turns, because the machine is not the same all the time. Each turn
     is prepared."""
@@ -40,7 +50,7 @@ async def in_turns(
     for _ in range(ROUNDS):
         for work, measured in rounds.items():
             await prepare()
-            measured.append(await in_child(work, url, **options))
+            measured.append(await in_child(work, **options))
     return _medians(rounds[ours]), _medians(rounds[bare])
 
 
@@ -49,7 +59,8 @@ def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    module, function, url, options = sys.argv[1:]
+    only_warnings()
+    module, function, options = sys.argv[1:]
     work: Work = getattr(importlib.import_module(module), function)
     # On uvloop, as the services are.
-    print(json.dumps(uvloop.run(work(url, **json.loads(options)))))  # type: ignore[arg-type]
+    print(json.dumps(uvloop.run(work(**json.loads(options)))))  # type: ignore[arg-type]

@@ -1,26 +1,30 @@
 """Figures: what a benchmark measured, beside the floor that it is compared with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+Measured = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of ours, in `unit`; with `bare`, what a program written by hand needs for the same.
+    """One number of ours, in `unit`, and what it is compared with: a program written by hand, or ourselves
+    earlier.
 
-    `at_least` and `at_most` are what it should be: of the ratio to `bare` where there is one, else of
-    the number itself.
+    `at_least` and `at_most` are what is asked: of the ratio to `against` where there is one, else of the
+    number itself.
     """
 
     name: str
     unit: str
     ours: float
-    bare: float | None = None
+    against: float | None = None
     at_least: float | None = None
     at_most: float | None = None
 
     @property
     def ratio(self) -> float | None:
-        return None if self.bare is None else self.ours / self.bare
+        return None if self.against is None else self.ours / self.against
 
     @property
     def is_met(self) -> bool:
@@ -35,3 +39,14 @@ class Figure:
         if self.at_least is not None:
             return f"≥ {self.at_least:g}"
         return f"≤ {self.at_most:g}" if self.at_most is not None else ""
+
+
+def compared(
+    name: str, ours: Mapping[str, float], bare: Mapping[str, float], *, calls: float
+) -> list[Figure]:
+    """The figures of two meters; `calls` is the most AWS calls per message."""
+    return [
+        Figure(f"{name}: throughput", "msg/s", 1 / ours["seconds"], 1 / bare["seconds"], at_least=0.95),
+        Figure(f"{name}: client's CPU", "µs/msg", ours["cpu"] * 1e6, bare["cpu"] * 1e6, at_most=1.25),
+        Figure(f"{name}: AWS calls", "per msg", ours["calls"], at_most=calls),
+    ]

@@ -5,9 +5,9 @@ from typing import Any
 
 from benchmarks.child import in_turns
 from benchmarks.event import QUEUE, REGION, TOPIC, Measured
-from benchmarks.figure import Figure
+from benchmarks.figure import Figure, compared
 from benchmarks.meter import WARM_UP, Meter, plain_clients
-from benchmarks.server import fill
+from benchmarks.server import aws_server, fill
 from shared.messaging import (
     ListenerContainer,
     ListenerOptions,
@@ -68,18 +68,14 @@ async def bare(url: str, in_flight: int) -> dict[str, float]:
         return await meter.result()
 
 
-async def listener(url: str) -> list[Figure]:
-    return [figure for in_flight in (10, 50) for figure in await _with(url, in_flight)]
+async def listener() -> list[Figure]:
+    async with aws_server() as url:
+        return [*await _with(url, in_flight=10), *await _with(url, in_flight=50)]
 
 
 async def _with(url: str, in_flight: int) -> list[Figure]:
     async def prepare() -> None:
         await fill(url, WARM_UP + COUNT + _UNTOUCHED)
 
-    our, bare_ = await in_turns(ours, bare, url, prepare, in_flight=in_flight)
-    name = f"listener, {in_flight} in flight"
-    return [
-        Figure(f"{name}: throughput", "msg/s", 1 / our["seconds"], 1 / bare_["seconds"], at_least=0.95),
-        Figure(f"{name}: client CPU", "µs/msg", our["cpu"] * 1e6, bare_["cpu"] * 1e6, at_most=1.25),
-        Figure(f"{name}: AWS calls", "per msg", our["calls"], at_most=0.22),
-    ]
+    our, by_hand = await in_turns(ours, bare, prepare, url=url, in_flight=in_flight)
+    return compared(f"listener, {in_flight} in flight", our, by_hand, calls=0.22)

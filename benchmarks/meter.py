@@ -48,11 +48,16 @@ class Meter:
         return dict(zip(("seconds", "cpu", "calls"), (each / messages for each in used), strict=True))
 
     def _reading(self) -> list[float]:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        return [self._handled, time.perf_counter(), used.ru_utime + used.ru_stime, self._calls]
+        return [self._handled, time.perf_counter(), cpu_seconds(), self._calls]
 
     def _count_call(self, **_: object) -> None:
         self._calls += 1
+
+
+def cpu_seconds() -> float:
+    """What this process has used so far, user and system."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 @asynccontextmanager

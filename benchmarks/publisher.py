@@ -5,9 +5,9 @@ from typing import Any
 
 from benchmarks.child import in_turns
 from benchmarks.event import REGION, TOPIC, message
-from benchmarks.figure import Figure
+from benchmarks.figure import Figure, compared
 from benchmarks.meter import Meter, plain_clients
-from benchmarks.server import fill
+from benchmarks.server import aws_server, fill
 from shared.messaging import SnsChannel, Topology, aws_clients
 from shared.messaging.entries import text_attributes
 
@@ -43,13 +43,11 @@ async def bare(url: str) -> dict[str, float]:
         return await meter.result()
 
 
-async def publisher(url: str) -> list[Figure]:
-    async def prepare() -> None:
-        await fill(url, 0)
+async def publisher() -> list[Figure]:
+    async with aws_server() as url:
 
-    our, bare_ = await in_turns(ours, bare, url, prepare)
-    return [
-        Figure("publisher: throughput", "msg/s", 1 / our["seconds"], 1 / bare_["seconds"], at_least=0.95),
-        Figure("publisher: client CPU", "µs/msg", our["cpu"] * 1e6, bare_["cpu"] * 1e6, at_most=1.25),
-        Figure("publisher: AWS calls", "per msg", our["calls"], at_most=0.11),
-    ]
+        async def prepare() -> None:
+            await fill(url, 0)
+
+        our, by_hand = await in_turns(ours, bare, prepare, url=url)
+        return compared("publisher", our, by_hand, calls=0.11)

@@ -27,11 +27,17 @@ class WireModel(BaseModel):
     )
 
 
+VERSIONS = 10**18
+"""A version is below; so many digits are a `bigint` everywhere."""
+
+_YEAR_9999 = 253_370_764_800_000
+
+
 class Aggregate(WireModel):
     """What every published aggregate has: its identity, and a version that grows with every change."""
 
     id: str
-    version: int
+    version: int = Field(ge=0, lt=VERSIONS)
 
 
 class DomainEvent(WireModel):
@@ -46,7 +52,7 @@ class DomainEvent(WireModel):
     """The logical name on the wire. It is the class's name unless the class body says another."""
 
     source: Aggregate
-    occurence_on: int = Field(default_factory=lambda: time.time_ns() // 1_000_000)
+    occurence_on: int = Field(default_factory=lambda: time.time_ns() // 1_000_000, ge=0, lt=_YEAR_9999)
     """Milliseconds since the epoch."""
 
     @classmethod

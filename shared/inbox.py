@@ -7,8 +7,8 @@ import structlog
 from pydantic import AfterValidator, Field
 
 from shared.domain_event import WireModel
-from shared.messaging import Delivery, Message, MessageHandler, QueueSettings, Unavailable
-from shared.postgres import Connection, Database, DatabaseUnavailable, Transaction
+from shared.messaging import Delivery, Message, MessageHandler, QueueSettings, TerminalError, Unavailable
+from shared.postgres import Connection, Database, DatabaseUnavailable, Transaction, Unstorable
 from shared.retention import Expiry
 from shared.settings import EnvironmentSettings
 
@@ -110,6 +110,8 @@ class Inbox:
                     await tx.connection.execute(HANDLED, delivery.queue, ids)
         except DatabaseUnavailable as error:
             raise Unavailable(f"database: {error}") from error
+        except Unstorable as error:
+            raise TerminalError(f"database: {error}") from error
 
     async def _is_new(self, message: Message[str], delivery: Delivery, tx: Transaction) -> bool:
         row = await tx.connection.fetchrow(

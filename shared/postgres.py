@@ -28,6 +28,11 @@ class DatabaseUnavailable(Exception):
     """The database is away just now, or too slow. Nothing was kept; trying again later may help."""
 
 
+class Unstorable(Exception):
+    """A value is none that PostgreSQL can keep: out of range, too long for an index, or with U+0000 in it.
+    Trying again cannot help. Check values where they come in."""
+
+
 class OutcomeUnknown(DatabaseUnavailable):
     """The connection was lost while the transaction was being committed: everything of it was kept, or
     nothing. Read what is there before trying again; where that is safe anyway, just try again."""
@@ -82,12 +87,25 @@ class Database:
             yield connection
         except (*_LOST, TimeoutError) as error:
             raise DatabaseUnavailable(f"connection lost or too slow: {error!r}") from error
+        except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as error:
+            raise Unstorable(str(error)) from error
         except asyncpg.InterfaceError as error:
+            if isinstance(error, ValueError):  # asyncpg itself could not encode it
+                raise Unstorable(str(error)) from error
             if _is_gone(connection):
                 raise DatabaseUnavailable(f"connection lost: {error}") from error
             raise
         finally:
             await self._release(connection)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """A connection whose statements all read what was there at the first. Raises DatabaseUnavailable."""
+        async with (
+            self.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

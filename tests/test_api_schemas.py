@@ -23,6 +23,13 @@ max-examples = 10
 [phases.stateful]
 enabled = false
 
+# Schemathesis sends no header in quotes, which entity tags need; and what only its owner can have, a cursor
+# and a key that was not used before, it makes up.
+[[operations]]
+include-path-regex = "^/orders"
+parameters = {{ "header.if-match" = "*", "header.if-none-match" = "*" }}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 404, 409, 422]
+
 [auth.openapi.serviceToken]
 bearer = "{DEVELOPMENT_SERVICE.get_secret_value()}"
 

@@ -134,17 +134,17 @@ async def all_absorbed(aws: AwsClients, queues: Sequence[str] = (QUEUE,)) -> boo
 
 async def test_a_completed_order_is_prepared_under_one_invoice(order: Served, scm: Served) -> None:
     """REST → event log → relay → adapter → SNS → SQS → SCM → and the same way back, until REST shows it."""
-    await stock(scm, mug=10, tray=1)
-    order_id = await completed_order(order, mug=3, tray=1)
-    prepared = await eventually(lambda: _invoiced(order, order_id))
+    await stock(scm, mug=10, cup=1)
+    order_id = await completed_order(order, mug=3, cup=1)
+    prepared = await eventually(lambda: invoiced(order, order_id))
     [invoice] = await get(scm, "/external-api/invoices", orderId=order_id)
     assert invoice["id"] == prepared["invoiceId"]
     assert invoice["deliveryAddress"] == ORDER["deliveryAddress"]
     assert (await get(scm, f"/orders/{order_id}"))["status"] == "INVOICED"
-    assert [await stock_of(scm, "mug"), await stock_of(scm, "tray")] == [(10, 3), (1, 1)]
+    assert [await stock_of(scm, "mug"), await stock_of(scm, "cup")] == [(10, 3), (1, 1)]
 
 
-async def _invoiced(order: Served, order_id: str) -> dict[str, Any] | None:
+async def invoiced(order: Served, order_id: str) -> dict[str, Any] | None:
     """The order is PREPARING and knows its invoice."""
     found = await status_is(order, order_id, "PREPARING")
     return found if found and found["invoiceId"] else None
@@ -154,7 +154,7 @@ async def test_a_parcel_is_followed_to_the_buyer(order: Served, scm: Served) -> 
     """What the carrier tells SCM over REST shows at the order, under the same invoice."""
     await stock(scm, jug=10)
     order_id = await completed_order(order, jug=3)
-    invoice_id = (await eventually(lambda: _invoiced(order, order_id)))["invoiceId"]
+    invoice_id = (await eventually(lambda: invoiced(order, order_id)))["invoiceId"]
     for step, status in (("dispatched", "SHIPPED"), ("delivered", "DELIVERED")):
         path = f"/external-api/invoices/{invoice_id}/{step}"
         (await scm.http.post(path, headers=OPERATOR)).raise_for_status()
@@ -166,7 +166,7 @@ async def test_an_order_in_preparation_is_cancelled_by_scm(order: Served, scm: S
     """The order waits for SCM's word, which comes when the invoice is void."""
     await stock(scm, pan=10)
     order_id = await completed_order(order, pan=3)
-    await eventually(lambda: _invoiced(order, order_id))
+    await eventually(lambda: invoiced(order, order_id))
     answer = (await order.http.post(f"/orders/{order_id}/cancel")).raise_for_status()
     assert answer.json()["status"] == "CANCELLING"
     await eventually(lambda: status_is(order, order_id, "CANCELLED"))
@@ -178,7 +178,7 @@ async def test_a_parcel_that_has_left_is_not_called_back(order: Served, scm: Ser
     """The carrier comes a moment before the cancellation, which is rejected: the order goes on."""
     await stock(scm, kettle=10)
     order_id = await completed_order(order, kettle=3)
-    invoice_id = (await eventually(lambda: _invoiced(order, order_id)))["invoiceId"]
+    invoice_id = (await eventually(lambda: invoiced(order, order_id)))["invoiceId"]
     path = f"/external-api/invoices/{invoice_id}/dispatched"
     async with asyncio.TaskGroup() as group, turn_taken(scm.app.state.database, order_id) as queued:
         group.create_task(scm.http.post(path, headers=OPERATOR))
@@ -193,7 +193,7 @@ async def test_an_address_changed_in_preparation_is_where_the_goods_go(order: Se
     """A new invoice takes the place of the old one, and the order knows it."""
     await stock(scm, teapot=10)
     order_id = await completed_order(order, teapot=3)
-    first = (await eventually(lambda: _invoiced(order, order_id)))["invoiceId"]
+    first = (await eventually(lambda: invoiced(order, order_id)))["invoiceId"]
     (await order.http.put(f"/orders/{order_id}/delivery-address", json=ELSEWHERE)).raise_for_status()
 
     async def has_another() -> str | None:
@@ -205,6 +205,20 @@ async def test_an_address_changed_in_preparation_is_where_the_goods_go(order: Se
     invoices = await get(scm, "/external-api/invoices", orderId=order_id)
     assert [(each["id"], each["status"]) for each in invoices] == [(first, "VOID"), (second, "ISSUED")]
     assert invoices[1]["deliveryAddress"] == ELSEWHERE
+
+
+async def test_both_sides_tell_the_same_of_an_order(order: Served, scm: Served) -> None:
+    """Their reconciliations agree on the invoice, on what is set aside, and on where it goes, though the
+    address was told by one as it was typed and asked by the other over REST."""
+    await stock(scm, tray=2)
+    order_id = await completed_order(order, tray=2)
+    await eventually(lambda: invoiced(order, order_id))
+    asked = {"after": str(int(order_id) - 1), "limit": "1"}
+    [at_order] = (await get(order, "/reconciliation", **asked))["orders"]
+    [at_scm] = (await get(scm, "/reconciliation", **asked))["orders"]
+    assert (at_order["id"], [at_order["invoiceId"]]) == (at_scm["id"], at_scm["liveInvoices"])
+    assert at_order["addressDigest"] == at_scm["addressDigest"]
+    assert at_order["lines"] == at_scm["lines"] == at_scm["reserved"]
 
 
 async def test_what_exceeds_the_stock_is_backordered_and_sets_nothing_aside(
@@ -257,7 +271,7 @@ async def test_a_duplicate_delivery_makes_one_invoice(order: Served, scm: Served
     """G3: the same message ten times more, as a standard queue may; SCM's side stays as it is."""
     await stock(scm, knife=10)
     order_id = await completed_order(order, knife=2)
-    await eventually(lambda: _invoiced(order, order_id))
+    await eventually(lambda: invoiced(order, order_id))
     before = await get(scm, f"/orders/{order_id}")
     [event] = (await get(order, f"/orders/{order_id}/events"))["published"][1:]
     again = completed(order_id, knife=2).copy(headers={ID: event["id"]})
@@ -274,7 +288,7 @@ async def test_an_answer_of_scm_that_comes_late_changes_nothing(
     """G4: a shortage of an older version than what the order already knows is superseded."""
     await stock(scm, spoon=10)
     order_id = await completed_order(order, spoon=2)
-    prepared = await eventually(lambda: _invoiced(order, order_id))
+    prepared = await eventually(lambda: invoiced(order, order_id))
     queue = "order-adapter-scm-event-queue"
     url = (await aws.sqs.get_queue_url(QueueName=queue))["QueueUrl"]
     body = {"source": {"id": order_id, "version": 1, "status": "SHORT"}, "occurenceOn": 1}
@@ -325,7 +339,7 @@ async def test_what_needs_the_order_service_waits_until_it_is_back(system: Syste
     await stock(system.scm, whisk=6)
     ids = [await completed_order(system.order, whisk=1) for _ in range(6)]
     for order_id in ids:
-        await eventually(lambda order_id=order_id: _invoiced(system.order, order_id))  # type: ignore[misc]
+        await eventually(lambda order_id=order_id: invoiced(system.order, order_id))  # type: ignore[misc]
     async with AsyncExitStack() as turns:
         for order_id in ids:
             queued = await turns.enter_async_context(turn_taken(system.scm.app.state.database, order_id))

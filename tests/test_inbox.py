@@ -1,6 +1,7 @@
 """The inbox, on a real PostgreSQL: once only, never backwards."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from services.scm.settings import Settings
 from shared.events import ApplicationEventPublisher
 from shared.inbox import Inbox, KeptTooShort, received, received_messages
-from shared.messaging import Delivery, Message, Unavailable
+from shared.messaging import Delivery, Message, TerminalError, Unavailable
 from shared.postgres import Database, Transaction, connect
 from tests.queues import message
 from tests.relays import run, sweeping
@@ -27,9 +28,18 @@ async def database(scm_database: str) -> AsyncIterator[Database]:
 
 async def effect(delivery: Delivery) -> None:
     """A handler that has an effect in the transaction that the inbox gives it."""
+    await transaction_of(delivery).connection.execute("INSERT INTO effect VALUES ($1)", delivery.message.id)
+
+
+def transaction_of(delivery: Delivery) -> Transaction:
     tx = delivery.resources[Transaction]
     assert isinstance(tx, Transaction)
-    await tx.connection.execute("INSERT INTO effect VALUES ($1)", delivery.message.id)
+    return tx
+
+
+def random_text(characters: int) -> str:
+    """One that cannot be compressed, as PostgreSQL does before it says that a key is too long."""
+    return random.Random(0).randbytes(characters // 2).hex()
 
 
 def delivered(sent: Message[str], queue: str = "queue") -> Delivery:
@@ -171,6 +181,29 @@ def test_records_cannot_be_deleted_while_their_messages_may_come_again() -> None
         received_messages(21)
     with pytest.raises(ValidationError, match="at least 22 days: a message may wait 4 days in its queue"):
         Settings(database_url="postgresql://", inbox_retention_days=21)
+
+
+@pytest.mark.parametrize(
+    ("statement", "value"),
+    [
+        ("INSERT INTO effect VALUES ($1)", "U+0000 is no text: \x00"),
+        ("SELECT $1::integer", 2**31),
+        ("INSERT INTO inbox_version (consumer, subject, sequence) VALUES ('', $1, 1)", random_text(10_000)),
+    ],
+)
+async def test_a_value_that_cannot_be_stored_is_final(
+    database: Database, statement: str, value: object
+) -> None:
+    """It would be tried again in vain: the handler's transaction is undone, and the message a dead letter."""
+
+    async def handler(delivery: Delivery) -> None:
+        await effect(delivery)
+        await transaction_of(delivery).connection.execute(statement, value)
+
+    with pytest.raises(TerminalError, match="database: "):
+        await Inbox(database)(delivered(message()), handler)
+    assert await effects(database) == []
+    assert await outcomes(database, "1") == []
 
 
 async def test_of_a_batch_only_what_is_new_reaches_the_handler(database: Database) -> None:

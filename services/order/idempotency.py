@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from services.order.answer import Answer
 from services.order.order import NotAllowed, Order
@@ -105,7 +105,9 @@ async def _once(
     request: Request,
     db: DatabaseDependency,
     idempotency_key: Annotated[
-        list[str] | None, Header(description="Sent again with the same key, it is not done again")
+        list[str] | None,
+        WithJsonSchema({"type": "string", "pattern": f"^({_KEY.pattern})$"}),
+        Header(description="Sent again with the same key, it is not done again"),
     ] = None,
 ) -> Once:
     return Once(request, db, _key(idempotency_key))

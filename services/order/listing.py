@@ -4,15 +4,15 @@ import base64
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from services.order import store
 from services.order.order import Given, Name, Order, Phone, Status
 from services.order.order_id import id_at, is_id
 from shared.postgres import Connection
+from shared.web import Moment
 
 LIMIT_MOST = 200
 
@@ -48,9 +48,7 @@ def _cursor(order_id: str) -> str:
     return base64.urlsafe_b64encode(order_id.encode()).decode()
 
 
-Time = Annotated[
-    AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))
-]
+Cursor = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{27}=$"), AfterValidator(_position)]
 
 
 class Filter(Given):
@@ -59,11 +57,9 @@ class Filter(Given):
     status: Status | None = None
     buyer_name: Annotated[Name | None, Field(description="the whole name")] = None
     buyer_phone: Annotated[Phone | None, Field(description="as the order has it")] = None
-    placed_from: Time | None = None
-    placed_to: Annotated[Time | None, Field(description="exclusive")] = None
-    cursor: Annotated[
-        str | None, AfterValidator(_position), Field(description="from the Link header of the page before")
-    ] = None
+    placed_from: Moment | None = None
+    placed_to: Annotated[Moment | None, Field(description="exclusive")] = None
+    cursor: Annotated[Cursor | None, Field(description="from the Link header of the page before")] = None
     limit: Annotated[int, Field(ge=1, le=LIMIT_MOST)] = 50
 
     @model_validator(mode="after")

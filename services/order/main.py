@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
-from services.order import api, replies
+from services.order import api, reconciliation, replies
 from services.order.idempotency import idempotency_keys
 from services.order.settings import Settings
 from shared import process
@@ -45,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = application(title="Order service", description=__doc__, lifespan=lifespan, settings=settings)
     app.include_router(api.router)
+    app.include_router(reconciliation.router)
     api.answer_order_errors(app)
     return app
 

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from services.scm import fulfilment
 from services.scm.events import AddressChanged, GoodsOrdered, Line, OrderWithdrawn
+from services.scm.names import Name, OrderId, Pieces
 from services.scm.turn import take_turn
 from shared.domain_event import Aggregate, DomainEvent, WireModel
 from shared.messaging import sqs_listener
@@ -16,13 +17,14 @@ WITHDRAWN = {"CANCELLING", "CANCELLED"}
 
 
 class OrderLine(WireModel):
-    sku: str
-    quantity: int = Field(ge=1)
+    sku: Name
+    quantity: Pieces
 
 
 class Order(Aggregate):
     """What SCM reads of an order."""
 
+    id: OrderId
     status: str
     order_lines: list[OrderLine] = Field(min_length=1)
 

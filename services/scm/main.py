@@ -7,7 +7,16 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
-from services.scm import delivery, demand, fulfilment, inventory, listener, purchase
+from services.scm import (
+    delivery,
+    demand,
+    fulfilment,
+    inventory,
+    listener,
+    overview,
+    purchase,
+    reconciliation,
+)
 from services.scm.settings import Settings
 from shared import process
 from shared.events import ApplicationEventPublisher
@@ -28,7 +37,8 @@ ROUTERS = (
     purchase.supplies_router,
     delivery.router,
     demand.router,
-    fulfilment.router,
+    overview.router,
+    reconciliation.router,
 )
 """Its REST API."""
 
@@ -46,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
                 settings,
                 source="scm",
                 handlers=HANDLERS,
-                publisher=_publisher(orders, bell),
+                publisher=publisher(orders, bell),
                 http=http,
                 loops=lambda database: {"allocation": inventory.Allocation(database, bell)},
                 leans_on={"order service": orders},
@@ -62,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _publisher(orders: delivery.Orders, bell: inventory.Bell) -> ApplicationEventPublisher:
+def publisher(orders: delivery.Orders, bell: inventory.Bell) -> ApplicationEventPublisher:
     """The modules, in the order in which they hear of an event."""
     return ApplicationEventPublisher(
         [

@@ -4,12 +4,17 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from shared.domain_event import DomainEvent
 from shared.messaging.errors import UndecodableMessage
-from shared.messaging.message import TYPE, Message
+from shared.messaging.message import CONTENT_TYPE, ID, SEQUENCE, SUBJECT, TYPE, Message
 
-M = TypeVar("M", bound=BaseModel)
+JSON = "application/json"
+
+_CHARACTERS = 256
+
+E = TypeVar("E", bound=DomainEvent)
 
 
 class MessageConverter:
@@ -25,7 +30,7 @@ class MessageConverter:
         A body that came with a type is not parsed here: the handler's event class does that, once.
         """
         if attributes.get(TYPE):
-            return Message(body, attributes)
+            return _checked(Message(body, attributes))
         document = _json_object(body)
         if document.get("Type") != "Notification":
             raise UndecodableMessage(f"the message has no {TYPE} attribute")
@@ -40,18 +45,41 @@ class MessageConverter:
         }
         if not values.get(TYPE):
             raise UndecodableMessage(f"the message in the SNS envelope has no {TYPE} attribute")
-        return Message(str(envelope.get("Message", "")), values)
+        return _checked(Message(str(envelope.get("Message", "")), values))
 
-    def from_message(self, message: Message[str], event_type: type[M]) -> M:
-        """The payload as `event_type`. Raises UndecodableMessage that names the fields that do not fit."""
+    def from_message(self, message: Message[str], event_type: type[E]) -> E:
+        """The payload as `event_type`. Raises UndecodableMessage that names the fields that do not fit, or
+        says what the attributes say otherwise: by them a message is recognised as seen, or as older."""
         try:
-            return event_type.model_validate_json(message.payload)
+            event = event_type.model_validate_json(message.payload)
         except ValidationError as error:
             fields = "; ".join(
-                f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+                ": ".join([*filter(None, [".".join(map(str, problem["loc"]))]), problem["msg"]])
                 for problem in error.errors(include_url=False, include_input=False, include_context=False)
             )
             raise UndecodableMessage(f"the payload is not a {event_type.__name__}: {fields}") from None
+        source = event.source
+        if message.subject not in ("", source.id):
+            raise UndecodableMessage(f"the payload is about {source.id}, {SUBJECT} about {message.subject}")
+        if message.sequence not in (None, source.version):
+            raise UndecodableMessage(
+                f"the payload has version {source.version}, {SEQUENCE} {message.sequence}"
+            )
+        return event
+
+
+def _checked(message: Message[str]) -> Message[str]:
+    """What the listener goes by, and keeps: names that a table can have, a version that is one."""
+    for name in (ID, SUBJECT):
+        value = message.headers.get(name, "")
+        if len(value) > _CHARACTERS or not value.isprintable():
+            raise UndecodableMessage(f"{name} must be at most {_CHARACTERS} characters, and printable")
+    if SEQUENCE in message.headers and message.sequence is None:
+        raise UndecodableMessage(f"{SEQUENCE} is not a version: {message.headers[SEQUENCE][:_CHARACTERS]}")
+    content = message.headers.get(CONTENT_TYPE, JSON).partition(";")[0].strip().lower()
+    if content != JSON and not content.endswith("+json"):
+        raise UndecodableMessage(f"{CONTENT_TYPE} must be {JSON}, not {content[:_CHARACTERS]}")
+    return message
 
 
 def _json_object(body: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from shared.domain_event import VERSIONS
+
 # Header names, as CloudEvents names them (https://cloudevents.io). They travel as message attributes;
 # SQS allows ten of those.
 ID = "ce-id"
@@ -56,6 +58,7 @@ class Message(Generic[T]):
 
     @property
     def sequence(self) -> int | None:
-        """The aggregate's version, or None when the sender gave none that is a number."""
+        """The aggregate's version, or None when the sender gave none that can be one."""
         value = self.headers.get(SEQUENCE, "")
-        return int(value) if value.isascii() and value.isdigit() else None
+        is_version = value.isascii() and value.isdigit() and len(value) < len(str(VERSIONS))
+        return int(value) if is_version else None

@@ -5,17 +5,23 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Header
+from pydantic import WithJsonSchema
 
 from shared.web.problem import Problem
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
+_DOCUMENTED = WithJsonSchema({"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$'})
 _WEAK = "W/"
 
 IfMatch = Annotated[
-    list[str] | None, Header(description="Do it only when the ETag is still one of these; `*` is any")
+    list[str] | None,
+    _DOCUMENTED,
+    Header(description="Do it only when the ETag is still one of these; `*` is any"),
 ]
-IfNoneMatch = Annotated[list[str] | None, Header(description="Answer 304 when the ETag is one of these")]
+IfNoneMatch = Annotated[
+    list[str] | None, _DOCUMENTED, Header(description="Answer 304 when the ETag is one of these")
+]
 
 
 def required(if_match: Sequence[str] | None) -> frozenset[str] | None:

@@ -62,9 +62,18 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return Problem(422, f"{first['field']}: {first['reason']}", errors=errors).response()
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return Problem(error.status_code, str(error.detail), headers=error.headers).response()
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (methods := _methods(request)):
+        headers["Allow"] = ", ".join(methods)
+    return Problem(error.status_code, str(error.detail), headers=headers).response()
+
+
+def _methods(request: Request) -> list[str]:
+    """All that the path has; the framework names those of the first endpoint that it found there."""
+    path = getattr(request.scope.get("route"), "path", None)
+    return sorted(method.upper() for method in request.app.openapi()["paths"].get(path, ()))
 
 
 async def _unavailable(_: Request, error: Exception) -> JSONResponse:

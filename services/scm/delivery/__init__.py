@@ -1,7 +1,19 @@
 """Delivery: hands an order's goods to a carrier, under exactly one invoice."""
 
 from services.scm.delivery._api import answer_delivery_errors, router
+from services.scm.delivery._invoice import Invoice
 from services.scm.delivery._issuing import Delivery, void_invoice
 from services.scm.delivery._orders import Orders, UnknownOrder
+from services.scm.delivery._store import live_of_orders, of_order
 
-__all__ = ["Delivery", "Orders", "UnknownOrder", "answer_delivery_errors", "router", "void_invoice"]
+__all__ = [
+    "Delivery",
+    "Invoice",
+    "Orders",
+    "UnknownOrder",
+    "answer_delivery_errors",
+    "live_of_orders",
+    "of_order",
+    "router",
+    "void_invoice",
+]

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from services.scm.delivery import _carriage as carriage
 from services.scm.delivery import _store as store
 from services.scm.delivery._invoice import DeliveryError, Invoice, UnknownInvoice
+from services.scm.names import OrderId
 from shared.web import DatabaseDependency, OperatorAccess, Problem, problems
 
 router = APIRouter(prefix="/external-api/invoices", tags=["external API"])
@@ -16,7 +17,7 @@ router = APIRouter(prefix="/external-api/invoices", tags=["external API"])
 
 @router.get("", summary="The invoices of an order")
 async def of_order(
-    db: DatabaseDependency, order_id: Annotated[str, Query(alias="orderId", pattern=r"^[0-9]{20}$")]
+    db: DatabaseDependency, order_id: Annotated[OrderId, Query(alias="orderId")]
 ) -> list[Invoice]:
     async with db.connection() as connection:
         return await store.of_order(connection, order_id)

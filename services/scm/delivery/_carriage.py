@@ -1,5 +1,6 @@
 """Carriage: what the carrier says about the goods that it was given."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from services.scm.delivery import _store as store
@@ -11,26 +12,25 @@ from shared.postgres import Transaction
 
 async def dispatch(invoice_id: UUID, tx: Transaction) -> Invoice:
     """The carrier has the goods. Raises UnknownInvoice, NotAllowed."""
-    invoice = await _in_turn(invoice_id, tx)
-    dispatched = invoice.dispatched()
-    if dispatched != invoice:
-        await store.update(tx.connection, dispatched)
-        await tx.publish(ParcelHandedOver(invoice.order_id, str(invoice.id)))
-    return dispatched
+    return await _report(invoice_id, Invoice.dispatched, ParcelHandedOver, tx)
 
 
 async def deliver(invoice_id: UUID, tx: Transaction) -> Invoice:
     """The buyer has the goods. Raises UnknownInvoice, NotAllowed."""
-    invoice = await _in_turn(invoice_id, tx)
-    delivered = invoice.delivered()
-    if delivered != invoice:
-        await store.update(tx.connection, delivered)
-        await tx.publish(ParcelArrived(invoice.order_id, str(invoice.id)))
-    return delivered
+    return await _report(invoice_id, Invoice.delivered, ParcelArrived, tx)
 
 
-async def _in_turn(invoice_id: UUID, tx: Transaction) -> Invoice:
-    """The invoice as it is once it is its order's turn: it may have been voided while that was waited for."""
+async def _report(
+    invoice_id: UUID,
+    step: Callable[[Invoice], Invoice],
+    happened: type[ParcelHandedOver | ParcelArrived],
+    tx: Transaction,
+) -> Invoice:
     invoice = await store.find(tx.connection, invoice_id)
     await take_turn(tx, invoice.order_id)
-    return await store.find(tx.connection, invoice_id)
+    invoice = await store.find(tx.connection, invoice_id)  # it may have been voided while this waited
+    changed = step(invoice)
+    if changed != invoice:
+        await store.update(tx.connection, changed)
+        await tx.publish(happened(invoice.order_id, str(invoice.id)))
+    return changed

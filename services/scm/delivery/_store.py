@@ -1,5 +1,6 @@
 """Where invoices are kept."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from services.scm.delivery._invoice import Invoice, UnknownInvoice
@@ -19,25 +20,18 @@ UPDATE = """
     WHERE id = $1
 """
 
-FIND = """
+INVOICES = """
     SELECT id, order_id, delivery_address, issued_at, voided_at, dispatched_at, delivered_at
     FROM invoice
-    WHERE id = $1
 """
 
-LIVE = """
-    SELECT id, order_id, delivery_address, issued_at, voided_at, dispatched_at, delivered_at
-    FROM invoice
-    WHERE order_id = $1 AND voided_at IS NULL
-"""
+FIND = f"{INVOICES} WHERE id = $1"
 
-OF_ORDER = """
-    SELECT id, order_id, delivery_address, issued_at, voided_at, dispatched_at, delivered_at
-    FROM invoice
-    WHERE order_id = $1
-    ORDER BY issued_at
-    LIMIT 1000
-"""
+LIVE = f"{INVOICES} WHERE order_id = $1 AND voided_at IS NULL"
+
+LIVE_OF_ORDERS = f"{INVOICES} WHERE order_id = ANY ($1) AND voided_at IS NULL"
+
+OF_ORDER = f"{INVOICES} WHERE order_id = $1 ORDER BY issued_at LIMIT 1000"
 
 
 async def insert(connection: Connection, invoice: Invoice) -> None:
@@ -73,6 +67,11 @@ async def find_live(connection: Connection, order_id: str) -> Invoice | None:
     """The order's invoice that is not void."""
     row = await connection.fetchrow(LIVE, order_id)
     return None if row is None else Invoice(**dict(row))
+
+
+async def live_of_orders(connection: Connection, order_ids: Sequence[str]) -> list[Invoice]:
+    """The invoices of these orders that are not void."""
+    return [Invoice(**dict(row)) for row in await connection.fetch(LIVE_OF_ORDERS, order_ids)]
 
 
 async def of_order(connection: Connection, order_id: str) -> list[Invoice]:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from services.scm.demand import _store as store
 from services.scm.demand._store import DailyDemand
+from services.scm.names import LastName, Name
 from shared.web import DatabaseDependency, Day
 
 router = APIRouter(prefix="/back-office/demand", tags=["back office"])
@@ -21,13 +22,8 @@ async def demand(
     db: DatabaseDependency,
     first: Annotated[Day, Query(alias="from")] = date(1970, 1, 1),
     last: Annotated[Day, Query(alias="to", description="inclusive")] = date(9999, 12, 31),
-    sku: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = None,
-    after: Annotated[
-        str,
-        Query(
-            pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before, on its last day"
-        ),
-    ] = "",
+    sku: Name | None = None,
+    after: Annotated[LastName, Query(description="the last sku of the page before, on its last day")] = "",
     limit: Limit = 100,
 ) -> list[DailyDemand]:
     """Days are UTC. An order counts on the day when it was paid, in stock or not, cancelled later or not."""

@@ -5,20 +5,22 @@ from datetime import UTC, date, datetime
 from pydantic import Field
 
 from services.scm.demand import _store as store
+from services.scm.names import Name, OrderId, Pieces
 from shared.domain_event import Aggregate, DomainEvent, WireModel
 from shared.messaging import sqs_listener
 from shared.postgres import Transaction
 
 
 class OrderLine(WireModel):
-    sku: str
-    quantity: int = Field(ge=1)
+    sku: Name
+    quantity: Pieces
 
 
 class Order(Aggregate):
     """What demand reads of an order."""
 
-    order_lines: list[OrderLine]
+    id: OrderId
+    order_lines: list[OrderLine] = Field(min_length=1)
 
 
 class OrderCompleted(DomainEvent):

@@ -14,11 +14,14 @@ UPDATE = """
     WHERE order_id = $1
 """
 
-FIND = """
+FULFILMENTS = """
     SELECT order_id AS id, version, status, lines, shortages, invoice_id
     FROM fulfilment
-    WHERE order_id = $1
 """
+
+FIND = f"{FULFILMENTS} WHERE order_id = $1"
+
+PAGE = f"{FULFILMENTS} WHERE order_id > $1 ORDER BY order_id LIMIT $2"
 
 IS_KNOWN = "SELECT EXISTS (SELECT FROM fulfilment WHERE order_id = $1)"
 
@@ -35,6 +38,14 @@ async def find(connection: Connection, order_id: str, *, lock: bool = False) -> 
     """SCM's side of the order, or None when SCM has never heard of it."""
     row = await connection.fetchrow(f"{FIND} FOR UPDATE" if lock else FIND, order_id)
     return None if row is None else Fulfilment.model_validate(dict(row), by_name=True)
+
+
+async def page(connection: Connection, after: str, limit: int) -> list[Fulfilment]:
+    """SCM's side of the orders that follow this one, in the order of their ids."""
+    return [
+        Fulfilment.model_validate(dict(row), by_name=True)
+        for row in await connection.fetch(PAGE, after, limit)
+    ]
 
 
 async def is_known(connection: Connection, order_id: str) -> bool:

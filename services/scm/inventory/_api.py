@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field
 
 from services.scm.inventory._receipt import SetAside, record_count
 from services.scm.inventory._stock import Reason
+from services.scm.names import LastName, Name
 from shared.domain_event import Integral, WireModel
 from shared.web import DatabaseDependency, Operator, Problem, link_next, problems
 
@@ -36,7 +37,6 @@ MOVEMENTS = """
     LIMIT $3
 """
 
-Sku = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
@@ -69,7 +69,7 @@ class Movement(WireModel):
 
 
 @router.put("/{sku}", responses=problems(409), summary="Set what was counted in the warehouse")
-async def count(sku: Sku, body: Counted, db: DatabaseDependency, operator: Operator) -> Stock:
+async def count(sku: Name, body: Counted, db: DatabaseDependency, operator: Operator) -> Stock:
     async with db.transaction() as tx:
         await record_count(sku, body.on_hand, operator, tx)
         row = await tx.connection.fetchrow(STOCK_OF, sku)
@@ -82,9 +82,7 @@ async def stock(
     request: Request,
     response: Response,
     db: DatabaseDependency,
-    after: Annotated[
-        str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before")
-    ] = "",
+    after: Annotated[LastName, Query(description="the last sku of the page before")] = "",
     limit: Limit = 100,
 ) -> list[Stock]:
     async with db.connection() as connection:
@@ -96,7 +94,7 @@ async def stock(
 
 @router.get("/{sku}/movements", summary="Why there is as much of an article as there is")
 async def movements(
-    sku: Sku,
+    sku: Name,
     request: Request,
     response: Response,
     db: DatabaseDependency,

@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from services.scm.inventory import _waiting as waiting
 from services.scm.inventory._bell import StockFreed
+from services.scm.names import OrderId
 from shared.domain_event import WireModel
 from shared.web import DatabaseDependency, OperatorAccess, Problem, link_next, problems
 
@@ -21,8 +22,6 @@ PAGE = """
     ORDER BY position
     LIMIT $2
 """
-
-OrderId = Annotated[str, Path(pattern=r"^[0-9]{20}$")]
 
 
 class WantedLine(WireModel):

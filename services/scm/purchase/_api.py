@@ -6,6 +6,7 @@ from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field, StringConstraints
 
+from services.scm.names import Name, Pieces
 from services.scm.purchase import _store as store
 from services.scm.purchase import _supplier as supplier_says
 from services.scm.purchase._purchase_order import (
@@ -15,12 +16,11 @@ from services.scm.purchase._purchase_order import (
     Status,
     UnknownPurchaseOrder,
 )
-from shared.domain_event import Integral, WireModel
+from shared.domain_event import WireModel
 from shared.web import DatabaseDependency, OperatorAccess, Problem, link_next, problems
 
 router = APIRouter(prefix="/partner-office/purchase-orders", tags=["partner office"])
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
@@ -28,8 +28,8 @@ Id = Annotated[int, Path(ge=1, lt=2**63)]
 class ReceivedLine(WireModel):
     model_config = ConfigDict(extra="forbid")
 
-    sku: Annotated[str, StringConstraints(strict=True, pattern=NAME)]
-    quantity: Annotated[int, Integral, Field(strict=True, ge=1, le=1_000_000_000)]
+    sku: Name
+    quantity: Pieces
 
 
 class Receipt(WireModel):
@@ -54,7 +54,7 @@ async def purchase_orders(
     request: Request,
     response: Response,
     db: DatabaseDependency,
-    supplier: Annotated[str | None, Query(pattern=NAME)] = None,
+    supplier: Name | None = None,
     status: Status | None = None,
     after: Annotated[int, Query(ge=0, lt=2**63, description="the last id of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import ConfigDict, StringConstraints
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import ConfigDict
 
+from services.scm.names import LastName, Name
 from shared.domain_event import WireModel
 from shared.web import DatabaseDependency, OperatorAccess, link_next
 
@@ -18,13 +19,11 @@ SET = """
 
 PAGE = "SELECT sku, supplier FROM supply WHERE sku > $1 ORDER BY sku LIMIT $2"
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-
 
 class Supplier(WireModel):
     model_config = ConfigDict(extra="forbid")
 
-    supplier: Annotated[str, StringConstraints(strict=True, pattern=NAME)]
+    supplier: Name
 
 
 class Supply(WireModel):
@@ -35,7 +34,7 @@ class Supply(WireModel):
 
 
 @router.put("/{sku}", dependencies=[OperatorAccess], summary="Say who supplies an article")
-async def supply(sku: Annotated[str, Path(pattern=NAME)], body: Supplier, db: DatabaseDependency) -> Supply:
+async def supply(sku: Name, body: Supplier, db: DatabaseDependency) -> Supply:
     """Holds for what is short from now on; a purchase order that was raised stays with its supplier."""
     async with db.transaction() as tx:
         await tx.connection.execute(SET, sku, body.supplier)
@@ -47,9 +46,7 @@ async def supplies(
     request: Request,
     response: Response,
     db: DatabaseDependency,
-    after: Annotated[
-        str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before")
-    ] = "",
+    after: Annotated[LastName, Query(description="the last sku of the page before")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[Supply]:
     async with db.connection() as connection:

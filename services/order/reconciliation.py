@@ -1,0 +1,114 @@
+"""Reconciliation: what the Order service says of its orders, so that SCM's side can be compared with it."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from services.order.order import Status
+from shared.domain_event import WireModel
+from shared.reconciliation import digest
+from shared.web import DatabaseDependency
+
+router = APIRouter(prefix="/reconciliation", tags=["reconciliation"])
+
+ORDERS = """
+    SELECT id, status, version, invoice_id, completed_at, delivery_address, lines, events_waiting,
+           events_parked
+    FROM orders,
+         LATERAL (
+             SELECT jsonb_agg(jsonb_build_object('sku', sku, 'quantity', quantity) ORDER BY sku) AS lines
+             FROM (
+                 SELECT sku, sum(quantity) AS quantity
+                 FROM jsonb_to_recordset(order_lines) AS line (sku text, quantity bigint)
+                 GROUP BY sku
+             ) AS article
+         ) AS articles,
+         LATERAL (
+             SELECT count(*) FILTER (WHERE decision IS NULL AND parked_at IS NULL) AS events_waiting,
+                    count(*) FILTER (WHERE parked_at IS NOT NULL) AS events_parked
+             FROM event_log
+             WHERE subject = orders.id
+         ) AS events
+    WHERE id > $1
+    ORDER BY id
+    LIMIT $2
+"""
+
+DEMAND = """
+    SELECT sku, sum(quantity)::bigint AS units
+    FROM orders, jsonb_to_recordset(order_lines) AS line (sku text, quantity bigint)
+    WHERE completed_at IS NOT NULL AND sku > $1
+    GROUP BY sku
+    ORDER BY sku
+    LIMIT $2
+"""
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+class Quantity(WireModel):
+    """So many of one article, on all lines of an order."""
+
+    sku: str
+    quantity: int
+
+
+class ReconciledOrder(WireModel):
+    """What both sides know of an order. Who bought it and where it goes stays here: of the address there is
+    a digest (see `shared.reconciliation.digest`)."""
+
+    id: str
+    status: Status
+    version: int
+    invoice_id: str | None
+    completed_at: datetime | None
+    address_digest: str
+    lines: list[Quantity]
+    events_waiting: int
+    events_parked: int
+
+
+class ReconciledOrders(WireModel):
+    orders: list[ReconciledOrder]
+
+
+class Units(WireModel):
+    """Units of an article on all orders that were ever completed, cancelled later or not."""
+
+    sku: str
+    units: int
+
+
+class Demand(WireModel):
+    demand: list[Units]
+
+
+@router.get("", summary="All orders, the oldest first, to be compared with SCM")
+async def orders(
+    db: DatabaseDependency,
+    after: Annotated[
+        str, Query(pattern=r"^([0-9]{20})?$", description="the last order id of the page before")
+    ] = "",
+    limit: Limit = 100,
+) -> ReconciledOrders:
+    """The page that is shorter than `limit` is the last one."""
+    async with db.connection() as connection:
+        rows = await connection.fetch(ORDERS, after, limit)
+    return ReconciledOrders(
+        orders=[ReconciledOrder(**dict(row), address_digest=digest(row["delivery_address"])) for row in rows]
+    )
+
+
+@router.get("/demand", summary="Units of each article on all completed orders, to be compared with SCM")
+async def demand(
+    db: DatabaseDependency,
+    after: Annotated[
+        str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before")
+    ] = "",
+    limit: Limit = 100,
+) -> Demand:
+    """Reads all orders."""
+    async with db.connection() as connection:
+        rows = await connection.fetch(DEMAND, after, limit)
+    return Demand(demand=[Units(**dict(row)) for row in rows])
