@@ -113,6 +113,7 @@ class LocalSystem:
             "ORDER_URL": self.ports.url("order"),
             "ADAPTER_URL": self.ports.url("adapter"),
             "SCM_URL": self.ports.url("scm"),
+            "AUDIT_FILE": str(self.folder / "audit.jsonl"),
             "AWS_ENDPOINT_URL": self.ports.url("aws"),
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "local",
