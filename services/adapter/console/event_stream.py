@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import structlog
 from starlette.responses import StreamingResponse
@@ -12,6 +13,25 @@ log = structlog.get_logger(__name__)
 
 _PATIENCE = 10.0
 """Seconds that a viewer may take to take a piece. Meanwhile at most that piece is in memory for it."""
+
+EVENTS: dict[str, Any] = {
+    "content": {
+        "text/event-stream": {
+            "schema": {
+                "description": "Of each event.",
+                "type": "object",
+                "required": ["event", "data"],
+                "properties": {
+                    "event": {"type": "string"},
+                    "data": {"type": "string", "contentMediaType": "application/json"},
+                    "id": {"type": "string"},
+                    "retry": {"type": "integer"},
+                },
+            }
+        }
+    }
+}
+"""The answer, as OpenAPI documents it."""
 
 
 class EventStream(StreamingResponse):
