@@ -35,4 +35,6 @@ COPY --from=build-services /venv /venv
 WORKDIR /app
 COPY services services
 COPY shared shared
+# The adapter's audit file is in a volume there, which takes on the owner of the folder that it is mounted on.
+RUN install -d -o service -g service /var/lib/adapter
 USER 10001:10001

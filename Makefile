@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check smoke conformance bench lock clean
+.PHONY: help setup demo up test check smoke chaos reconcile screenshots conformance bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,15 @@ check: setup  ## lint, formatting, types, import contracts
 
 smoke: setup  ## the same system in containers: one order through docker compose, then tear down
 	@$(BIN)/python -m local smoke
+
+chaos: setup  ## break one part after the other under a stream of orders; in the end all has to agree
+	@$(BIN)/python -m local chaos
+
+reconcile: setup  ## compare what Order and SCM of `make up` say about every order, article and event
+	@$(BIN)/python -m local reconcile
+
+screenshots: setup  ## renew the pictures of the page in docs/ (needs Chromium)
+	@SCREENSHOTS=docs $(BIN)/python -m pytest -q tests/test_page.py
 
 conformance: setup .venv-localstack/installed  ## the suites of listener, channels and topology on a second engine
 	@$(BIN)/python -m local conformance

@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from local.chaos import run_chaos
 from local.conformance import run_conformance
 from local.demo import run_demo
 from local.program import ProgramFailed
+from local.reconcile import NotReached, run_reconcile
 from local.smoke import run_smoke
 from local.system import CannotStart, Ports
 from local.up import run_up
@@ -38,6 +40,22 @@ def demo() -> None:
 
 
 @cli.command()
+def reconcile(
+    order_url: Annotated[str, typer.Option(envvar="ORDER_URL")] = "http://127.0.0.1:8001",
+    scm_url: Annotated[str, typer.Option(envvar="SCM_URL")] = "http://127.0.0.1:8003",
+    wait: Annotated[float, typer.Option(min=0, help="Seconds for what is on its way to arrive.")] = 10,
+) -> None:
+    """Compare what Order and SCM say about every order, article and event; 1 when something differs."""
+    _run(run_reconcile(order_url, scm_url, wait))
+
+
+@cli.command()
+def chaos(seed: Annotated[int, typer.Option(help="What the customers do.")] = 1) -> None:
+    """Break one part after the other under a stream of orders; in the end everything has to agree."""
+    _run(run_chaos(seed))
+
+
+@cli.command()
 def smoke() -> None:
     """Send an order through the system in containers, on free ports, and remove them again. Needs Docker."""
     _run(run_smoke())
@@ -56,7 +74,7 @@ def _run(work: Coroutine[None, None, int]) -> None:
         code = asyncio.run(_cancelled_by_signals(work))
     except BaseExceptionGroup as group:
         code = _told(_first(group))
-    except (CannotStart, ProgramFailed) as error:
+    except (CannotStart, NotReached, ProgramFailed) as error:
         code = _told(error)
     except asyncio.CancelledError:
         code = _told(ProgramFailed("interrupted"))
@@ -76,7 +94,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _told(error: BaseException) -> int:
-    if not isinstance(error, CannotStart | ProgramFailed):
+    if not isinstance(error, CannotStart | NotReached | ProgramFailed):
         raise error
     print(f"error: {error}", file=sys.stderr)
     return 1

@@ -25,6 +25,11 @@ class Postgres:
     def url(self, database: str) -> str:
         return self._server.get_uri(database)
 
+    def restart(self) -> None:
+        """Ends every connection, and takes new ones when it returns. Raises ProgramFailed."""
+        self._server.stop()
+        _start(self._server)
+
     async def watch(self) -> None:
         """Raises ProgramFailed when the server is gone."""
         process = self._server.get_postmaster_info().process

@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -95,6 +95,14 @@ class LocalSystem:
         await program.start()
         await program.ready(f"{self.ports.url(service)}/readyz")
 
+    async def start_second(self, service: str) -> None:
+        """Starts one more instance of it, `scm-2`, which shares its queues and its database."""
+        name, [port] = f"{service}-2", free_ports(1)
+        environment = self.environment(service) | {"PORT": str(port)}
+        program = self.programs[name] = self._program(name, _python(service), environment)
+        await program.start()
+        await program.ready(f"http://{HOST}:{port}/readyz")
+
     def environment(self, service: str) -> dict[str, str]:
         """The environment variables of a service."""
         return {
@@ -105,6 +113,7 @@ class LocalSystem:
             "ORDER_URL": self.ports.url("order"),
             "ADAPTER_URL": self.ports.url("adapter"),
             "SCM_URL": self.ports.url("scm"),
+            "AUDIT_FILE": str(self.folder / "audit.jsonl"),
             "AWS_ENDPOINT_URL": self.ports.url("aws"),
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "local",
@@ -124,7 +133,7 @@ class LocalSystem:
 
     async def stop(self) -> None:
         """Stops the services, which drain, and then what they drain into."""
-        services = [program for name, program in self.programs.items() if name in SERVICES]
+        services = [program for name, program in self.programs.items() if name != "aws"]
         await asyncio.gather(*(program.stop() for program in services))
         if "aws" in self.programs:
             await self.programs["aws"].stop()
@@ -152,16 +161,22 @@ def aws_program(port: int, folder: Path) -> Program:
 
 @asynccontextmanager
 async def running_system(
-    folder: Path, ports: Ports, tell: Tell = lambda _, __: None, *, fresh: bool = False
+    folder: Path,
+    ports: Ports,
+    tell: Tell = lambda _, __: None,
+    *,
+    fresh: bool = False,
+    overrides: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncIterator[LocalSystem]:
     """Starts everything, with its data in the folder, and stops it at the end. `fresh` begins without the
-    data that is there.
+    data that is there; `overrides` are environment variables by service.
 
     Raises CannotStart, and ProgramFailed for a program that does not come up.
     """
     ports.check()
     with _ours_alone(folder, fresh), postgres(folder / "postgres") as database:
         system = LocalSystem(folder, ports, database, tell)
+        system.overrides = {service: dict(each) for service, each in (overrides or {}).items()}
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(system.start_aws())

@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -134,8 +135,8 @@ async def scm_database(postgres_server: Postgres) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def adapter(aws_url: str) -> AsyncIterator[Served]:
-    async with adapter_service(aws_url) as served:
+async def adapter(aws_url: str, tmp_path: Path) -> AsyncIterator[Served]:
+    async with adapter_service(aws_url, audit_file=tmp_path / "audit.jsonl") as served:
         yield served
 
 

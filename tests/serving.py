@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import uvicorn
@@ -64,10 +64,10 @@ async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
 
 
 @asynccontextmanager
-async def adapter_service(aws_url: str) -> AsyncIterator[Served]:
-    """The Adapter service alone."""
-    settings = AdapterSettings(environment="development", aws_endpoint_url=aws_url)
-    async with serving(create_adapter(settings)) as served:
+async def adapter_service(aws_url: str, **settings: Any) -> AsyncIterator[Served]:
+    """The Adapter service alone, with any other settings."""
+    settings = {"environment": "development", "aws_endpoint_url": aws_url} | settings
+    async with serving(create_adapter(AdapterSettings(**settings))) as served:
         yield served
 
 

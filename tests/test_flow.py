@@ -134,14 +134,14 @@ async def all_absorbed(aws: AwsClients, queues: Sequence[str] = (QUEUE,)) -> boo
 
 async def test_a_completed_order_is_prepared_under_one_invoice(order: Served, scm: Served) -> None:
     """REST → event log → relay → adapter → SNS → SQS → SCM → and the same way back, until REST shows it."""
-    await stock(scm, mug=10, tray=1)
-    order_id = await completed_order(order, mug=3, tray=1)
+    await stock(scm, mug=10, cup=1)
+    order_id = await completed_order(order, mug=3, cup=1)
     prepared = await eventually(lambda: invoiced(order, order_id))
     [invoice] = await get(scm, "/external-api/invoices", orderId=order_id)
     assert invoice["id"] == prepared["invoiceId"]
     assert invoice["deliveryAddress"] == ORDER["deliveryAddress"]
     assert (await get(scm, f"/orders/{order_id}"))["status"] == "INVOICED"
-    assert [await stock_of(scm, "mug"), await stock_of(scm, "tray")] == [(10, 3), (1, 1)]
+    assert [await stock_of(scm, "mug"), await stock_of(scm, "cup")] == [(10, 3), (1, 1)]
 
 
 async def invoiced(order: Served, order_id: str) -> dict[str, Any] | None:
@@ -205,6 +205,20 @@ async def test_an_address_changed_in_preparation_is_where_the_goods_go(order: Se
     invoices = await get(scm, "/external-api/invoices", orderId=order_id)
     assert [(each["id"], each["status"]) for each in invoices] == [(first, "VOID"), (second, "ISSUED")]
     assert invoices[1]["deliveryAddress"] == ELSEWHERE
+
+
+async def test_both_sides_tell_the_same_of_an_order(order: Served, scm: Served) -> None:
+    """Their reconciliations agree on the invoice, on what is set aside, and on where it goes, though the
+    address was told by one as it was typed and asked by the other over REST."""
+    await stock(scm, tray=2)
+    order_id = await completed_order(order, tray=2)
+    await eventually(lambda: invoiced(order, order_id))
+    asked = {"after": str(int(order_id) - 1), "limit": "1"}
+    [at_order] = (await get(order, "/reconciliation", **asked))["orders"]
+    [at_scm] = (await get(scm, "/reconciliation", **asked))["orders"]
+    assert (at_order["id"], [at_order["invoiceId"]]) == (at_scm["id"], at_scm["liveInvoices"])
+    assert at_order["addressDigest"] == at_scm["addressDigest"]
+    assert at_order["lines"] == at_scm["lines"] == at_scm["reserved"]
 
 
 async def test_what_exceeds_the_stock_is_backordered_and_sets_nothing_aside(

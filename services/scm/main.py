@@ -56,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
                 settings,
                 source="scm",
                 handlers=HANDLERS,
-                publisher=_publisher(orders, bell),
+                publisher=publisher(orders, bell),
                 http=http,
                 loops=lambda database: {"allocation": inventory.Allocation(database, bell)},
                 leans_on={"order service": orders},
@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _publisher(orders: delivery.Orders, bell: inventory.Bell) -> ApplicationEventPublisher:
+def publisher(orders: delivery.Orders, bell: inventory.Bell) -> ApplicationEventPublisher:
     """The modules, in the order in which they hear of an event."""
     return ApplicationEventPublisher(
         [

@@ -62,6 +62,22 @@ async def orders(
     return ReconciledOrders(orders=[_reconciled(each, stock[each.id], live[each.id]) for each in page])
 
 
+class Stock(WireModel):
+    stock: list[inventory.StockAccount]
+
+
+@router.get("/stock", summary="Stock, told twice: as it is, and as what happened makes it")
+async def stock(
+    db: DatabaseDependency,
+    after: Annotated[
+        str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before")
+    ] = "",
+    limit: Limit = 100,
+) -> Stock:
+    async with db.connection() as connection:
+        return Stock(stock=await inventory.accounts(connection, after, limit))
+
+
 @router.get("/demand", summary="Units of each article that demand counted, to be compared with the orders")
 async def total_demand(
     db: DatabaseDependency,

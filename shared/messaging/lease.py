@@ -99,14 +99,16 @@ class LeaseKeeper:
     async def give_back(self, leases: Sequence[Lease], *, seconds: float) -> None:
         """Lets the messages be received again after so many seconds. Where SQS cannot be told so, that
         happens after their visibility timeout all the same."""
-        for batch in by_count(leases):
-            for lease in batch:
-                self.let_go(lease)
-            handles = [lease.received.receipt_handle for lease in batch]
-            try:
-                await self._queue.change_visibility(dict.fromkeys(handles, math.ceil(seconds)))
-            except TRANSIENT as error:
-                log.warning("visibility not changed", queue=self._queue.name, error=str(error))
+        await asyncio.gather(*(self._give_back(batch, math.ceil(seconds)) for batch in by_count(leases)))
+
+    async def _give_back(self, leases: Sequence[Lease], seconds: int) -> None:
+        for lease in leases:
+            self.let_go(lease)
+        handles = [lease.received.receipt_handle for lease in leases]
+        try:
+            await self._queue.change_visibility(dict.fromkeys(handles, seconds))
+        except TRANSIENT as error:
+            log.warning("visibility not changed", queue=self._queue.name, error=str(error))
 
     async def _keep_extending(self) -> None:
         while True:

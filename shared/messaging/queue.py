@@ -33,6 +33,8 @@ class Received:
     """The event loop's time when the call returned; a long poll is given its messages at its end."""
     group: str | None = None
     """The message group of a FIFO queue."""
+    sent_at: datetime | None = None
+    """When it was sent. What SQS itself moved to a standard dead-letter queue keeps its first time."""
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from shared.messaging.aws import RECEIVE_WAIT, TRANSIENT
@@ -47,7 +48,7 @@ class SqsQueue:
             WaitTimeSeconds=wait,
             VisibilityTimeout=visibility,
             MessageAttributeNames=["All"],
-            MessageSystemAttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "MessageGroupId", "SentTimestamp"],
         )
         leased_at = asyncio.get_running_loop().time()
         return [_received(message, leased_at) for message in answer.get("Messages", [])]
@@ -132,6 +133,7 @@ def _received(message: "MessageTypeDef", leased_at: float) -> Received:
         receive_count=int(told.get("ApproximateReceiveCount", "1")),
         leased_at=leased_at,
         group=told.get("MessageGroupId"),
+        sent_at=datetime.fromtimestamp(int(told.get("SentTimestamp", "0")) / 1000, UTC),
     )
 
 

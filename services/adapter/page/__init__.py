@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
+from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 _FOLDER = Path(__file__).parent / "files"
@@ -15,11 +15,15 @@ _ITSELF_ONLY = {
 }
 
 
-def serve(app: FastAPI) -> None:
-    """Adds the page to the application."""
+def serve(app: FastAPI, *, laboratory: bool) -> None:
+    """Adds the page to the application. Without a laboratory it has no buttons that place orders or break
+    things."""
+    page = (_FOLDER / "index.html").read_text(encoding="utf-8")
+    if laboratory:
+        page = page.replace("data-laboratory hidden", "data-laboratory")
 
     @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(_FOLDER / "index.html", headers=_ITSELF_ONLY)
+    async def index() -> HTMLResponse:
+        return HTMLResponse(page, headers=_ITSELF_ONLY)
 
     app.mount("/page", StaticFiles(directory=_FOLDER))

@@ -1,5 +1,6 @@
 """Inventory: what is in stock, for which orders it is set aside, and which orders wait for goods."""
 
+from services.scm.inventory._account import StockAccount, accounts
 from services.scm.inventory._allocation import Allocation, AllocationOptions
 from services.scm.inventory._api import answer_inventory_errors, router
 from services.scm.inventory._bell import Bell
@@ -12,7 +13,9 @@ __all__ = [
     "Allocation",
     "AllocationOptions",
     "Bell",
+    "StockAccount",
     "StockOfOrder",
+    "accounts",
     "answer_inventory_errors",
     "let_goods_go",
     "of_order",

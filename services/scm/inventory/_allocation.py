@@ -61,7 +61,7 @@ class Allocation:
         while not self._stopping.is_set():
             self._bell.rung.clear()
             try:
-                while not self._stopping.is_set() and await self._serve_batch():
+                while not self._stopping.is_set() and await self.serve_batch():
                     pass
             except (Unavailable, DatabaseUnavailable) as error:
                 failures += 1
@@ -79,7 +79,7 @@ class Allocation:
             async with asyncio.timeout(seconds):
                 await self._bell.rung.wait()
 
-    async def _serve_batch(self) -> bool:
+    async def serve_batch(self) -> bool:
         """Serves whom it can, the oldest first. False when nobody more is left, or all are busy."""
         async with self._database.connection() as connection:
             order_ids = await waiting.servable(connection, self._options.batch)

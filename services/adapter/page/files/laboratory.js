@@ -1,17 +1,19 @@
-// Demo orders and faults. The adapter has them in development only; elsewhere both sections stay hidden.
+// Demo orders and faults. The adapter has them in development only; elsewhere it serves their sections hidden.
 
 import { ask } from "./api.js";
 import { $, element, say } from "./dom.js";
 import { asOperator } from "./operator.js";
 
-const DEMOS = [
-  ["Place an order", "demo/orders", { count: 1 }, (answer) => `Order ${answer.orders[0]} is placed and paid.`],
-  ["A burst of 50", "demo/orders", { count: 50 }, (answer) => `${answer.orders.length} orders are placed and paid.`],
-  ["A bad message", "demo/bad-message", {}, (answer) => `A message that no handler can read is in ${answer.queue}.`],
-];
+const DEMOS = {
+  "buy-one": ["demo/orders", { count: 1 }, (answer) => `Order ${answer.orders[0]} is placed and paid.`],
+  "buy-many": ["demo/orders", { count: 50 }, (answer) => `${answer.orders.length} orders are placed and paid.`],
+  "send-bad": ["demo/bad-message", {}, (answer) => `A message that no handler can read is in ${answer.queue}.`],
+};
 
+// A button that works is busy, not disabled: it keeps the focus, and ignores a second press.
 async function press(button, work) {
-  button.disabled = true;
+  if (button.ariaBusy === "true") return;
+  button.ariaBusy = "true";
   try {
     const said = await asOperator(work);
     $("#demo-said").className = "";
@@ -20,7 +22,7 @@ async function press(button, work) {
     $("#demo-said").className = "bad";
     say($("#demo-said"), error.message);
   } finally {
-    button.disabled = false;
+    button.ariaBusy = "false";
   }
 }
 
@@ -30,7 +32,7 @@ function showExperiments(experiments) {
   const running = experiments.some((each) => each.running);
   for (const [place, each] of experiments.entries()) {
     const item = list.children[place];
-    $("button", item).disabled = running;
+    $("button", item).ariaDisabled = String(running);
     const verdict = $(".verdict", item);
     verdict.className = `verdict ${each.verdict ? (each.verdict.asPredicted ? "good" : "wrong") : each.error ? "wrong" : ""}`;
     say(verdict, each.running ? `Running: ${each.running} …` : each.error ?? (each.verdict ? `Measured: ${each.verdict.said}.` : ""));
@@ -45,6 +47,7 @@ function made(experiment) {
     element("h3", {}, experiment.title), element("p", { class: "prediction" }, `Prediction: ${experiment.prediction}`), button,
     element("p", { class: "verdict", role: "status" }));
   button.addEventListener("click", async () => {
+    if (button.ariaDisabled === "true") return;
     try {
       await asOperator(() => ask(`api/experiments/${experiment.id}`, { method: "POST" }));
       follow();
@@ -65,18 +68,11 @@ async function follow() {
   }
 }
 
-export async function startLaboratory() {
-  let experiments;
-  try {
-    ({ experiments } = await ask("api/experiments"));
-  } catch {
-    return;
-  }
-  $("#try").hidden = $("#faults").hidden = $("#token-hint").hidden = false;
-  for (const [name, path, body, told] of DEMOS) {
-    const button = element("button", { type: "button" }, name);
+export function startLaboratory() {
+  if ($("#try").hidden) return;
+  for (const [id, [path, body, told]] of Object.entries(DEMOS)) {
+    const button = $(`#${id}`);
     button.addEventListener("click", () => press(button, async () => told(await ask(`api/${path}`, { method: "POST", body }))));
-    $("#demo-buttons").append(button);
   }
-  if (showExperiments(experiments)) follow();
+  follow();
 }

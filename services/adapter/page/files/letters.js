@@ -27,7 +27,7 @@ async function look() {
     const { letters, queues } = await ask("api/dead-letters?limit=100");
     $("#letter-rows").replaceChildren(...letters.map(row));
     $("#letters-empty").hidden = letters.length > 0;
-    const trouble = queues.map((queue) => queue.error).filter(Boolean).join("; ");
+    const trouble = queues.map((queue) => queue.incomplete).filter(Boolean).join("; ");
     say($("#letters-empty"), trouble || "No dead letters. A message that can never be handled would wait here, with the reason.");
   } catch (error) {
     $("#letters-empty").hidden = false;

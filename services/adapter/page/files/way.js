@@ -123,7 +123,8 @@ const services = new Map();
 
 export function stationChanged(station) {
   known.set(station.id, station);
-  const id = station.kind === "listener" ? `queue:${station.name}` : station.id;
+  // A listener and the dead letters are shown with their queue.
+  const id = { listener: `queue:${station.name}`, deadLetters: station.id.replace(/-dlq$/, "") }[station.kind] ?? station.id;
   if (shown.has(id)) show(id);
   for (const service of ["order", "scm"]) show(service);
   if (station.kind === "adapter") showHeld(station.rules ?? []);
@@ -131,10 +132,10 @@ export function stationChanged(station) {
 
 export function serviceChanged(service) {
   services.set(service.id, service);
-  $("#services").replaceChildren(...["order", "adapter", "scm"].map((id) => {
-    const { status = "unknown", trouble } = services.get(id) ?? {};
-    return element("li", { title: trouble ?? "", data: { state: status } }, element("span", { class: "lamp" }), `${id} ${status === "up" ? "" : status}`);
-  }));
+  const item = $(`#services [data-service=${service.id}]`);
+  item.dataset.state = service.status;
+  item.title = service.trouble ?? "";
+  say($(".status", item), service.status === "up" ? "" : service.status);
   if (shown.has(service.id)) show(service.id);
 }
 
@@ -173,7 +174,8 @@ function ofQueue(id) {
   const queue = known.get(id);
   if (!queue) return null;
   const listener = known.get(id.replace("queue:", "listener:"));
-  const dead = queue.deadLetters ? `${queue.deadLetters} dead` : "";
+  const deadLetters = known.get(`${id}-dlq`)?.waiting;
+  const dead = deadLetters ? `${deadLetters} dead` : "";
   const working = (queue.inFlight ?? 0) ? `${queue.inFlight} in work` : "";
   const oldest = queue.oldestSeconds && queue.waiting ? `oldest ${age(queue.oldestSeconds)}` : "";
   const status = queue.status === "up" ? listener?.status ?? "up" : queue.status;
@@ -196,8 +198,8 @@ function showHeld(rules) {
     element("li", { title: rule }, element("span", {}, rule), element("span", {}, String(count)))));
 }
 
-// What the picture knows of the dead letters: how many, on which queues.
+// How many dead letters there are, on all queues.
 export function deadLetters() {
-  const dead = [...known.values()].filter((each) => each.kind === "queue" && each.deadLetters);
-  return dead.reduce((total, each) => total + each.deadLetters, 0);
+  const dead = [...known.values()].filter((each) => each.kind === "deadLetters");
+  return dead.reduce((total, each) => total + (each.waiting ?? 0), 0);
 }

@@ -1,0 +1,275 @@
+"""`make chaos`: orders without a pause while one part after the other is really broken; then everything has
+to agree."""
+
+import asyncio
+import random
+import signal
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import stamina
+from rich.console import Console
+
+from local.door import Door
+from local.reconcile import Books, settled
+from local.system import DATABASES, OPERATOR, LocalSystem, Ports, running_system
+
+FOLDER = Path(__file__).parent.parent / ".local" / "chaos"
+"""Data and logs of the last run."""
+
+_PER_SECOND = 6
+_FAULT = 4.0
+"""Seconds that a fault goes on, if it does not end by itself."""
+_BETWEEN = 3.0
+_SETTLED_MOST = 120.0
+_STOCK = {"MUG-01": 100_000, "TRAY-03": 60}
+"""Enough of the one, too little of the other."""
+
+_REDELIVERED = "SELECT count(*) FROM inbox WHERE receive_count > 1"
+_END_CONNECTIONS = """
+    SELECT count(pg_terminate_backend(pid))
+    FROM pg_stat_activity
+    WHERE datname = $1 AND pid <> pg_backend_pid()
+"""
+
+_GARBAGE = (
+    b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 19\r\n\r\n{"results": "sure"}'
+)
+_ERROR = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class NotYet(Exception):
+    """The Order service could not do it just now; a customer tries again with the same key."""
+
+
+@dataclass
+class Customers:
+    """Place orders, pay most of them, change their minds; and try again, as clients do, until it worked."""
+
+    http: httpx.AsyncClient
+    chance: random.Random
+    placed: dict[str, str] = field(default_factory=dict)
+    """The order that was answered, by the key under which it was placed."""
+    tries: int = 0
+
+    async def come(self, until: asyncio.Event) -> None:
+        """A steady stream, and returns when the last one has gone."""
+        async with asyncio.TaskGroup() as group:
+            while not until.is_set():
+                group.create_task(self._customer())
+                await asyncio.sleep(1 / _PER_SECOND)
+
+    async def _customer(self) -> None:
+        key = str(uuid.uuid4())
+        order = await self._do("POST", "/orders", key, _order(self.chance))
+        self.placed[key] = order["id"]
+        if self.chance.random() < 0.1:
+            return
+        await self._do("POST", f"/orders/{order['id']}/complete", f"{key}-complete")
+        if self.chance.random() < 0.25:
+            address = _order(self.chance)["deliveryAddress"] | {
+                "street": f"{self.chance.randrange(999)} Sejong-daero"
+            }
+            await self._do("PUT", f"/orders/{order['id']}/delivery-address", f"{key}-address", address)
+        if self.chance.random() < 0.25:
+            await self._do("POST", f"/orders/{order['id']}/cancel", f"{key}-cancel")
+
+    @stamina.retry(on=(httpx.TransportError, NotYet), attempts=None, timeout=90, wait_initial=0.1, wait_max=1)
+    async def _do(self, method: str, path: str, key: str, body: Any = None) -> Any:
+        self.tries += 1
+        answer = await self.http.request(
+            method, path, json=body, headers={"idempotency-key": key}, timeout=10
+        )
+        if answer.is_server_error:
+            raise NotYet(f"{path}: {answer.status_code} {answer.text}")
+        if answer.status_code != httpx.codes.CONFLICT:  # what an order's state does not allow is an answer
+            answer.raise_for_status()
+        return answer.json()
+
+
+@dataclass
+class Chaos:
+    """The running system, the doors before SNS/SQS and the adapter, and the ways to break it."""
+
+    system: LocalSystem
+    aws: Door
+    adapter: Door
+
+    async def kill(self, program: str) -> None:
+        self.system.programs[program].send(signal.SIGKILL)
+        await self.system.programs[program].ended()
+
+    def killed(self, service: str) -> Callable[[], Awaitable[None]]:
+        async def fault() -> None:
+            await self.kill(service)
+            await asyncio.sleep(1)
+            await self.system.start_service(service)
+
+        return fault
+
+    async def one_of_two_killed(self) -> None:
+        """Two instances of SCM share the queues; one dies, and is not started again."""
+        await self.system.start_second("scm")
+        await asyncio.sleep(_FAULT)
+        await self.kill("scm-2")
+
+    async def relays_disconnected(self) -> None:
+        """PostgreSQL ends the connections on which the relays (and all others) work."""
+        for service, database in DATABASES.items():
+            connection = await asyncpg.connect(self.system.database_url(service))
+            try:
+                await connection.execute(_END_CONNECTIONS, database)
+            finally:
+                await connection.close()
+
+    async def postgres_restarted(self) -> None:
+        await asyncio.to_thread(self.system.postgres.restart)
+
+    async def aws_unreachable(self) -> None:
+        async with self.aws.closed():
+            await asyncio.sleep(_FAULT)
+
+    async def adapter_broken(self) -> None:
+        async with self.adapter.answering(_ERROR):
+            await asyncio.sleep(_FAULT)
+
+    async def adapter_talks_nonsense(self) -> None:
+        async with self.adapter.answering(_GARBAGE):
+            await asyncio.sleep(_FAULT)
+
+    async def adapter_slow(self) -> None:
+        async with self.adapter.slow(5):
+            await asyncio.sleep(_FAULT)
+
+    def faults(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        return {
+            "kill -9 order": self.killed("order"),
+            "kill -9 adapter": self.killed("adapter"),
+            "kill -9 scm": self.killed("scm"),
+            "kill -9 one of two scm": self.one_of_two_killed,
+            "database connections ended": self.relays_disconnected,
+            "PostgreSQL restarted": self.postgres_restarted,
+            "SNS/SQS unreachable": self.aws_unreachable,
+            "adapter answers 500": self.adapter_broken,
+            "adapter answers garbage": self.adapter_talks_nonsense,
+            "adapter takes 5 s": self.adapter_slow,
+        }
+
+
+async def run_chaos(seed: int) -> int:
+    """Returns 0 when in the end nothing was lost, doubled or left in disagreement."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"[bold]Chaos[/], seed {seed}: {_PER_SECOND} orders a second while parts of the system break"
+    )
+    async with _broken_into(Ports.free()) as chaos, _clients(chaos.system) as (order, scm):
+        await _stock(scm)
+        customers, enough = Customers(order, random.Random(seed)), asyncio.Event()  # noqa: S311
+        coming = asyncio.create_task(customers.come(enough))
+        began = time.monotonic()
+        try:
+            for name, fault in chaos.faults().items():
+                await asyncio.sleep(_BETWEEN)
+                console.print(
+                    f"  {time.monotonic() - began:5.0f} s  {len(customers.placed):4} orders  {name}"
+                )
+                await fault()
+        finally:
+            enough.set()
+            await coming
+        console.print(
+            f"  {time.monotonic() - began:5.0f} s  {len(customers.placed):4} orders  all is well again"
+        )
+        began = time.monotonic()
+        books, differences = await settled(order, scm, within=_SETTLED_MOST)
+        seconds = time.monotonic() - began
+        return _told(console, customers, books, differences, seconds, await _redelivered(chaos.system))
+
+
+def _told(
+    console: Console,
+    customers: Customers,
+    books: Books,
+    differences: list[str],
+    seconds: float,
+    redelivered: int,
+) -> int:
+    lost = set(customers.placed.values()) - books.orders.keys()
+    doubled = books.orders.keys() - set(customers.placed.values())
+    found = [
+        *(f"order {order_id}: was answered, and is not there" for order_id in lost),
+        *(f"order {order_id}: is there, and nobody was told" for order_id in doubled),
+        *differences,
+    ]
+    for each in found:
+        console.print(f"[red]✗[/] {each}")
+    console.print(
+        f"{len(books.orders)} orders in {customers.tries} requests; settled after {seconds:.1f} s: "
+        f"{len(lost)} lost, {len(doubled)} doubled, {len(differences)} differences"
+    )
+    console.print(
+        f"{redelivered} messages were redelivered before they were handled, {books.absorbed()} duplicates "
+        f"were absorbed, {books.superseded()} messages superseded by newer ones"
+    )
+    return 1 if found else 0
+
+
+@asynccontextmanager
+async def _broken_into(ports: Ports) -> AsyncIterator[Chaos]:
+    aws, adapter = Door(ports.aws), Door(ports.adapter)
+    await aws.open()
+    await adapter.open()
+    through = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{aws.port}"}
+    relaying = through | {"ADAPTER_URL": f"http://127.0.0.1:{adapter.port}"}
+    overrides = {"order": relaying, "adapter": through, "scm": relaying}
+    async with running_system(FOLDER, ports, fresh=True, overrides=overrides) as system:
+        yield Chaos(system, aws, adapter)
+
+
+@asynccontextmanager
+async def _clients(system: LocalSystem) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient]]:
+    async with (
+        httpx.AsyncClient(base_url=system.ports.url("order"), trust_env=False) as order,
+        httpx.AsyncClient(base_url=system.ports.url("scm"), trust_env=False) as scm,
+    ):
+        yield order, scm
+
+
+async def _stock(scm: httpx.AsyncClient) -> None:
+    for sku, on_hand in _STOCK.items():
+        answer = await scm.put(f"/back-office/stock/{sku}", json={"onHand": on_hand}, headers=OPERATOR)
+        answer.raise_for_status()
+
+
+async def _redelivered(system: LocalSystem) -> int:
+    counts = 0
+    for service in DATABASES:
+        connection = await asyncpg.connect(system.database_url(service))
+        counts += await connection.fetchval(_REDELIVERED)
+        await connection.close()
+    return counts
+
+
+def _order(chance: random.Random) -> dict[str, Any]:
+    skus = chance.sample(sorted(_STOCK), chance.choice((1, 1, 2)))
+    return {
+        "buyer": {"name": "Kim Ji-woo", "phoneNumber": "010-1234-5678"},
+        "deliveryAddress": {
+            "receiver": "Kim Ji-woo",
+            "phoneNumber": "010-1234-5678",
+            "postalCode": "06236",
+            "street": "12 Teheran-ro",
+            "city": "Seoul",
+        },
+        "orderLines": [
+            {"sku": sku, "name": sku.title(), "quantity": chance.randint(1, 3), "unitPrice": 12_000}
+            for sku in skus
+        ],
+    }

@@ -1,0 +1,188 @@
+"""`make reconcile`: compares what Order and SCM say, and names every order and article that differs."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+_PAGE = 1000
+
+STORIES = {
+    "COMPLETED": set[str](),
+    "BACKORDERED": {"SHORT"},
+    "PREPARING": {"INVOICED"},
+    "SHIPPED": {"DISPATCHED"},
+    "DELIVERED": {"DELIVERED"},
+    "CANCELLING": set[str](),
+    "CANCELLED": {"CANCELLED"},
+}
+"""For each status of an order that SCM has to know: where SCM's side is once everything has arrived. An
+order never rests where none is named."""
+
+_INVOICED = {"INVOICED", "DISPATCHED", "DELIVERED"}
+
+
+class NotReached(Exception):
+    """A service does not answer, or not as it should. The message says which."""
+
+
+@dataclass(frozen=True)
+class Books:
+    """What both services say, read over REST."""
+
+    orders: dict[str, Any]
+    fulfilments: dict[str, Any]
+    stock: list[dict[str, Any]]
+    demand_of_orders: dict[str, int]
+    demand_counted: dict[str, int]
+    events: dict[str, dict[str, Any]]
+    """By service: how many wait, are parked, were absorbed."""
+
+    def absorbed(self) -> int:
+        """Deliveries that had no second effect."""
+        return sum(queue["duplicates"] for side in self.events.values() for queue in side["consumed"])
+
+    def superseded(self) -> int:
+        """Messages that came after a newer one about the same order."""
+        return sum(queue["superseded"] for side in self.events.values() for queue in side["consumed"])
+
+
+async def read_books(order: httpx.AsyncClient, scm: httpx.AsyncClient) -> Books:
+    """Raises NotReached."""
+    try:
+        orders, fulfilments, stock, ordered, counted, *events = await asyncio.gather(
+            _pages(order, "/reconciliation", "orders", "id"),
+            _pages(scm, "/reconciliation", "orders", "id"),
+            _pages(scm, "/reconciliation/stock", "stock", "sku"),
+            _pages(order, "/reconciliation/demand", "demand", "sku"),
+            _pages(scm, "/reconciliation/demand", "demand", "sku"),
+            *(_page(side, "/reconciliation/events") for side in (order, scm)),
+        )
+    except httpx.HTTPError as error:
+        raise NotReached(f"{error.request.url}: {error!r}") from error
+    return Books(
+        orders={each["id"]: each for each in orders},
+        fulfilments={each["id"]: each for each in fulfilments},
+        stock=stock,
+        demand_of_orders={each["sku"]: each["units"] for each in ordered},
+        demand_counted={each["sku"]: each["units"] for each in counted},
+        events=dict(zip(("order", "scm"), events, strict=True)),
+    )
+
+
+def differences(books: Books) -> Iterator[str]:
+    """A sentence for everything that does not agree."""
+    for order_id in sorted(books.orders.keys() | books.fulfilments.keys()):
+        for difference in _of_order(books.orders.get(order_id), books.fulfilments.get(order_id)):
+            yield f"order {order_id}: {difference}"
+    for article in books.stock:
+        for difference in _of_stock(article):
+            yield f"article {article['sku']}: {difference}"
+    for sku in sorted(books.demand_of_orders.keys() | books.demand_counted.keys()):
+        ordered, counted = books.demand_of_orders.get(sku, 0), books.demand_counted.get(sku, 0)
+        if ordered != counted:
+            yield f"article {sku}: {ordered} on completed orders, but demand counted {counted}"
+    for service, counts in books.events.items():
+        for state in ("waiting", "parked"):
+            if counts[state]:
+                yield f"{service}: {counts[state]} events are {state}"
+
+
+def _of_order(order: dict[str, Any] | None, scm: dict[str, Any] | None) -> Iterator[str]:
+    if order is None:
+        yield "SCM knows it, the Order service does not"
+    elif order["completedAt"] is None:
+        if scm is not None:
+            yield f"was never completed, yet SCM has it as {scm['status']}"
+    elif scm is None:
+        yield f"is {order['status']}, but SCM has not heard of it"
+    else:
+        yield from _of_both(order, scm)
+
+
+def _of_both(order: dict[str, Any], scm: dict[str, Any]) -> Iterator[str]:
+    if scm["status"] not in STORIES[order["status"]]:
+        yield f"is {order['status']}, and {scm['status']} at SCM"
+    live = scm["liveInvoices"]
+    if len(live) != (scm["status"] in _INVOICED):
+        yield f"is {scm['status']} at SCM, with {len(live)} live invoices"
+    elif live and live != [order["invoiceId"]]:
+        yield f"knows the invoice {order['invoiceId']}, the live one is {live[0]}"
+    if scm["status"] == "INVOICED" and scm["addressDigest"] != order["addressDigest"]:
+        yield "its invoice has another address"
+    if _quantities(order["lines"]) != _quantities(scm["lines"]):
+        yield "SCM has other lines"
+    expected = _quantities(scm["lines"]) if scm["status"] in ("RESERVED", "INVOICED") else {}
+    if _quantities(scm["reserved"]) != expected:
+        yield f"is {scm['status']} at SCM, but {_quantities(scm['reserved'])} is set aside for it"
+    if scm["waiting"] != (scm["status"] == "SHORT"):
+        yield f"is {scm['status']} at SCM, and {'waits' if scm['waiting'] else 'does not wait'} for goods"
+
+
+def _of_stock(article: dict[str, Any]) -> Iterator[str]:
+    if article["onHand"] != article["moved"]:
+        yield f"{article['onHand']} in stock, but its movements make {article['moved']}"
+    if article["reserved"] != article["reservedForOrders"]:
+        yield f"{article['reserved']} set aside, but for orders {article['reservedForOrders']}"
+    if not 0 <= article["reserved"] <= article["onHand"]:
+        yield f"{article['reserved']} set aside of {article['onHand']}"
+
+
+def _quantities(lines: list[dict[str, Any]]) -> dict[str, int]:
+    return {line["sku"]: line["quantity"] for line in lines}
+
+
+async def _pages(side: httpx.AsyncClient, path: str, name: str, key: str) -> list[Any]:
+    found: list[Any] = []
+    while True:
+        after = found[-1][key] if found else ""
+        page = (await _page(side, path, after=after, limit=_PAGE))[name]
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
+async def _page(side: httpx.AsyncClient, path: str, **params: str | int) -> Any:
+    answer = await side.get(path, params=params, timeout=30)
+    answer.raise_for_status()
+    return answer.json()
+
+
+async def settled(
+    order: httpx.AsyncClient, scm: httpx.AsyncClient, *, within: float
+) -> tuple[Books, list[str]]:
+    """What both sides say, and what differs: at once when nothing does, else as it is after so many seconds,
+    because what is on its way differs for a moment. Raises NotReached."""
+    until = time.monotonic() + within
+    while True:
+        is_last = time.monotonic() >= until
+        try:
+            books = await read_books(order, scm)
+        except NotReached:
+            if is_last:
+                raise
+        else:
+            found = list(differences(books))
+            if is_last or not found:
+                return books, found
+        await asyncio.sleep(0.5)
+
+
+async def run_reconcile(order_url: str, scm_url: str, wait: float) -> int:
+    """Returns 0 when everything agrees, 1 when something differs. Raises NotReached."""
+    console = Console(highlight=False, soft_wrap=True)
+    async with (
+        httpx.AsyncClient(base_url=order_url, trust_env=False) as order,
+        httpx.AsyncClient(base_url=scm_url, trust_env=False) as scm,
+    ):
+        books, found = await settled(order, scm, within=wait)
+    for difference in found:
+        console.print(f"[red]✗[/] {difference}")
+    told = f"{len(books.orders)} orders, {len(books.fulfilments)} of them at SCM, {len(books.stock)} articles"
+    console.print(f"{'[red]✗[/]' if found else '[green]✓[/]'} {told}: {len(found) or 'no'} differences")
+    console.print(f"  {books.absorbed()} duplicates absorbed, {books.superseded()} messages superseded")
+    return 1 if found else 0

@@ -1,0 +1,91 @@
+"""The REST API of recovery. All of it is the operators': even a look takes letters out of others' sight."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import Field
+
+from services.adapter.recovery.audit import AuditUnavailable, Record
+from services.adapter.recovery.operation import Busy, Operation, UnknownOperation
+from services.adapter.recovery.queues import PassesOn, UnknownQueue
+from services.adapter.recovery.recovery import Found, Recovery
+from services.adapter.recovery.redrive import Discard, Redrive
+from services.adapter.recovery.selection import Filter, Text
+from shared.messaging.aws import TRANSIENT
+from shared.web import Operator, OperatorAccess, Problem
+
+router = APIRouter(prefix="/api", tags=["recovery"], dependencies=[OperatorAccess])
+
+_REFUSALS = {UnknownQueue: 404, UnknownOperation: 404, Busy: 409, PassesOn: 409, AuditUnavailable: 503}
+
+
+async def _recovery(request: Request) -> AsyncIterator[Recovery]:
+    """What it refuses becomes a problem."""
+    try:
+        yield request.app.state.recovery
+    except tuple(_REFUSALS) as error:
+        raise Problem(_REFUSALS[type(error)], str(error)) from error
+    except TRANSIENT as error:
+        raise Problem(503, f"SNS and SQS cannot be asked: {error}") from error
+
+
+RecoveryDependency = Annotated[Recovery, Depends(_recovery)]
+
+
+class Browse(Filter):
+    """What is to be shown."""
+
+    queue: Text | None = None
+    """A dead-letter queue, or the queue that it serves; else all."""
+    limit: int = Field(50, ge=1, le=500)
+    """Letters of each queue."""
+
+
+@router.get("/dead-letters", summary="Look at dead letters without consuming them")
+async def browse(wanted: Annotated[Browse, Query()], recovery: RecoveryDependency) -> Found:
+    """Waits a second for what SQS may still have. While it looks, others do not see these letters."""
+    return await recovery.browse(wanted.queue, wanted, wanted.limit)
+
+
+@router.post("/dead-letters/redrive", status_code=202, summary="Send dead letters back to their queue")
+async def redrive(
+    command: Redrive, response: Response, operator: Operator, recovery: RecoveryDependency
+) -> Operation:
+    """Begins; the operation under `Location` tells how far it is."""
+    return _begun(await recovery.remove(command, operator), response)
+
+
+@router.post("/dead-letters/discard", status_code=202, summary="Delete dead letters")
+async def discard(
+    command: Discard, response: Response, operator: Operator, recovery: RecoveryDependency
+) -> Operation:
+    """Begins; the operation under `Location` tells how far it is."""
+    return _begun(await recovery.remove(command, operator), response)
+
+
+@router.get("/operations", summary="What runs, and the last that ran, newest first")
+async def operations(recovery: RecoveryDependency) -> list[Operation]:
+    return recovery.operations.all()
+
+
+@router.get("/operations/{operation_id}", summary="How far an operation is")
+async def operation(operation_id: str, recovery: RecoveryDependency) -> Operation:
+    return recovery.operations.known(operation_id)
+
+
+@router.post("/operations/{operation_id}/cancel", summary="End an operation after what it has begun")
+async def cancel(operation_id: str, recovery: RecoveryDependency) -> Operation:
+    return recovery.operations.cancel(operation_id)
+
+
+@router.get("/audit", summary="Who did what to the messages, newest first")
+async def audit(
+    recovery: RecoveryDependency, limit: Annotated[int, Query(ge=1, le=1_000)] = 100
+) -> list[Record]:
+    return await recovery.audit.last(limit)
+
+
+def _begun(operation: Operation, response: Response) -> Operation:
+    response.headers["location"] = f"/api/operations/{operation.id}"
+    return operation

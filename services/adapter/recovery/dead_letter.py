@@ -1,0 +1,88 @@
+"""DeadLetter: a message that died, and what is known about its death."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from shared.domain_event import WireModel
+from shared.messaging import Message, MessageConverter, UndecodableMessage
+from shared.messaging.message import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
+from shared.messaging.queue import RawAttributes, Received
+
+_converter = MessageConverter()
+
+
+class DeadLetter(WireModel):
+    """One message of a dead-letter queue.
+
+    A listener writes down why a message died. Where SQS moved it by itself, because its consumer was
+    killed each time, nobody could: `reason`, `error` and `receiveCount` are null.
+    """
+
+    id: str
+    """Its id in the dead-letter queue, by which it is selected."""
+    queue: str
+    event_id: str | None
+    type: str | None
+    order_id: str | None
+    version: int | None
+    reason: str | None
+    """Error and message, a sentence for a person."""
+    error: str | None
+    """The error's class."""
+    receive_count: int | None
+    """How often its queue had given it to the handler."""
+    sent_at: datetime
+    """When it came here; where SQS moved it by itself, when it was first sent."""
+    looks: int
+    """How often it was received here. Looking at it is a receive."""
+    attributes: dict[str, str]
+    body: str
+
+
+def dead_letter(received: Received, queue: str) -> DeadLetter:
+    """Reads what can be read; that it could not be read may be what the message died of."""
+    try:
+        message = _converter.to_message(received.body, received.attributes)
+    except UndecodableMessage:
+        message = Message(received.body, received.attributes)
+    details = _details(received)
+    count = details.get("receiveCount")
+    return DeadLetter(
+        id=received.message_id,
+        queue=queue,
+        event_id=message.id or None,
+        type=message.type or None,
+        order_id=message.subject or None,
+        version=message.sequence,
+        reason=received.attributes.get(DEAD_LETTER_REASON),
+        error=str(details["error"]) if "error" in details else None,
+        receive_count=count if isinstance(count, int) else None,
+        sent_at=received.sent_at or received.received_at,
+        looks=received.receive_count,
+        attributes=received.attributes,
+        body=received.body,
+    )
+
+
+def attributes_before_death(received: Received) -> RawAttributes:
+    """The attributes that the message had in its queue: those of the dead letter are taken off, and those
+    that had found no place beside them are put back."""
+    own = {
+        name: value
+        for name, value in received.raw_attributes.items()
+        if name not in (DEAD_LETTER_REASON, DEAD_LETTER_DETAILS)
+    }
+    moved = _details(received).get("attributes")
+    texts = moved.items() if isinstance(moved, dict) else ()
+    return own | {
+        name: {"DataType": "String", "StringValue": text} for name, text in texts if isinstance(text, str)
+    }
+
+
+def _details(received: Received) -> dict[str, Any]:
+    try:
+        details = json.loads(received.attributes.get(DEAD_LETTER_DETAILS, "{}"))
+    except ValueError:
+        return {}
+    return details if isinstance(details, dict) else {}
