@@ -39,7 +39,7 @@ async def live(
 ) -> EventStream:
     """Events: `decision`, `settled`, `station`, `service`, `gap`, `missed`. A viewer that comes back with
     `Last-Event-ID` is given what it missed; what is no longer remembered is told as a `gap`."""
-    return EventStream(partial(_viewing, live, last_event_id))
+    return EventStream(partial(_viewing, live, last_event_id), patience=live.options.patience)
 
 
 @contextmanager
