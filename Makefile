@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 INSTALL := install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check smoke chaos reconcile screenshots conformance bench lock clean
+.PHONY: help setup demo up test check smoke chaos reconcile screenshots conformance bench bench-peers lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup  ## run the whole system, send orders through it, show their way, check the outcome
 	@$(BIN)/python -m local demo
@@ -44,6 +44,9 @@ conformance: setup .venv-localstack/installed  ## the suites of listener, channe
 bench: setup  ## measure the messaging library against what is written by hand; BENCH=--full, BENCH=--help
 	@$(BIN)/python -m benchmarks $(BENCH)
 
+bench-peers: setup .venv-peers-celery/installed .venv-peers-taskiq/installed benchmarks/peers/node_modules/installed  ## the same against Celery, taskiq and sqs-consumer (needs Node.js)
+	@$(BIN)/python -m benchmarks.peers
+
 setup: $(VENV)/installed .venv-aws/installed  ## install what is locked, into .venv and .venv-aws
 
 clean:  ## remove the data of `make up`
@@ -54,6 +57,9 @@ lock: setup  ## renew requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile -q pyproject.toml --extra local --extra dev -c requirements/services.txt $(LOCK) -o requirements/dev.txt
 	uv pip compile -q requirements/aws.in $(LOCK) -o requirements/aws.txt
 	uv pip compile -q requirements/localstack.in $(LOCK) -o requirements/localstack.txt
+	uv pip compile -q requirements/peers-celery.in $(LOCK) -o requirements/peers-celery.txt
+	uv pip compile -q requirements/peers-taskiq.in $(LOCK) -o requirements/peers-taskiq.txt
+	cd benchmarks/peers && npm install --package-lock-only --omit-lockfile-registry-resolved --silent
 
 LOCK := --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
@@ -65,6 +71,12 @@ $(VENV)/installed: requirements/dev.txt
 
 .venv-localstack/installed: requirements/localstack.txt
 	@$(call make_venv,.venv-localstack,requirements/localstack.txt)
+
+.venv-peers-%/installed: requirements/peers-%.txt
+	@$(call make_venv,.venv-peers-$*,requirements/peers-$*.txt)
+
+benchmarks/peers/node_modules/installed: benchmarks/peers/package-lock.json
+	@cd benchmarks/peers && npm ci --silent --no-audit --no-fund && touch node_modules/installed
 
 # A file marks a finished installation, so that one that was interrupted is done again.
 define make_venv

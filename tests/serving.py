@@ -65,8 +65,10 @@ async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
 
 @asynccontextmanager
 async def adapter_service(aws_url: str, **settings: Any) -> AsyncIterator[Served]:
-    """The Adapter service alone, with any other settings."""
-    settings = {"environment": "development", "aws_endpoint_url": aws_url} | settings
+    """The Adapter service alone, with any other settings. A service that it is not told of is down."""
+    down = f"http://{HOST}:1"
+    usual = {"environment": "development", "aws_endpoint_url": aws_url, "order_url": down, "scm_url": down}
+    settings = usual | settings
     async with serving(create_adapter(AdapterSettings(**settings))) as served:
         yield served
 

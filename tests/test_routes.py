@@ -1,22 +1,30 @@
 """Routes: what a route file may say, what it is told when it is wrong, and what can never leave by it."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from services.adapter.cloud_event import CloudEvent
-from services.adapter.main import cli
+from services.adapter.main import cli, create_app
 from services.adapter.routes import RouteFailed, RouteFile, Routes, RoutesInvalid, read_routes
+from services.adapter.routes.dry_run import DryRun, dry_run
+from services.adapter.routes.explanation import explain
 from services.adapter.routes.published import ListOf, Shape
-from services.adapter.settings import RoutesSettings
+from services.adapter.settings import RoutesSettings, Settings
 from services.order.events import OrderEvent
 from services.scm.fulfilment._fulfilment import FulfilmentEvent
 from shared.domain_event import DomainEvent
+from tests.serving import OPERATOR, Served, eventually, serving
 from tests.test_adapter import event
+from tests.test_flow import completed_order, status_is, stock
 
 PUBLISHED = """\
 [published.order]
@@ -53,9 +61,9 @@ def sent(project: str | None) -> dict[str, Any]:
     return decision.data
 
 
-def run(*arguments: str) -> Result:
+def run(*arguments: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Result:
     """`python -m services.adapter routes …`, in this process."""
-    return CliRunner().invoke(cli, ["routes", *arguments])
+    return CliRunner().invoke(cli, ["routes", *arguments], input=stdin, env=env)
 
 
 # The file as it is shipped
@@ -86,7 +94,7 @@ def assert_has(document: Any, described: Any, shape: Shape) -> None:
     if reference := described.get("$ref"):
         described = document["$defs"][reference.rpartition("/")[2]]
     match shape:
-        case Mapping():
+        case dict():
             for name in shape:
                 assert_has(document, described["properties"][name], shape[name])
         case ListOf(item):
@@ -445,3 +453,311 @@ def test_check_without_a_file_reads_the_service_s_own() -> None:
     ended = run("check")
     assert ended.exit_code == 0
     assert ended.stdout.endswith("services/adapter/routes.toml: no errors, no warnings\n")
+
+
+# Explaining an event
+
+
+RULES = (
+    rule("when = 'source.completedAt'", id="paid"),
+    rule("", id="cancelled", type="OrderCancelled"),
+    rule("hold_back = true", id="rest", topic=None),
+    rule("when = 'source.status'", id="late"),
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "routes.toml"
+    path.write_text(PUBLISHED + "".join(RULES))
+    return path
+
+
+def test_an_explanation_says_why_each_rule_matched_or_not() -> None:
+    """In the order of the file; the first that matches decides."""
+    told = explain(routes(*RULES), CloudEvent.model_validate(event()))
+    assert (told.decision, told.rule, told.outgoing) == ("held_back", "rest", None)
+    assert [(each.rule, each.matched, each.reason) for each in told.considered] == [
+        ("paid", False, "its condition does not hold: source.completedAt"),
+        ("cancelled", False, "is for order OrderCancelled"),
+        ("rest", True, "is for every order OrderCompleted"),
+        ("late", False, "not asked: rest decided"),
+    ]
+
+
+def test_an_explanation_shows_what_goes_out_and_what_stays() -> None:
+    """Headers and body as SNS would be given them; of what stays, only the names."""
+    used = routes(rule("project = 'source.{id: id, status: status}'"))
+    told = explain(used, CloudEvent.model_validate(event()))
+    assert (told.decision, told.topic) == ("forwarded", "order-events")
+    assert told.outgoing
+    assert told.outgoing.headers["ce-type"] == "OrderCompleted"
+    assert told.outgoing.body["source"] == {"id": "1", "status": "COMPLETED"}
+    assert {"source.version", "source.buyer.phoneNumber", "source.orderLines[].sku"} <= set(told.dropped)
+    assert not [private for private in PRIVATE if private in told.model_dump_json()]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("when = 'abs(source.status)'", "its condition failed: abs() takes number, not string"),
+        ("project = 'not_null(source, source)'", "is for every order OrderCompleted"),
+    ],
+)
+def test_an_explanation_of_a_failure_names_its_rule(text: str, reason: str) -> None:
+    """As the bridge would answer it."""
+    given = event(subject="2") if "project" in text else event()
+    told = explain(routes(rule(text), rule("", id="next")), CloudEvent.model_validate(given))
+    assert (told.decision, told.rule, told.outgoing) == ("failed", "a", None)
+    assert told.error
+    assert told.error.startswith("a: ")
+    assert told.considered[0].reason == reason
+    assert told.considered[1].reason.startswith("not asked: a ")
+
+
+def test_explain_on_the_command_line(tmp_path: Path, file: Path) -> None:
+    """An event from a file or from standard input, for people and for programs."""
+    given = tmp_path / "event.json"
+    given.write_text(json.dumps(event("OrderCancelled")))
+    ended = run("explain", str(given), "--routes", str(file))
+    assert ended.exit_code == 0
+    assert "forwarded to order-events by rule cancelled\n" in ended.stdout
+    assert "· paid: is for order OrderCompleted\n" in ended.stdout
+    assert "✓ cancelled: is for every order OrderCancelled\n" in ended.stdout
+    assert "  ce-type: OrderCancelled\n" in ended.stdout
+    assert "stays here\n  source.version\n" in ended.stdout
+
+    ended = run("explain", "-", "--routes", str(file), "--json", stdin=json.dumps(event()))
+    told = json.loads(ended.stdout)
+    assert (ended.exit_code, told["decision"], told["rule"]) == (0, "held_back", "rest")
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        (json.dumps(event("OrderCancelled", subject="2")), 1, ""),
+        (json.dumps(event(id="")), 2, "error: -: not a CloudEvent: id: String should have at least 1"),
+        ("no JSON", 2, "error: -: not a CloudEvent: : Invalid JSON"),
+    ],
+)
+def test_explain_ends_with_a_code_that_tells(file: Path, given: str, code: int, said: str) -> None:
+    """1 for an event that would fail, 2 for what is no event."""
+    ended = run("explain", "-", "--routes", str(file), stdin=given)
+    assert ended.exit_code == code
+    assert ended.stderr.startswith(said)
+
+
+def test_explain_wants_to_know_which_event() -> None:
+    """Neither a file nor an order is no question."""
+    ended = run("explain")
+    assert (ended.exit_code, ended.stderr) == (
+        2,
+        "error: name a file with a CloudEvent, - for standard input, or --order ID\n",
+    )
+
+
+# Trying a changed file
+
+
+def tried(before: Sequence[str], after: Sequence[str], *events: dict[str, Any]) -> DryRun:
+    given = [CloudEvent.model_validate(each) for each in events]
+    return dry_run(routes(*before), routes(*after), given)
+
+
+def test_a_dry_run_tells_what_would_go_another_way() -> None:
+    """Per event, and in numbers; what would stay as it is is counted only."""
+    told = tried(RULES, [RULES[1], rule("", id="all")], event(), event("OrderCancelled"), event())
+    assert len(told.changes) == 2
+    before, after = told.changes[0].before, told.changes[0].after
+    assert (before.decision, before.rule, before.topic) == ("held_back", "rest", None)
+    assert (after.decision, after.rule, after.topic) == ("forwarded", "all", "order-events")
+    assert told.counts
+    assert told.counts.model_dump() == {
+        "events": 3,
+        "changed": 2,
+        "before": {"forwarded": 1, "held_back": 2, "failed": 0},
+        "after": {"forwarded": 3, "held_back": 0, "failed": 0},
+    }
+
+
+def test_a_dry_run_tells_what_would_leave_with_other_content() -> None:
+    """By the names of the fields: added, removed, changed. No value is told."""
+    before = rule("project = 'source.{id: id, status: status, version: version}'")
+    after = rule("project = 'source.{id: id, status: id, orderLines: orderLines[].{sku: sku}}'")
+    [change] = tried([before], [after], event()).changes
+    assert change.added == ["source.orderLines[].sku"]
+    assert change.removed == ["source.version"]
+    assert change.changed == ["source.status"]
+
+
+def test_a_dry_run_tells_what_would_fail() -> None:
+    """Before it does."""
+    after = rule("when = 'abs(source.status)'")
+    [change] = tried([rule("")], [after], event()).changes
+    assert change.after.decision == "failed"
+    assert change.after.error == "a: abs() takes number, not string"
+    assert change.removed == [
+        "source.id",
+        "source.version",
+        "source.status",
+        "source.orderLines[].sku",
+        "source.orderLines[].quantity",
+    ]
+
+
+# With the real event logs
+
+
+@pytest.fixture
+async def desk(aws_url: str, order: Served, scm: Served) -> AsyncIterator[Served]:
+    """An adapter that knows where the services are; they send their events to another one."""
+    settings = Settings(
+        environment="development", aws_endpoint_url=aws_url, order_url=order.url, scm_url=scm.url
+    )
+    async with serving(create_app(settings)) as served:
+        yield served
+
+
+@pytest.fixture
+def silence() -> Iterator[None]:
+    """The services log to the output of the command, which runs in the same process."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
+
+
+SHIPPED = RoutesSettings().routes_file.read_text()
+MEMOS_LEAVE = SHIPPED.replace("MemoWritten = []", 'MemoWritten = ["id", "memo"]').replace(
+    'type = "MemoWritten"\nhold_back = true', 'type = "MemoWritten"\ntopic = "order-events"'
+)
+
+
+async def order_with_a_memo(order: Served, scm: Served) -> str:
+    """The id of an order that was completed, and that SCM prepares."""
+    await stock(scm, **{"MUG-01": 10})
+    order_id = await completed_order(order, **{"MUG-01": 2})
+    await order.http.put(f"/orders/{order_id}/memo", json={"memo": "ring twice"})
+    await eventually(partial(status_is, order, order_id, "PREPARING"))
+    return order_id
+
+
+async def test_what_really_happened_is_explained_and_tried(
+    silence: None, order: Served, scm: Served, desk: Served, tmp_path: Path
+) -> None:
+    """On the command line and by the API, with the events that both services have in their logs."""
+    order_id = await order_with_a_memo(order, scm)
+    file = tmp_path / "changed.toml"
+    file.write_text(MEMOS_LEAVE)
+
+    def command(*arguments: str) -> Awaitable[Result]:
+        environment = {"ORDER_URL": order.url, "SCM_URL": scm.url}
+        return asyncio.to_thread(run, *arguments, env=environment)  # it has a loop of its own
+
+    for event_type, decision, rule_id in (
+        ("MemoWritten", "held_back", "memos-stay-here"),
+        ("StockReserved", "forwarded", "stock-to-order"),
+    ):
+        ended = await command("explain", "--order", order_id, "--type", event_type, "--json")
+        told = json.loads(ended.stdout)
+        assert (told["decision"], told["rule"]) == (decision, rule_id)
+    ended = await command("explain", "--order", order_id, "--event", "none")
+    assert (ended.exit_code, ended.stderr) == (
+        2,
+        f"error: neither service has published an event none of order {order_id}\n",
+    )
+
+    ended = await command("dry-run", str(file), "--json")
+    tried = json.loads(ended.stdout)
+    [change] = tried["changes"]
+    assert ended.exit_code == 1
+    assert (change["type"], change["orderId"]) == ("MemoWritten", order_id)
+    assert (change["before"]["rule"], change["after"]["topic"]) == ("memos-stay-here", "order-events")
+    assert (change["added"], change["removed"]) == (["source.id", "source.memo"], [])
+    assert tried["counts"]["changed"] == 1
+    answer = await desk.http.post("/api/routes/dry-run", json={"toml": MEMOS_LEAVE}, headers=OPERATOR)
+    assert answer.json() == tried
+
+    ended = await command("dry-run", str(file))
+    assert "order MemoWritten  held back" in ended.stdout
+    assert f"1 of {tried['counts']['events']} events would change; forwarded " in ended.stdout
+    ended = await command("dry-run", str(RoutesSettings().routes_file), "--last", "1")
+    assert ended.exit_code == 0
+    assert ended.stdout.startswith("0 of 1 events would change")
+
+
+async def test_without_the_services_nothing_is_tried(tmp_path: Path, file: Path) -> None:
+    """It says which one is away; the exit code is 2."""
+    away = {"ORDER_URL": "http://127.0.0.1:1", "SCM_URL": "http://127.0.0.1:1"}
+    ended = await asyncio.to_thread(run, "dry-run", str(file), env=away)
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith("error: http://127.0.0.1:1: ")
+
+
+def test_a_file_with_errors_is_not_tried(tmp_path: Path) -> None:
+    """Its errors are told, a line each; the exit code is 2."""
+    file = tmp_path / "routes.toml"
+    file.write_text(WRONG)
+    ended = run("dry-run", str(file))
+    assert (ended.exit_code, len(ended.stderr.splitlines())) == (2, 11)
+
+
+# Over the API
+
+
+@pytest.fixture(scope="module")
+async def lone_adapter() -> AsyncIterator[Served]:
+    """Alone: neither SNS nor the services are there."""
+    nobody = "http://127.0.0.1:1"
+    settings = Settings(environment="development", aws_endpoint_url=nobody, order_url=nobody, scm_url=nobody)
+    async with serving(create_app(settings)) as served:
+        yield served
+
+
+async def test_the_rules_can_be_read(lone_adapter: Served) -> None:
+    """As the file has them, with the published schema."""
+    told = (await lone_adapter.http.get("/api/routes")).json()
+    assert told["routes"][0]["id"] == "completed-orders-to-scm"
+    assert told["routes"][0]["project"].startswith("source.{id: id")
+    assert told["routes"][0]["holdBack"] is False
+    assert told["published"]["order"]["MemoWritten"] == []
+    assert told["warnings"] == []
+
+
+async def test_an_event_is_explained_over_the_api(lone_adapter: Served) -> None:
+    """Whatever characters it has in it."""
+    given = event()
+    given["data"]["source"]["orderLines"][0]["sku"] = "\ud800"
+    json_of = {"content-type": "application/json"}
+    told = (
+        await lone_adapter.http.post("/api/routes/explain", content=json.dumps(given), headers=json_of)
+    ).json()
+    assert (told["decision"], told["rule"]) == ("forwarded", "completed-orders-to-scm")
+    assert told["outgoing"]["body"]["source"]["orderLines"] == [{"sku": "\ud800", "quantity": 2}]
+    assert "source.buyer.phoneNumber" in told["dropped"]
+
+
+async def test_a_file_with_errors_is_not_tried_over_the_api(lone_adapter: Served) -> None:
+    """Its errors are the answer."""
+    answer = await lone_adapter.http.post("/api/routes/dry-run", json={"toml": WRONG}, headers=OPERATOR)
+    told = answer.json()
+    assert (answer.status_code, len(told["errors"]), told["changes"], told["counts"]) == (200, 11, [], None)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        ("explain", {"id": "1"}, {}, 422),
+        ("dry-run", {"toml": SHIPPED}, {}, 401),
+        ("dry-run", {"toml": "#" * 40_000}, OPERATOR, 422),
+        ("dry-run", {"toml": SHIPPED, "last": 1_001}, OPERATOR, 422),
+        ("dry-run", {"toml": SHIPPED}, OPERATOR, 503),
+    ],
+)
+async def test_a_question_that_cannot_be_answered_is_a_problem(
+    lone_adapter: Served, path: str, body: Any, headers: dict[str, str], status: int
+) -> None:
+    """No event, no token, too much of a file, too many events, no event log."""
+    answer = await lone_adapter.http.post(f"/api/routes/{path}", json=body, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"

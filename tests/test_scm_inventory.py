@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.scm.events import GoodsReceived, GoodsReserved, GoodsShort, Line
+from services.scm.events import GoodsOrdered, GoodsReceived, GoodsReserved, GoodsShort, Line
 from services.scm.inventory import Allocation, Bell
 from shared.messaging import TerminalError, Unavailable
 from tests.relays import locked
@@ -186,6 +186,28 @@ async def test_an_order_that_fails_holds_up_no_other(warehouse: Warehouse) -> No
         await retry(warehouse, orders[1])
         await warehouse.serves(*orders)
     assert await warehouse.stock("mug") == (4, 4)
+
+
+async def test_orders_that_fail_are_tried_after_those_that_were_not_tried_yet(warehouse: Warehouse) -> None:
+    """However many they are, and however soon they are to be tried again."""
+    orders = [await warehouse.order(mug=1) for _ in range(6)]
+    warehouse.invoicing.errors = dict.fromkeys(orders[:4], Unavailable("HTTP 500, for these"))
+    async with warehouse.allocating(retry_most=0):
+        await warehouse.count(mug=6)
+        await warehouse.serves(*orders[4:])
+
+
+async def test_an_order_that_begins_to_wait_while_another_gives_up_is_served(warehouse: Warehouse) -> None:
+    """It still saw the claim of the other, and nobody else rings the bell for it."""
+    await warehouse.count(mug=3)
+    large = await warehouse.order(mug=10)
+    async with warehouse.allocating():
+        async with warehouse.database.transaction() as tx:
+            await tx.publish(GoodsOrdered("1" * 20, (Line("mug", 2),)))
+            await warehouse.withdraw(large)
+            await warehouse.rests()
+        await warehouse.serves("1" * 20)
+    assert await warehouse.stock("mug") == (3, 2)
 
 
 async def test_an_order_that_can_never_be_served_gives_up_its_claim(warehouse: Warehouse) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -52,12 +52,26 @@ class Invoicing:
             raise error
 
 
+class Rung(asyncio.Event):
+    """A bell's sound that knows whether somebody waits for it."""
+
+    is_awaited = False
+
+    async def wait(self) -> Literal[True]:
+        self.is_awaited = True
+        try:
+            return await super().wait()
+        finally:
+            self.is_awaited = False
+
+
 class Warehouse:
     """The doors: what the other modules publish, the back office, the partner office."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.bell = inventory.Bell()
+        self.bell.rung = self.rung = Rung()
         self.invoicing = Invoicing()
         self.witness = Witness()
         self.publisher = ApplicationEventPublisher(
@@ -115,6 +129,15 @@ class Warehouse:
 
         await eventually(none_is_left)
 
+    async def rests(self) -> None:
+        """Waits until the allocation that hears the bell has nothing to do."""
+
+        async def nothing_to_do() -> bool:
+            """The allocation rests."""
+            return self.rung.is_awaited and not self.rung.is_set()
+
+        await eventually(nothing_to_do)
+
     async def waiting(self) -> list[str]:
         """The ids of the orders that wait, oldest first."""
         return [each["orderId"] for each in await self.get("/back-office/waiting-orders")]
@@ -126,10 +149,12 @@ class Warehouse:
     async def allocating(
         self, bell: inventory.Bell | None = None, **options: Any
     ) -> AsyncIterator[inventory.Allocation]:
-        """Allocates until the body ends. The poll is so slow that only the bell can have woken it."""
+        """Allocates until the body ends, which begins when the allocation rests. The poll is so slow that
+        only the bell can wake it."""
         settings = inventory.AllocationOptions(**({"poll": 60} | options))
         allocation = inventory.Allocation(self.database, bell or self.bell, settings)
         async with running(allocation):
+            await self.rests()
             yield allocation
 
 

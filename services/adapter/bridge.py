@@ -12,7 +12,7 @@ from prometheus_client import Counter
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from services.adapter.cloud_event import CloudEvent
+from services.adapter.cloud_event import CloudEvent, why_not
 from services.adapter.routes import RouteFailed, Routes
 from shared.domain_event import WireModel
 from shared.messaging import Message, MessageChannel, MessagingError
@@ -101,7 +101,8 @@ class Bridge:
             event = CloudEvent.model_validate(given)
             decision = self._routes.decide(event)
         except (ValidationError, RouteFailed) as error:
-            return Result(id=_text(given, "id"), decision="failed", error=_reason(error))
+            reason = str(error) if isinstance(error, RouteFailed) else why_not(error)
+            return Result(id=_text(given, "id"), decision="failed", error=reason)
         if decision.topic is None or decision.data is None:
             return Result(id=event.id, decision="held_back", rule=decision.rule)
         result = Result(id=event.id, decision="forwarded", rule=decision.rule)
@@ -147,12 +148,3 @@ def _text(given: Any, key: str) -> str:
     """A member of what may not be an event at all, fit to be logged and answered."""
     value = given.get(key, "") if isinstance(given, dict) else ""
     return str(value)[:256].encode("ascii", "replace").decode()
-
-
-def _reason(error: ValidationError | RouteFailed) -> str:
-    if isinstance(error, RouteFailed):
-        return str(error)
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    return "not a CloudEvent: " + "; ".join(
-        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems
-    )

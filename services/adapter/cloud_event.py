@@ -4,13 +4,19 @@ import json
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic.config import JsonDict
 
 from shared.messaging import Message
 from shared.messaging.message import CONTENT_TYPE, ID, SEQUENCE, SOURCE, SUBJECT, TIME, TRACEPARENT, TYPE
 
 # What SQS takes in an attribute, and nothing that would make the logs lie.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$")]
+
+_DOMAIN_EVENT: JsonDict = {
+    "required": ["source", "occurenceOn"],
+    "properties": {"source": {"type": "object"}, "occurenceOn": {"type": "integer"}},
+}
 
 
 class CloudEvent(BaseModel):
@@ -28,7 +34,7 @@ class CloudEvent(BaseModel):
     sequence: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
     """The aggregate's version."""
     traceparent: Name | None = None
-    data: dict[str, Any]
+    data: Annotated[dict[str, Any], Field(json_schema_extra=_DOMAIN_EVENT)]
     """The domain event: `source`, the aggregate, and `occurenceOn`."""
 
     @field_validator("data")
@@ -52,3 +58,11 @@ class CloudEvent(BaseModel):
         if self.traceparent:
             headers[TRACEPARENT] = self.traceparent
         return Message(json.dumps(data, separators=(",", ":")), headers)
+
+
+def why_not(error: ValidationError) -> str:
+    """Why something is no CloudEvent, without what is in it."""
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    return "not a CloudEvent: " + "; ".join(
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems
+    )

@@ -11,11 +11,13 @@ from services.adapter import api, console, laboratory, page, recovery
 from services.adapter.bridge import Bridge
 from services.adapter.recovery import command as recovery_command
 from services.adapter.routes import RouteFile, RoutesInvalid
+from services.adapter.routes import api as routes_api
 from services.adapter.routes import command as routes_command
 from services.adapter.settings import Settings
 from shared import process
 from shared.background import running
 from shared.messaging import InterceptedChannel, SnsChannel, Topology, aws_clients
+from shared.tokens import bearer
 from shared.web import application, health_router
 
 log = structlog.get_logger(__name__)
@@ -51,11 +53,13 @@ def create_app(settings: Settings) -> FastAPI:
             channels = {name: InterceptedChannel(topic, *interceptors) for name, topic in topics.items()}
             app.state.bridge = Bridge(routes, channels, decisions.add)
             urls = {"order": settings.order_url, "scm": settings.scm_url}
-            neighbours = {name: console.Neighbour(name, url, http) for name, url in urls.items()}
+            shown = bearer(settings.service_token)
+            neighbours = {name: console.Neighbour(name, url, http, shown) for name, url in urls.items()}
             app.state.neighbours = neighbours
             queues = console.Queues(clients, routes.topics)
             stations = console.Stations(list(neighbours.values()), queues, routes.topics, decisions, live)
             app.state.stations = stations
+            app.state.route_file = file
             ready = {f"topic {name}": topic.check for name, topic in topics.items()}
             app.include_router(health_router(ready, loops={}))
             audit = recovery.Audit(settings.audit_file)
@@ -81,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.include_router(api.router, dependencies=[Depends(faults.refuse)] if faults else [])
     app.include_router(console.router)
+    app.include_router(routes_api.router)
     app.include_router(recovery.router)
     if faults:
         app.include_router(laboratory.router)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from shared.settings import EnvironmentSettings, HttpUrl, ServiceSettings
+from shared.tokens import DEVELOPMENT_SERVICE, Token
 
 
 class RoutesSettings(EnvironmentSettings):
@@ -11,6 +12,7 @@ class RoutesSettings(EnvironmentSettings):
     routes_file: Path = Path(__file__).parent / "routes.toml"
     order_url: HttpUrl = "http://127.0.0.1:8001"
     scm_url: HttpUrl = "http://127.0.0.1:8003"
+    service_token: Token = DEVELOPMENT_SERVICE
 
 
 class Settings(ServiceSettings, RoutesSettings):

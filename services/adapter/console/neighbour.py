@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -22,12 +22,16 @@ class Neighbour:
     name: str
     url: str
     http: httpx.AsyncClient
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What it is shown: the services' token, for what is not for everybody."""
 
     async def get(self, path: str, params: Mapping[str, Sequence[str]] | None = None) -> bytes | None:
         """The body of its answer; None when it does not know what is asked for. Raises Away."""
         try:
             async with asyncio.timeout(_MOST):
-                answer = await self.http.get(f"{self.url.rstrip('/')}{path}", params=params, timeout=_MOST)
+                answer = await self.http.get(
+                    f"{self.url.rstrip('/')}{path}", params=params, headers=self.headers, timeout=_MOST
+                )
         except (httpx.TimeoutException, TimeoutError) as error:
             raise Away(f"{self.url}: no answer within {_MOST:g} s") from error
         except httpx.RequestError as error:

@@ -1,6 +1,6 @@
 """Inspection: what an expression reads and makes, as far as it can be said before an event is there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from services.adapter.routes.expression import FUNCTIONS, Expression, Node
@@ -41,7 +41,7 @@ def faults_of_projection(project: Expression, published: Published, event_type: 
         *walk.faults_of_making(made, published.shape, "source"),
     ]
     match made:
-        case Mapping() if "id" not in made:
+        case dict() if "id" not in made:
             faults.append(Fault("project makes no id, which is the aggregate's"))
         case Kind.PLAIN | ListOf():
             faults.append(Fault("project makes no object", "write source.{id: id, …}"))
@@ -117,7 +117,7 @@ class _Walk:
     def faults_of_making(self, made: Shape, schema: Shape, path: str) -> Iterator[Fault]:
         """Where the made shape has what the schema does not have."""
         match made, schema:
-            case (Mapping(), Mapping()):
+            case (dict(), dict()):
                 for name, shape in made.items():
                     if name in schema:
                         yield from self.faults_of_making(shape, schema[name], f"{path}.{name}")
@@ -133,14 +133,14 @@ class _Walk:
     def _field(self, name: str, at: _Part) -> _Part:
         path = f"{at.path}.{name}" if at.path else name
         match at.shape:
-            case Mapping() as fields if name in fields:
+            case dict() as fields if name in fields:
                 self.read[path] = None
                 return _Part(fields[name], path)
-            case Mapping() as fields if at.path:
+            case dict() as fields if at.path:
                 self.read[path] = None
                 self.outside[path] = did_you_mean(name, fields)
                 return _Part(Kind.ANY, path)
-            case Mapping() as fields:
+            case dict() as fields:
                 hint = did_you_mean(name, fields) or f"it has {' and '.join(fields)}"
                 self.faults.append(Fault(f"the event has no {name}", hint))
             case ListOf():

@@ -1,10 +1,10 @@
 """Published: the schema of what may leave of an event type's aggregate."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 _FIELD = re.compile(r"[A-Za-z_]\w*(\[\])?(\.[A-Za-z_]\w*(\[\])?)*", re.ASCII)
 
@@ -21,8 +21,8 @@ class ListOf:
     item: "Shape"
 
 
-Shape: TypeAlias = "Kind | ListOf | Mapping[str, Shape]"
-"""What a value looks like; a mapping is an object with these fields and no others."""
+Shape: TypeAlias = "Kind | ListOf | dict[str, Shape]"
+"""What a value looks like; a dictionary is an object with these fields and no others."""
 
 
 class NotPublished(Exception):
@@ -35,7 +35,7 @@ class Published:
     """What may leave of one event type, as the file lists it: `id`, `orderLines[].sku`, `tags[]`."""
 
     fields: Sequence[str]
-    shape: Mapping[str, Shape]
+    shape: dict[str, Shape]
 
     @classmethod
     def of(cls, fields: object) -> "Published":
@@ -52,14 +52,25 @@ class Published:
             raise ValueError("id is missing: every message is about an aggregate")
         return cls(tuple(fields), shape)
 
-    def reduced(self, aggregate: Mapping[str, Any]) -> Any:
+    def reduced(self, aggregate: dict[str, Any]) -> Any:
         """The aggregate with its published fields only. Raises NotPublished."""
-        return _reduced(aggregate, self.shape, "source")
+        try:
+            return _reduced(aggregate, self.shape)
+        except _AnotherKind:
+            of_another_kind = [place for place in _outside(aggregate, self.shape, "source") if place.why]
+            raise NotPublished(f"{of_another_kind[0].path} {of_another_kind[0].why}") from None
 
     def unpublished(self, made: Any) -> list[str]:
         """What a projection made that the schema does not have, such as `source.buyer`."""
-        return list(_unpublished(made, self.shape, "source"))
+        try:
+            if _reduced(made, self.shape) == made:
+                return []
+        except _AnotherKind:
+            pass
+        return [place.path for place in _outside(made, self.shape, "source")]
 
+
+_COMPOSED = (dict, list)
 
 NOTHING = Published.of([])
 
@@ -76,33 +87,44 @@ def _add(path: Sequence[str], fields: dict[str, Any]) -> bool:
     return _add(rest, inner) if rest and isinstance(inner, dict) else inner == new
 
 
-def _reduced(value: Any, shape: Shape, path: str) -> Any:
+class _AnotherKind(Exception):
+    """Somewhere in a value; where is looked for only then, because every event that leaves is reduced."""
+
+
+def _reduced(value: Any, shape: Shape) -> Any:
     if value is None:
         return None
-    match shape:
-        case ListOf(item) if isinstance(value, list):
-            return [_reduced(each, item, f"{path}[]") for each in value]
-        case Mapping() if isinstance(value, dict):
-            kept = [name for name in shape if name in value]
-            return {name: _reduced(value[name], shape[name], f"{path}.{name}") for name in kept}
-        case Kind.PLAIN if not isinstance(value, dict | list):
-            return value
-    raise NotPublished(f"{path} is {_said(value)}; the published schema has {_said(shape)} there")
+    if shape is Kind.PLAIN:
+        if isinstance(value, _COMPOSED):
+            raise _AnotherKind
+        return value
+    if isinstance(shape, dict) and isinstance(value, dict):
+        return {name: _reduced(value[name], of) for name, of in shape.items() if name in value}
+    if isinstance(shape, ListOf) and isinstance(value, list):
+        return [_reduced(item, shape.item) for item in value]
+    raise _AnotherKind
 
 
-def _unpublished(value: Any, shape: Shape, path: str) -> Iterator[str]:
+class _Place(NamedTuple):
+    """Where a value is not as the schema says, and why if the schema has something else there."""
+
+    path: str
+    why: str = ""
+
+
+def _outside(value: Any, shape: Shape, path: str) -> Iterator[_Place]:
     match shape:
         case ListOf(item) if isinstance(value, list):
             for each in value:
-                yield from _unpublished(each, item, f"{path}[]")
-        case Mapping() if isinstance(value, dict):
-            yield from (f"{path}.{name}" for name in value if name not in shape)
+                yield from _outside(each, item, f"{path}[]")
+        case dict() if isinstance(value, dict):
+            yield from (_Place(f"{path}.{name}") for name in value if name not in shape)
             for name in shape:
-                yield from _unpublished(value.get(name), shape[name], f"{path}.{name}")
-        case Kind.PLAIN if not isinstance(value, dict | list):
+                yield from _outside(value.get(name), shape[name], f"{path}.{name}")
+        case Kind.PLAIN if not isinstance(value, _COMPOSED):
             return
         case _ if value is not None:
-            yield path
+            yield _Place(path, f"is {_said(value)}; the published schema has {_said(shape)} there")
 
 
 def _said(shape: Any) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic.alias_generators import to_camel
 
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.routes.expression import Expression, ExpressionFailed
@@ -22,8 +23,13 @@ Schema = Mapping[EventType, Published]
 
 
 class RouteFailed(Exception):
-    """A route's expression cannot be evaluated on an event, or makes what may not leave. The message has
-    no value of the event in it."""
+    """A route's expression cannot be evaluated on an event, or makes what may not leave. The message names
+    the rule, and has no value of the event in it."""
+
+    def __init__(self, rule: str, reason: object) -> None:
+        super().__init__(f"{rule}: {reason}")
+        self.rule = rule
+        self.reason = str(reason)
 
 
 def _expression(value: Any) -> Expression:
@@ -39,7 +45,16 @@ JmesPath = Annotated[Expression, PlainValidator(_expression), PlainSerializer(st
 class Route(BaseModel):
     """One rule of the file; `routes.toml` explains the keys."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        arbitrary_types_allowed=True,
+        alias_generator=to_camel,  # in JSON; in the file, keys are as TOML's are
+        validate_by_name=True,
+        validate_by_alias=False,
+        serialize_by_alias=True,
+    )
 
     id: Text
     source: Text
@@ -66,21 +81,20 @@ class Route(BaseModel):
         try:
             visible = _domain_event(published.reduced(event.data["source"]), event)
         except NotPublished as error:
-            raise RouteFailed(f"{self.id}: {error}") from error
+            raise RouteFailed(self.id, error) from error
         source = self._evaluated(self.project, visible) if self.project else visible["source"]
         if not isinstance(source, dict) or source.get("id") != event.subject:
-            raise RouteFailed(f"{self.id}: project does not make the aggregate with the id {event.subject}")
+            raise RouteFailed(self.id, f"project does not make the aggregate with the id {event.subject}")
         if outside := published.unpublished(source):
-            raise RouteFailed(
-                f"{self.id}: not in the published schema of {self.source} {self.type}: {', '.join(outside)}"
-            )
+            schema = f"the published schema of {self.source} {self.type}"
+            raise RouteFailed(self.id, f"not in {schema}: {', '.join(outside)}")
         return _domain_event(source, event)
 
     def _evaluated(self, expression: Expression, data: dict[str, Any]) -> Any:
         try:
             return expression.search(data)
         except ExpressionFailed as error:
-            raise RouteFailed(f"{self.id}: {error}") from error
+            raise RouteFailed(self.id, error) from error
 
 
 def _domain_event(source: Any, event: CloudEvent) -> dict[str, Any]:

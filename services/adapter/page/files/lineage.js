@@ -40,33 +40,35 @@ function drawn(lineage) {
 }
 
 function waterfall(hops, total) {
-  const head = element("tr", {}, ...["Time", "Station", "What", "", "since its cause"].map((text) => element("th", { scope: "col" }, text)));
-  head.children[3].className = "bar-cell";
-  const table = element("table", { class: "fall" }, element("thead", {}, head), element("tbody", {}, ...hops.map((hop) => row(hop, total))));
-  return table;
+  const columns = ["Time", "Event", "Station and what", "", "since its cause"];
+  const back = new Set(hops.filter((hop) => hop.station === "scm").map((hop) => hop.eventId));
+  const classes = ["at", "event", "hop", "bar-cell", "since"];
+  return element("table", { class: "fall" },
+    element("colgroup", {}, ...classes.map((name) => element("col", { class: name }))),
+    element("thead", {}, element("tr", {}, ...columns.map((text, place) => element("th", { scope: "col", class: classes[place] }, text)))),
+    element("tbody", {}, ...hops.map((hop) => row(hop, total, back))));
 }
 
-function row(hop, total) {
+function row(hop, total, back) {
   const since = hop.msSinceParent ?? 0;
   const end = hop.msSinceStart ?? 0;
   const bar = element("i");
   bar.style.left = `${Math.min(99, (100 * Math.max(0, end - since)) / total)}%`;
   bar.style.width = `${Math.min(100, (100 * Math.max(0, since)) / total)}%`;
-  const back = hop.id.startsWith("scm:");
-  const kind = BAD.has(hop.outcome) ? "bad" : hop.outcome === "held_back" ? "held_back" : back ? "back" : "there";
+  const kind = BAD.has(hop.outcome) ? "bad" : hop.outcome === "held_back" ? "held_back" : back.has(hop.eventId) ? "back" : "there";
   return element("tr", { class: kind },
     element("td", { class: "time mono" }, hop.at ? clock(hop.at) : "not yet"),
-    element("td", {}, hop.station.replace(/^\w+:/, "")),
-    element("td", {}, element("strong", {}, what(hop)), element("div", { class: "said" }, detail(hop))),
+    element("td", {}, hop.type),
+    element("td", {}, element("strong", {}, what(hop)), ` at ${hop.station.replace(/^\w+:/, "")}`, element("div", { class: "said" }, detail(hop))),
     element("td", { class: "bar-cell" }, element("div", { class: "bar" }, hop.at ? bar : null)),
-    element("td", { class: "number mono" }, hop.at ? age(since / 1000) : ""));
+    element("td", { class: "since mono" }, hop.at ? age(since / 1000) : ""));
 }
 
 const what = (hop) => (hop.outcome && hop.outcome !== hop.name ? `${hop.name}: ${hop.outcome.replace("_", " ")}` : hop.name);
 
 function detail(hop) {
-  return [hop.detail, hop.rule && `rule ${hop.rule}`, hop.topic && `to ${hop.topic}`, hop.messageId && `SNS ${hop.messageId}`,
-    hop.receiveCount && `receive ${hop.receiveCount}`, hop.handler, hop.duplicates ? `${hop.duplicates} duplicates absorbed` : null,
+  return [hop.rule && `rule ${hop.rule}`, hop.topic && `to ${hop.topic}`, hop.messageId && `SNS ${hop.messageId}`,
+    hop.receiveCount > 1 && `receive ${hop.receiveCount}`, hop.handler, hop.duplicates ? `${hop.duplicates} duplicates absorbed` : null,
     hop.attempts > 1 && `${hop.attempts} attempts`, hop.error].filter(Boolean).join(" · ");
 }
 

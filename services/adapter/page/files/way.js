@@ -123,7 +123,8 @@ const services = new Map();
 
 export function stationChanged(station) {
   known.set(station.id, station);
-  const id = station.kind === "listener" ? `queue:${station.name}` : station.id;
+  // A listener and the dead letters are shown with their queue.
+  const id = { listener: `queue:${station.name}`, dead_letters: station.id.replace(/-dlq$/, "") }[station.kind] ?? station.id;
   if (shown.has(id)) show(id);
   for (const service of ["order", "scm"]) show(service);
   if (station.kind === "adapter") showHeld(station.rules ?? []);
@@ -173,7 +174,8 @@ function ofQueue(id) {
   const queue = known.get(id);
   if (!queue) return null;
   const listener = known.get(id.replace("queue:", "listener:"));
-  const dead = queue.deadLetters ? `${queue.deadLetters} dead` : "";
+  const deadLetters = known.get(`${id}-dlq`)?.waiting;
+  const dead = deadLetters ? `${deadLetters} dead` : "";
   const working = (queue.inFlight ?? 0) ? `${queue.inFlight} in work` : "";
   const oldest = queue.oldestSeconds && queue.waiting ? `oldest ${age(queue.oldestSeconds)}` : "";
   const status = queue.status === "up" ? listener?.status ?? "up" : queue.status;
@@ -196,8 +198,8 @@ function showHeld(rules) {
     element("li", { title: rule }, element("span", {}, rule), element("span", {}, String(count)))));
 }
 
-// What the picture knows of the dead letters: how many, on which queues.
+// How many dead letters there are, on all queues.
 export function deadLetters() {
-  const dead = [...known.values()].filter((each) => each.kind === "queue" && each.deadLetters);
-  return dead.reduce((total, each) => total + each.deadLetters, 0);
+  const dead = [...known.values()].filter((each) => each.kind === "dead_letters");
+  return dead.reduce((total, each) => total + (each.waiting ?? 0), 0);
 }
