@@ -21,6 +21,7 @@ from shared.migration import migrate
 from tests.engines import AwsEngine, Engine, MemoryEngine
 from tests.scm import Scm, supply_chain
 from tests.serving import Served, adapter_service, order_service, scm_service
+from tests.systems import System, whole_system
 from tests.warehouse import Warehouse, warehouse_at
 
 REGION = "us-east-1"
@@ -158,6 +159,19 @@ async def scm(scm_database: str, aws_url: str, adapter: Served, order: Served) -
 async def warehouse(scm_database: str) -> AsyncIterator[Warehouse]:
     async with warehouse_at(scm_database) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+async def system(postgres_server: Postgres, aws_server: str) -> AsyncIterator[System]:
+    """One system for all tests of a module."""
+    url = await emptied(aws_server)
+    async with (
+        fresh_database(postgres_server, "template_order") as order_database,
+        fresh_database(postgres_server, "template_scm") as scm_database,
+        aws_clients(region=REGION, endpoint_url=url) as clients,
+        whole_system(order_database, scm_database, clients, url) as running,
+    ):
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -65,8 +65,10 @@ async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
 
 @asynccontextmanager
 async def adapter_service(aws_url: str, **settings: Any) -> AsyncIterator[Served]:
-    """The Adapter service alone, with any other settings."""
-    settings = {"environment": "development", "aws_endpoint_url": aws_url} | settings
+    """The Adapter service alone, with any other settings. A service that it is not told of is down."""
+    down = f"http://{HOST}:1"
+    usual = {"environment": "development", "aws_endpoint_url": aws_url, "order_url": down, "scm_url": down}
+    settings = usual | settings
     async with serving(create_adapter(AdapterSettings(**settings))) as served:
         yield served
 
@@ -88,7 +90,7 @@ async def order_service(
 
 @asynccontextmanager
 async def scm_service(
-    database_url: str, aws_url: str, adapter_url: str, order_url: str
+    database_url: str, aws_url: str, adapter_url: str, order_url: str, port: int = 0
 ) -> AsyncIterator[Served]:
     """The SCM service alone."""
     settings = ScmSettings(
@@ -98,7 +100,7 @@ async def scm_service(
         order_url=order_url,
         aws_endpoint_url=aws_url,
     )
-    async with serving(create_scm(settings)) as served:
+    async with serving(create_scm(settings), port) as served:
         yield served
 
 

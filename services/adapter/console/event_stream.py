@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import structlog
 from starlette.responses import StreamingResponse
@@ -10,8 +11,24 @@ from starlette.types import Receive, Scope, Send
 
 log = structlog.get_logger(__name__)
 
-_PATIENCE = 10.0
-"""Seconds that a viewer may take to take a piece. Meanwhile at most that piece is in memory for it."""
+EVENTS: dict[str, Any] = {
+    "content": {
+        "text/event-stream": {
+            "schema": {
+                "description": "Of each event.",
+                "type": "object",
+                "required": ["event", "data"],
+                "properties": {
+                    "event": {"type": "string"},
+                    "data": {"type": "string", "contentMediaType": "application/json"},
+                    "id": {"type": "string"},
+                    "retry": {"type": "integer"},
+                },
+            }
+        }
+    }
+}
+"""The answer, as OpenAPI documents it."""
 
 
 class EventStream(StreamingResponse):
@@ -20,9 +37,12 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, viewing: Callable[[], AbstractContextManager[AsyncIterator[bytes]]]) -> None:
+    def __init__(
+        self, viewing: Callable[[], AbstractContextManager[AsyncIterator[bytes]]], *, patience: float
+    ) -> None:
         super().__init__((), headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         self._viewing = viewing
+        self._patience = patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._viewing() as chunks:
@@ -42,7 +62,7 @@ class EventStream(StreamingResponse):
         await send(start)
         try:
             async for chunk in chunks:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(self._patience):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         except TimeoutError:

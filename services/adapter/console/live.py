@@ -30,6 +30,8 @@ class LiveOptions:
     viewers: int = 50
     pace: float = 0.2
     """Viewers are woken this often at most, and then get all that is new in one piece."""
+    patience: float = 10.0
+    """What a viewer may take for one piece before it is dropped; at most that piece is in memory for it."""
     heartbeat: float = 15.0
     """A comment is sent after so long without anything else; proxies end connections that are silent."""
 
@@ -73,10 +75,10 @@ class Live:
     def __init__(self, options: LiveOptions | None = None) -> None:
         self.watched = asyncio.Event()
         """Set while somebody watches."""
-        self._options = options or LiveOptions()
+        self.options = options or LiveOptions()
         self._process = uuid.uuid4().hex[:8]
         self._number = 0
-        self._ring: deque[_Entry] = deque(maxlen=self._options.remembered)
+        self._ring: deque[_Entry] = deque(maxlen=self.options.remembered)
         self._changes = 0
         self._states: dict[tuple[str, str], tuple[int, _Entry]] = {}
         self._viewers = 0
@@ -114,13 +116,13 @@ class Live:
             self._due.clear()
             self._wake()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._options.pace):
+                async with asyncio.timeout(self.options.pace):
                     await self._stopping.wait()
 
     @contextmanager
     def viewing(self, last_event_id: str | None) -> Iterator[AsyncIterator[bytes]]:
         """The stream for one more viewer, who may have seen some of it. Raises TooManyViewers."""
-        if self._viewers >= self._options.viewers:
+        if self._viewers >= self.options.viewers:
             raise TooManyViewers(f"{self._viewers} watch already; come again later")
         self._viewers += 1
         self.watched.set()
@@ -171,7 +173,7 @@ class Live:
 
     async def _within_a_heartbeat(self, news: asyncio.Event) -> bool:
         try:
-            async with asyncio.timeout(self._options.heartbeat):
+            async with asyncio.timeout(self.options.heartbeat):
                 await news.wait()
         except TimeoutError:
             return False

@@ -16,9 +16,6 @@ from shared.domain_event import WireModel
 from shared.progress import ListenerProgress, Pace, ServiceProgress, SettledMessage
 from shared.tally import Tally
 
-_EVERY = 1.0
-"""Seconds for which what was read is good enough; and how often it is read while somebody watches."""
-
 _SOON = 30.0
 
 _INSTANCES = 8
@@ -100,9 +97,9 @@ class Missed(WireModel):
 
 
 class Stations:
-    """Asks the other services, SNS and SQS, and keeps what they said for a second. A Loop, which does so by
-    itself while somebody watches, and tells them. What is down is shown as that, with the last that was
-    known of its stations."""
+    """Asks the other services, SNS and SQS, and keeps what they said for `every` seconds. A Loop, which asks
+    by itself that often while somebody watches, and tells them. What is down is shown as that, with the
+    stations that it is known to have."""
 
     def __init__(
         self,
@@ -111,12 +108,15 @@ class Stations:
         topics: Sequence[str],
         decisions: Decisions,
         live: Live,
+        *,
+        every: float = 1.0,
     ) -> None:
         self._neighbours = neighbours
         self._queues = queues
         self._topics = topics
         self._decisions = decisions
         self._live = live
+        self._every = every
         self._known: dict[str, ServiceProgress] = {}
         self._cursors: dict[str, dict[str, str]] = {each.name: {} for each in neighbours}
         self._reading = asyncio.Lock()
@@ -129,22 +129,23 @@ class Stations:
         self._live.stop()
 
     async def run(self) -> None:
-        """While somebody watches, reads and shows all once a second."""
+        """Reads and shows everything, again and again, while somebody watches."""
         while not self._stopping.is_set():
             if not self._live.watched.is_set():
                 await self._live.watched.wait()
                 self._forget_what_is_old()
             self._show(await self.now())
             with suppress(TimeoutError):
-                async with asyncio.timeout(_EVERY):
+                async with asyncio.timeout(self._every):
                     await self._stopping.wait()
 
     async def now(self) -> Everything:
-        """All stations, as they were at most a second ago, however many ask."""
+        """All stations, as they are or just were: however many ask, they are read once."""
         time = asyncio.get_running_loop().time
         async with self._reading:
-            if self._read is None or time() - self._read[0] >= _EVERY:
-                self._read = time(), await self._everything()
+            if self._read is None or time() - self._read[0] >= self._every:
+                everything = await self._everything()
+                self._read = time(), everything
             return self._read[1]
 
     def _forget_what_is_old(self) -> None:
