@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check smoke chaos reconcile screenshots conformance bench bench-peers lock clean
+.PHONY: help setup demo up test check smoke chaos reconcile screenshots conformance simulate bench bench-peers lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ screenshots: setup  ## renew the pictures of the page in docs/ (needs Chromium)
 
 conformance: setup .venv-localstack/installed  ## the suites of listener, channels and topology on a second engine
 	@$(BIN)/python -m local conformance
+
+simulate: setup  ## the listener under every fault that a queue has, in HISTORIES=10000 histories
+	@HISTORIES=$(or $(HISTORIES),10000) $(BIN)/python -m pytest -q tests/test_simulation.py
 
 bench: setup  ## measure the messaging library against what is written by hand; BENCH=--full, BENCH=--help
 	@$(BIN)/python -m benchmarks $(BENCH)

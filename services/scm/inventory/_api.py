@@ -19,8 +19,8 @@ STOCK = """
     SELECT sku, on_hand, reserved, on_hand - reserved AS available,
            coalesce((
                SELECT sum(quantity)
-               FROM waiting_line JOIN waiting_order USING (order_id)
-               WHERE waiting_line.sku = stock.sku AND parked_at IS NULL
+               FROM waiting_line
+               WHERE waiting_line.sku = stock.sku AND position IS NOT NULL
            ), 0)::bigint AS claimed
     FROM stock
 """

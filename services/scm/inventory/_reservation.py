@@ -82,7 +82,7 @@ async def let_goods_go(event: ParcelHandedOver, tx: Transaction) -> None:
 
 
 async def _set_aside(
-    connection: Connection, order_id: str, lines: Sequence[Line], position: int | None = None
+    connection: Connection, order_id: str, lines: Sequence[Line], position: int = waiting.LAST
 ) -> tuple[Line, ...]:
     """Returns what is missing; then nothing was set aside."""
     skus, quantities = stock.columns(lines)

@@ -15,19 +15,23 @@ from shared.postgres import Connection
 
 log = structlog.get_logger(__name__)
 
+LAST = 2**63 - 1
+"""The position of an order that does not wait: everybody who does has come before it."""
+
 BEGIN = """
     WITH begun AS (
-        INSERT INTO waiting_order (order_id) VALUES ($1) RETURNING order_id
+        INSERT INTO waiting_order (order_id) VALUES ($1) RETURNING order_id, position
     )
-    INSERT INTO waiting_line (order_id, sku, quantity)
-    SELECT order_id, line.sku, line.quantity
+    INSERT INTO waiting_line (order_id, position, sku, quantity)
+    SELECT order_id, position, line.sku, line.quantity
     FROM begun, unnest($2::text[], $3::bigint[]) AS line (sku, quantity)
 """
 
 END = "DELETE FROM waiting_order WHERE order_id = $1"
 
 FIND = """
-    SELECT position, array_agg(sku ORDER BY sku) AS skus, array_agg(quantity ORDER BY sku) AS quantities
+    SELECT waiting_order.position,
+           array_agg(sku ORDER BY sku) AS skus, array_agg(quantity ORDER BY sku) AS quantities
     FROM waiting_order JOIN waiting_line USING (order_id)
     WHERE order_id = $1 AND parked_at IS NULL AND next_attempt_at <= now()
     GROUP BY waiting_order.order_id
@@ -37,27 +41,36 @@ FREE = """
     SELECT sku, on_hand - reserved - coalesce(claimed, 0)::bigint AS free
     FROM stock LEFT JOIN (
         SELECT sku, sum(quantity) AS claimed
-        FROM waiting_line JOIN waiting_order USING (order_id)
-        WHERE sku = ANY ($1) AND parked_at IS NULL AND ($2::bigint IS NULL OR position < $2)
+        FROM waiting_line
+        WHERE sku = ANY ($1) AND position < $2
         GROUP BY sku
     ) AS claim USING (sku)
     WHERE sku = ANY ($1)
 """
 
+# Each order claims a piece at least, so of an article that there are n of, only the n oldest claims are read.
 # With the claims of the older ones taken off, each of these orders can be served whether or not the others
 # are. So one that fails holds up nobody; those that were never tried are due since -infinity, and come first.
 SERVABLE = """
-    WITH claim AS (
-        SELECT order_id,
-               sum(quantity) OVER (PARTITION BY sku ORDER BY position) <= on_hand - reserved AS is_covered
-        FROM waiting_line JOIN waiting_order USING (order_id) JOIN stock USING (sku)
-        WHERE parked_at IS NULL
-    )
     SELECT waiting_order.order_id
-    FROM waiting_order JOIN claim USING (order_id)
-    WHERE next_attempt_at <= now()
+    FROM stock
+    CROSS JOIN LATERAL (
+        SELECT order_id, sum(quantity) OVER (ORDER BY position) AS claimed
+        FROM (
+            SELECT order_id, position, quantity
+            FROM waiting_line
+            WHERE waiting_line.sku = stock.sku AND position IS NOT NULL
+            ORDER BY position
+            LIMIT on_hand - reserved
+        ) AS oldest
+    ) AS claim
+    JOIN waiting_order USING (order_id)
+    WHERE on_hand > reserved AND claimed <= on_hand - reserved AND next_attempt_at <= now()
+        AND stock.sku IN (SELECT sku FROM waiting_line WHERE position IS NOT NULL)
     GROUP BY waiting_order.order_id
-    HAVING bool_and(is_covered)
+    HAVING count(*) = (
+        SELECT count(*) FROM waiting_line WHERE waiting_line.order_id = waiting_order.order_id
+    )
     ORDER BY next_attempt_at, position
     LIMIT $1
 """
@@ -77,6 +90,15 @@ POSTPONED = """
     UPDATE waiting_order
     SET last_error = $2, next_attempt_at = clock_timestamp() + random() * $3::float8 * interval '1 second'
     WHERE order_id = $1
+"""
+
+GIVE_UP = "UPDATE waiting_line SET position = NULL WHERE order_id = $1"
+
+CLAIM_AGAIN = """
+    UPDATE waiting_line
+    SET position = waiting_order.position
+    FROM waiting_order
+    WHERE waiting_order.order_id = waiting_line.order_id AND waiting_line.order_id = $1
 """
 
 RESUME = """
@@ -122,9 +144,9 @@ async def find(connection: Connection, order_id: str) -> Waiting | None:
     return Waiting(row["position"], tuple(map(Line, row["skus"], row["quantities"])))
 
 
-async def free(connection: Connection, skus: Sequence[str], position: int | None) -> dict[str, int]:
-    """What is left of each article for an order at this position, or with None for one that only comes. Less
-    than nothing where the claims of those before it are more than what there is."""
+async def free(connection: Connection, skus: Sequence[str], position: int) -> dict[str, int]:
+    """What is left of each article for an order at this position. Less than nothing where the claims of those
+    before it are more than what there is."""
     return {row["sku"]: row["free"] for row in await connection.fetch(FREE, skus, position)}
 
 
@@ -140,6 +162,7 @@ async def record_failed(connection: Connection, order_id: str, error: Exception,
     row = await connection.fetchrow(FAILED, order_id, reason, most)
     is_parked = row is not None and row["parked_at"] is not None
     if is_parked:
+        await connection.execute(GIVE_UP, order_id)
         log.error("waiting order parked", order_id=order_id, exc_info=error)
     else:
         log.warning("waiting order not served", order_id=order_id, exc_info=error)
@@ -155,7 +178,10 @@ async def postpone(connection: Connection, order_id: str, error: Exception, *, m
 async def resume(connection: Connection, order_id: str) -> bool:
     """Lets an order be tried again at once, parked or not, at the place that it had. False when it does not
     wait."""
-    return await connection.fetchval(RESUME, order_id) is not None
+    if await connection.fetchval(RESUME, order_id) is None:
+        return False
+    await connection.execute(CLAIM_AGAIN, order_id)
+    return True
 
 
 async def trouble(connection: Connection) -> str | None:
