@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 from services.adapter.recovery.dead_letter import DeadLetter
 from shared.domain_event import WireModel
 
+Id = Annotated[str, Field(min_length=1, max_length=256)]
 Text = Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
@@ -15,7 +16,7 @@ class Filter(WireModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: Annotated[frozenset[Text], Field(min_length=1, max_length=1_000)] | None = None
+    ids: Annotated[frozenset[Id], Field(min_length=1, max_length=1_000)] | None = None
     """Ids as the list shows them, or the ids of events."""
     type: Text | None = None
     order_id: Text | None = None
