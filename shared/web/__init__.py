@@ -4,7 +4,7 @@ from shared.web.access import Access, AnyAccess, Operator, OperatorAccess, Servi
 from shared.web.application import application
 from shared.web.database import DatabaseDependency
 from shared.web.health import health_router
-from shared.web.moment import Day, Moment
+from shared.web.moment import Day, Moment, Timestamp
 from shared.web.openapi import problems
 from shared.web.pages import link_next
 from shared.web.problem import Problem
@@ -19,6 +19,7 @@ __all__ = [
     "OperatorAccess",
     "Problem",
     "ServiceAccess",
+    "Timestamp",
     "application",
     "health_router",
     "link_next",
