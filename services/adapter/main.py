@@ -66,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
             operations = recovery.Operations(audit)
             dead_letter_queues = recovery.Queues(clients, routes.topics)
             app.state.recovery = recovery.Recovery(dead_letter_queues, operations, audit)
+            app.state.dead_letters = console.DeadLetters(queues, app.state.recovery)
             if faults:
                 customers = laboratory.Customers(http, settings.order_url, settings.scm_url)
                 experiments = laboratory.Laboratory(faults, customers, laboratory.Letterbox(clients.sqs))
