@@ -50,7 +50,9 @@ def reconcile(
 
 
 @cli.command()
-def chaos(seed: Annotated[int, typer.Option(help="What the customers do.")] = 1) -> None:
+def chaos(
+    seed: Annotated[int, typer.Option(help="What the customers do, and what breaks when.")] = 1,
+) -> None:
     """Break one part after the other under a stream of orders; in the end everything has to agree."""
     _run(run_chaos(seed))
 

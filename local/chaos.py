@@ -6,7 +6,7 @@ import random
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,11 @@ from typing import Any
 import asyncpg
 import httpx
 import stamina
+import stamina.instrumentation
 from rich.console import Console
 
 from local.door import Door
+from local.ports import HOST
 from local.reconcile import Books, settled
 from local.system import DATABASES, OPERATOR, LocalSystem, Ports, running_system
 
@@ -25,10 +27,13 @@ FOLDER = Path(__file__).parent.parent / ".local" / "chaos"
 """Data and logs of the last run."""
 
 _PER_SECOND = 6
-_FAULT = 4.0
+_FAULT = 3.0
 """Seconds that a fault goes on, if it does not end by itself."""
-_BETWEEN = 3.0
-_SETTLED_MOST = 120.0
+_BETWEEN = 2.0
+_SETTLED_MOST = 75.0
+"""Seconds; the relays' longest pause is 60. What has not settled by then is told as it is."""
+_SHOWN = 20
+"""Differences, of perhaps many that are of a kind."""
 _STOCK = {"MUG-01": 100_000, "TRAY-03": 60}
 """Enough of the one, too little of the other."""
 
@@ -57,6 +62,8 @@ class Customers:
     chance: random.Random
     placed: dict[str, str] = field(default_factory=dict)
     """The order that was answered, by the key under which it was placed."""
+    paid: set[str] = field(default_factory=set)
+    """The orders whose completion was answered."""
     tries: int = 0
 
     async def come(self, until: asyncio.Event) -> None:
@@ -73,6 +80,7 @@ class Customers:
         if self.chance.random() < 0.1:
             return
         await self._do("POST", f"/orders/{order['id']}/complete", f"{key}-complete")
+        self.paid.add(order["id"])
         if self.chance.random() < 0.25:
             address = _order(self.chance)["deliveryAddress"] | {
                 "street": f"{self.chance.randrange(999)} Sejong-daero"
@@ -81,7 +89,18 @@ class Customers:
         if self.chance.random() < 0.25:
             await self._do("POST", f"/orders/{order['id']}/cancel", f"{key}-cancel")
 
-    @stamina.retry(on=(httpx.TransportError, NotYet), attempts=None, timeout=90, wait_initial=0.1, wait_max=1)
+    def missing(self, books: Books) -> Iterator[str]:
+        """A sentence for each answer that does not hold."""
+        told = set(self.placed.values())
+        for order_id in sorted(told - books.orders.keys()):
+            yield f"order {order_id}: was answered, and is not there"
+        for order_id in sorted(books.orders.keys() - told):
+            yield f"order {order_id}: is there, and nobody was told"
+        for order_id in sorted(self.paid & books.orders.keys()):
+            if books.orders[order_id]["completedAt"] is None:
+                yield f"order {order_id}: its completion was answered, and did not happen"
+
+    @stamina.retry(on=(httpx.TransportError, NotYet), attempts=None, timeout=60, wait_initial=0.1, wait_max=1)
     async def _do(self, method: str, path: str, key: str, body: Any = None) -> Any:
         self.tries += 1
         answer = await self.http.request(
@@ -165,72 +184,73 @@ class Chaos:
 
 async def run_chaos(seed: int) -> int:
     """Returns 0 when in the end nothing was lost, doubled or left in disagreement."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(
-        f"[bold]Chaos[/], seed {seed}: {_PER_SECOND} orders a second while parts of the system break"
-    )
+    stamina.instrumentation.set_on_retry_hooks([])  # the customers' tries are told as a number
+    console, chance = Console(highlight=False, soft_wrap=True), random.Random(seed)  # noqa: S311
+    console.print(f"[bold]Chaos[/], seed {seed}: starting the system, its log is {FOLDER / 'logs'} …")
     async with _broken_into(Ports.free()) as chaos, _clients(chaos.system) as (order, scm):
         await _stock(scm)
-        customers, enough = Customers(order, random.Random(seed)), asyncio.Event()  # noqa: S311
-        coming = asyncio.create_task(customers.come(enough))
-        began = time.monotonic()
-        try:
-            for name, fault in chaos.faults().items():
-                await asyncio.sleep(_BETWEEN)
-                console.print(
-                    f"  {time.monotonic() - began:5.0f} s  {len(customers.placed):4} orders  {name}"
-                )
-                await fault()
-        finally:
-            enough.set()
-            await coming
-        console.print(
-            f"  {time.monotonic() - began:5.0f} s  {len(customers.placed):4} orders  all is well again"
-        )
-        began = time.monotonic()
+        customers = Customers(order, chance)
+        await _break_everything(console, chaos, customers)
+        healed = time.monotonic()
         books, differences = await settled(order, scm, within=_SETTLED_MOST)
+        found = [*customers.missing(books), *differences]
+        for each in found[:_SHOWN]:
+            console.print(f"[red]✗[/] {each}")
+        if len(found) > _SHOWN:
+            console.print(f"  … and {len(found) - _SHOWN} more")
+        seconds = time.monotonic() - healed
+        console.print(f"{'[red]✗[/] not' if found else '[green]✓[/]'} settled after {seconds:.1f} s")
+        _summarise(console, customers, books, differences, await _redelivered(chaos.system))
+        return 1 if found else 0
+
+
+async def _break_everything(console: Console, chaos: Chaos, customers: Customers) -> None:
+    """One part after the other, in an order that is another one with each seed, while customers come.
+    Returns when all parts are well and the last customer has gone."""
+    console.print(f"{_PER_SECOND} orders a second, while this breaks:")
+    enough, began = asyncio.Event(), time.monotonic()
+    faults = list(chaos.faults().items())
+    customers.chance.shuffle(faults)
+
+    def tell(what: str, end: str = "\n") -> None:
         seconds = time.monotonic() - began
-        return _told(console, customers, books, differences, seconds, await _redelivered(chaos.system))
+        console.print(f"  {seconds:5.0f} s  {len(customers.placed):4} orders  {what}", end=end)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(customers.come(enough))
+        for name, fault in faults:
+            await asyncio.sleep(_BETWEEN)
+            tell(f"{name:<27}", end="")
+            broken = time.monotonic()
+            await fault()
+            console.print(f"for {time.monotonic() - broken:4.1f} s")
+        enough.set()
+    tell("all is well again, and nobody comes any more")
 
 
-def _told(
-    console: Console,
-    customers: Customers,
-    books: Books,
-    differences: list[str],
-    seconds: float,
-    redelivered: int,
-) -> int:
-    lost = set(customers.placed.values()) - books.orders.keys()
-    doubled = books.orders.keys() - set(customers.placed.values())
-    found = [
-        *(f"order {order_id}: was answered, and is not there" for order_id in lost),
-        *(f"order {order_id}: is there, and nobody was told" for order_id in doubled),
-        *differences,
-    ]
-    for each in found:
-        console.print(f"[red]✗[/] {each}")
+def _summarise(
+    console: Console, customers: Customers, books: Books, differences: list[str], redelivered: int
+) -> None:
+    told = set(customers.placed.values())
     console.print(
-        f"{len(books.orders)} orders in {customers.tries} requests; settled after {seconds:.1f} s: "
-        f"{len(lost)} lost, {len(doubled)} doubled, {len(differences)} differences"
+        f"{len(books.orders)} orders in {customers.tries} requests: {len(told - books.orders.keys())} lost, "
+        f"{len(books.orders.keys() - told)} doubled, {len(differences)} differences"
     )
     console.print(
         f"{redelivered} messages were redelivered before they were handled, {books.absorbed()} duplicates "
         f"were absorbed, {books.superseded()} messages superseded by newer ones"
     )
-    return 1 if found else 0
 
 
 @asynccontextmanager
 async def _broken_into(ports: Ports) -> AsyncIterator[Chaos]:
-    aws, adapter = Door(ports.aws), Door(ports.adapter)
-    await aws.open()
-    await adapter.open()
-    through = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{aws.port}"}
-    relaying = through | {"ADAPTER_URL": f"http://127.0.0.1:{adapter.port}"}
-    overrides = {"order": relaying, "adapter": through, "scm": relaying}
-    async with running_system(FOLDER, ports, fresh=True, overrides=overrides) as system:
-        yield Chaos(system, aws, adapter)
+    """The system with doors in it. They stay open until its services have drained."""
+    async with Door(ports.aws) as aws, Door(ports.adapter) as adapter:
+        through = {"AWS_ENDPOINT_URL": f"http://{HOST}:{aws.port}"}
+        relaying = through | {"ADAPTER_URL": f"http://{HOST}:{adapter.port}"}
+        overrides = {"order": relaying, "adapter": through, "scm": relaying}
+        async with running_system(FOLDER, ports, fresh=True, overrides=overrides) as system:
+            yield Chaos(system, aws, adapter)
 
 
 @asynccontextmanager

@@ -1,12 +1,15 @@
 """Door: a TCP proxy before a program, which can be closed, slowed down, or made to talk nonsense."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Self
 
 from local.ports import HOST
 
 _CHUNK = 64 * 1024
+_LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
 
 
 class Door:
@@ -17,11 +20,20 @@ class Door:
 
     def __init__(self, behind: int) -> None:
         self.port = 0
+        self.calls = 0
+        """HTTP POST requests that were passed on."""
         self._behind = behind
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._delay = 0.0
         self._answer: bytes | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def open(self) -> None:
         """Listens, on the same port each time."""
@@ -55,7 +67,7 @@ class Door:
 
     @asynccontextmanager
     async def answering(self, answer: bytes) -> AsyncIterator[None]:
-        """Answers this to every request, which goes no further."""
+        """Answers this to every HTTP request, which goes no further, and ends the connection."""
         self._answer = answer
         await self._disconnect()
         try:
@@ -84,22 +96,33 @@ class Door:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._answer is not None:
-            await reader.readuntil(b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            if length := _LENGTH.search(head):
+                await reader.readexactly(int(length[1]))  # what is left unread would reset the connection
             writer.write(self._answer)
-            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
             return
         await asyncio.sleep(self._delay)
         far_reader, far_writer = await asyncio.open_connection(HOST, self._behind)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_copy(reader, far_writer))
+                group.create_task(_copy(reader, far_writer, self._count))
                 group.create_task(_copy(far_reader, writer))
+        except* OSError:
+            pass  # one end is gone, which the other one is to see
         finally:
             far_writer.transport.abort()
 
+    def _count(self, chunk: bytes) -> None:
+        self.calls += chunk.startswith(b"POST ")  # nobody sends a second one before the answer
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Callable[[bytes], None] = lambda _: None
+) -> None:
     while chunk := await reader.read(_CHUNK):
+        seen(chunk)
         writer.write(chunk)
         await writer.drain()
     writer.write_eof()

@@ -53,24 +53,16 @@ class Books:
 
 async def read_books(order: httpx.AsyncClient, scm: httpx.AsyncClient) -> Books:
     """Raises NotReached."""
-    try:
-        orders, fulfilments, stock, ordered, counted, *events = await asyncio.gather(
-            _pages(order, "/reconciliation", "orders", "id"),
-            _pages(scm, "/reconciliation", "orders", "id"),
-            _pages(scm, "/reconciliation/stock", "stock", "sku"),
-            _pages(order, "/reconciliation/demand", "demand", "sku"),
-            _pages(scm, "/reconciliation/demand", "demand", "sku"),
-            *(_page(side, "/reconciliation/events") for side in (order, scm)),
-        )
-    except httpx.HTTPError as error:
-        raise NotReached(f"{error.request.url}: {error!r}") from error
     return Books(
-        orders={each["id"]: each for each in orders},
-        fulfilments={each["id"]: each for each in fulfilments},
-        stock=stock,
-        demand_of_orders={each["sku"]: each["units"] for each in ordered},
-        demand_counted={each["sku"]: each["units"] for each in counted},
-        events=dict(zip(("order", "scm"), events, strict=True)),
+        orders={each["id"]: each for each in await _pages(order, "/reconciliation", "orders", "id")},
+        fulfilments={each["id"]: each for each in await _pages(scm, "/reconciliation", "orders", "id")},
+        stock=await _pages(scm, "/reconciliation/stock", "stock", "sku"),
+        demand_of_orders=await _demand(order),
+        demand_counted=await _demand(scm),
+        events={
+            "order": await _page(order, "/reconciliation/events"),
+            "scm": await _page(scm, "/reconciliation/events"),
+        },
     )
 
 
@@ -89,7 +81,7 @@ def differences(books: Books) -> Iterator[str]:
     for service, counts in books.events.items():
         for state in ("waiting", "parked"):
             if counts[state]:
-                yield f"{service}: {counts[state]} events are {state}"
+                yield f"{service}: events {state}: {counts[state]}"
 
 
 def _of_order(order: dict[str, Any] | None, scm: dict[str, Any] | None) -> Iterator[str]:
@@ -109,16 +101,17 @@ def _of_both(order: dict[str, Any], scm: dict[str, Any]) -> Iterator[str]:
         yield f"is {order['status']}, and {scm['status']} at SCM"
     live = scm["liveInvoices"]
     if len(live) != (scm["status"] in _INVOICED):
-        yield f"is {scm['status']} at SCM, with {len(live)} live invoices"
+        yield f"is {scm['status']} at SCM, and its live invoices are: {', '.join(live) or 'none'}"
     elif live and live != [order["invoiceId"]]:
         yield f"knows the invoice {order['invoiceId']}, the live one is {live[0]}"
-    if scm["status"] == "INVOICED" and scm["addressDigest"] != order["addressDigest"]:
+    elif scm["status"] == "INVOICED" and scm["addressDigest"] != order["addressDigest"]:
         yield "its invoice has another address"
     if _quantities(order["lines"]) != _quantities(scm["lines"]):
         yield "SCM has other lines"
-    expected = _quantities(scm["lines"]) if scm["status"] in ("RESERVED", "INVOICED") else {}
+    expected = _quantities(order["lines"]) if scm["status"] in ("RESERVED", "INVOICED") else {}
     if _quantities(scm["reserved"]) != expected:
-        yield f"is {scm['status']} at SCM, but {_quantities(scm['reserved'])} is set aside for it"
+        aside = ", ".join(f"{each['quantity']} {each['sku']}" for each in scm["reserved"])
+        yield f"is {scm['status']} at SCM, with {aside or 'nothing'} set aside for it"
     if scm["waiting"] != (scm["status"] == "SHORT"):
         yield f"is {scm['status']} at SCM, and {'waits' if scm['waiting'] else 'does not wait'} for goods"
 
@@ -136,6 +129,11 @@ def _quantities(lines: list[dict[str, Any]]) -> dict[str, int]:
     return {line["sku"]: line["quantity"] for line in lines}
 
 
+async def _demand(side: httpx.AsyncClient) -> dict[str, int]:
+    articles = await _pages(side, "/reconciliation/demand", "demand", "sku")
+    return {each["sku"]: each["units"] for each in articles}
+
+
 async def _pages(side: httpx.AsyncClient, path: str, name: str, key: str) -> list[Any]:
     found: list[Any] = []
     while True:
@@ -147,9 +145,12 @@ async def _pages(side: httpx.AsyncClient, path: str, name: str, key: str) -> lis
 
 
 async def _page(side: httpx.AsyncClient, path: str, **params: str | int) -> Any:
-    answer = await side.get(path, params=params, timeout=30)
-    answer.raise_for_status()
-    return answer.json()
+    try:
+        answer = await side.get(path, params=params, timeout=30)
+        return answer.raise_for_status().json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise NotReached(f"{str(side.base_url).rstrip('/')}{path} does not tell: {said}") from error
 
 
 async def settled(

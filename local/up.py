@@ -34,6 +34,8 @@ def _welcome(system: LocalSystem) -> Text:
     return Text.from_markup(f"""
 [bold green]The system is up.[/] Data and logs are in {system.folder}. Ctrl-C stops it.
 
+See the way of every event at [bold]{adapter}[/]
+
   order    {order}/docs
   adapter  {adapter}/docs
   scm      {scm}/docs

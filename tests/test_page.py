@@ -16,6 +16,8 @@ from shared.tokens import DEVELOPMENT_OPERATOR
 from tests.browser import browser
 from tests.serving import OPERATOR, PRODUCTION_TOKENS, serving
 
+expect.set_options(timeout=15_000)
+
 TOKEN = DEVELOPMENT_OPERATOR.token.get_secret_value()
 WIDE, NARROW = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 

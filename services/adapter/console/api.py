@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Request
 
 from services.adapter.console.dead_letters import DeadLetters
-from services.adapter.console.event_stream import EventStream
+from services.adapter.console.event_stream import EVENTS, EventStream
 from services.adapter.console.lineage import Lineage, UnknownOrder, lineage
 from services.adapter.console.live import Live, TooManyViewers
 from services.adapter.console.neighbour import Neighbour
@@ -32,7 +32,7 @@ def _stations(request: Request) -> Stations:
     "/live",
     status_code=200,  # FastAPI documents the default of a response class, and this one has none
     response_class=EventStream,
-    responses=problems(503),
+    responses={200: EVENTS, **problems(503)},
     summary="What happens, as it happens (server-sent events)",
 )
 async def live(

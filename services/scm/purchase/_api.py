@@ -10,7 +10,6 @@ from services.scm.names import Name, Pieces
 from services.scm.purchase import _store as store
 from services.scm.purchase import _supplier as supplier_says
 from services.scm.purchase._purchase_order import (
-    NotOrdered,
     PurchaseError,
     PurchaseOrder,
     Status,
@@ -97,9 +96,8 @@ async def receive(purchase_order_id: Id, body: Receipt, db: DatabaseDependency) 
 def answer_purchase_errors(app: FastAPI) -> None:
     """Translates what purchase refuses into answers."""
 
-    statuses: dict[type[Exception], int] = {UnknownPurchaseOrder: 404, NotOrdered: 422}
-
     async def refused(_: Request, error: Exception) -> JSONResponse:
-        return Problem(statuses.get(type(error), 409), str(error)).response()
+        status = 404 if isinstance(error, UnknownPurchaseOrder) else 409
+        return Problem(status, str(error)).response()
 
     app.add_exception_handler(PurchaseError, refused)

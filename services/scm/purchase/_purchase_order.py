@@ -15,12 +15,8 @@ class UnknownPurchaseOrder(PurchaseError):
     """There is no purchase order with this id."""
 
 
-class NotOrdered(PurchaseError):
-    """Goods came that the purchase order does not name. They belong to another one, or back."""
-
-
 class NotAllowed(PurchaseError):
-    """What has become of the purchase order does not allow this step. The message says what that is."""
+    """The purchase order, as it is, does not allow this step. The message says why not."""
 
 
 class Status(StrEnum):
@@ -63,13 +59,13 @@ class PurchaseOrder(WireModel):
         return self.model_copy(update={"status": Status.CONFIRMED, "confirmed_at": datetime.now(UTC)})
 
     def with_received(self, quantities: Mapping[str, int]) -> "PurchaseOrder":
-        """More of it has come. Raises NotOrdered, NotAllowed."""
+        """More of it has come. Raises NotAllowed."""
         if not self.confirmed_at:
             raise NotAllowed(
                 f"purchase order {self.id} is RAISED; it must be CONFIRMED before goods are received"
             )
         if unknown := quantities.keys() - {line.sku for line in self.lines}:
-            raise NotOrdered(f"purchase order {self.id} has no {', '.join(sorted(unknown))}")
+            raise NotAllowed(f"purchase order {self.id} has no {', '.join(sorted(unknown))}")
         lines = [self._received(line, quantities.get(line.sku, 0)) for line in self.lines]
         if any(line.to_come for line in lines):
             return self.model_copy(update={"status": Status.PARTLY_RECEIVED, "lines": lines})

@@ -23,7 +23,7 @@ async def receive(
     purchase_order_id: int, delivery_note: str, quantities: Mapping[str, int], tx: Transaction
 ) -> PurchaseOrder:
     """Goods have come under a delivery note; said again, it has no effect. Raises UnknownPurchaseOrder,
-    NotOrdered, NotAllowed."""
+    NotAllowed."""
     found = await store.find_for_update(tx.connection, purchase_order_id)
     before = await store.received_under(tx.connection, purchase_order_id, delivery_note)
     if before == quantities:

@@ -124,7 +124,7 @@ const services = new Map();
 export function stationChanged(station) {
   known.set(station.id, station);
   // A listener and the dead letters are shown with their queue.
-  const id = { listener: `queue:${station.name}`, deadLetters: station.id.replace(/-dlq$/, "") }[station.kind] ?? station.id;
+  const id = { listener: `queue:${station.name}`, dead_letters: station.id.replace(/-dlq$/, "") }[station.kind] ?? station.id;
   if (shown.has(id)) show(id);
   for (const service of ["order", "scm"]) show(service);
   if (station.kind === "adapter") showHeld(station.rules ?? []);
@@ -200,6 +200,6 @@ function showHeld(rules) {
 
 // How many dead letters there are, on all queues.
 export function deadLetters() {
-  const dead = [...known.values()].filter((each) => each.kind === "deadLetters");
+  const dead = [...known.values()].filter((each) => each.kind === "dead_letters");
   return dead.reduce((total, each) => total + (each.waiting ?? 0), 0);
 }
