@@ -17,6 +17,7 @@ from rich.table import Table
 
 from benchmarks.child import only_warnings
 from benchmarks.figure import Figure
+from benchmarks.flow import flow
 from benchmarks.idle import idle
 from benchmarks.latency import latency
 from benchmarks.listener import listener
@@ -28,7 +29,7 @@ RESULTS = Path(".local") / "bench.json"
 
 Benchmark = Callable[[], Awaitable[list[Figure]]]
 
-USUAL: list[Benchmark] = [listener, publisher, latency, idle]
+USUAL: list[Benchmark] = [listener, publisher, latency, idle, flow]
 LONG: list[Benchmark] = [memory, relay]
 
 BENCHMARKS = {each.__name__: each for each in USUAL + LONG}

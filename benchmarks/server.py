@@ -11,15 +11,15 @@ import httpx
 from benchmarks.event import QUEUE, REGION, TOPIC, Measured, message
 from local.ports import HOST, free_ports
 from local.system import aws_program
-from shared.messaging import SqsChannel, Topology, aws_clients, bindings, sqs_listener
+from shared.messaging import AwsClients, SqsChannel, Topology, aws_clients, bindings, sqs_listener
 
-_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
 
 
 @asynccontextmanager
 async def aws_server() -> AsyncIterator[str]:
     """The URL of a server of its own, for this process and its children."""
-    os.environ |= _CREDENTIALS
+    os.environ |= CREDENTIALS
     [port] = free_ports(1)
     url = f"http://{HOST}:{port}"
     with tempfile.TemporaryDirectory() as folder:
@@ -33,17 +33,23 @@ async def aws_server() -> AsyncIterator[str]:
 
 
 async def fill(url: str, count: int) -> None:
-    """Nothing on the server but the queue, as a listener's topology makes it, with so many messages."""
+    """Nothing on the server but the queue, with so many messages."""
     async with httpx.AsyncClient(trust_env=False) as http:
         (await http.post(f"{url}/_ministack/reset")).raise_for_status()
 
-    @sqs_listener(QUEUE, topic=TOPIC)
-    async def handler(event: Measured) -> None: ...
-
     async with aws_clients(region=REGION, endpoint_url=url) as clients:
-        [binding] = bindings([handler])
-        await Topology(clients, create=True).listener_queues(binding)
+        await make_queue(clients)
         queue_url = (await clients.sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"]
         channel = SqsChannel(clients.sqs, QUEUE, queue_url)
         for start in range(0, count, 100):
             await channel.send([message(number) for number in range(start, start + 100)])
+
+
+async def make_queue(clients: AwsClients) -> None:
+    """As the topology of a listener makes it."""
+
+    @sqs_listener(QUEUE, topic=TOPIC)
+    async def handler(event: Measured) -> None: ...
+
+    [binding] = bindings([handler])
+    await Topology(clients, create=True).listener_queues(binding)

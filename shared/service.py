@@ -1,7 +1,7 @@
 """What a service that publishes events and handles messages runs beside its web application."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 import httpx
@@ -12,10 +12,12 @@ from shared import background
 from shared.background import running
 from shared.events import ApplicationEventPublisher
 from shared.inbox import Inbox, InboxSettings, received_messages
+from shared.listeners import Listeners
+from shared.listeners import router as listeners_router
 from shared.messaging import ListenerContainer, ListenerOptions, Topology, aws_clients, bindings
 from shared.outbox import OutboxSettings, Relay, RelayOptions, decided_events
 from shared.outbox import router as event_log_router
-from shared.postgres import Database, connect
+from shared.postgres import Database, DatabaseUnavailable, connect
 from shared.progress import Progress
 from shared.progress import router as progress_router
 from shared.reconciliation import router as reconciliation_router
@@ -56,10 +58,10 @@ async def event_driven(
     """Opens the database, and runs the relay, the retention, a listener per queue that the handlers name, and
     the service's own `loops`, each under its name on `/readyz`.
 
-    `app.state.database` is set for the endpoints, and the routes of health, progress, event log and
-    reconciliation are added. `source` is the name under which the service's events travel; `expiries` is
-    what expires besides events and the inbox's records; `leans_on` is what else has a trouble that
-    `/readyz` is to tell. Raises what refuses a start: DatabaseUnreachable, TopologyError,
+    `app.state.database` is set for the endpoints, and the routes of health, progress, event log,
+    listeners and reconciliation are added. `source` is the name under which the service's events travel;
+    `expiries` is what expires besides events and the inbox's records; `leans_on` is what else has a trouble
+    that `/readyz` is to tell. Raises what refuses a start: DatabaseUnreachable, TopologyError,
     ListenerMisconfigured.
     """
     consumed = bindings(handlers)
@@ -96,13 +98,23 @@ async def event_driven(
         app.state.database = database
         app.state.progress = Progress(source, relay, listeners, settled)
         app.state.measures.append(relay.measure)
+        app.state.listeners = Listeners(database, listeners)
+        with suppress(DatabaseUnavailable):  # it will be asked again, and until then nothing can be handled
+            await app.state.listeners.follow()
         queues = {listener.binding.queue: listener for listener in listeners}
         own = loops(database)
-        running_loops: dict[str, Loop] = {"relay": relay, "retention": retention, **queues, **own}
+        running_loops: dict[str, Loop] = {
+            "relay": relay,
+            "retention": retention,
+            "pauses": app.state.listeners,
+            **queues,
+            **own,
+        }
         told = {**running_loops, **(leans_on or {})}
         app.include_router(health_router({"database": database.check_migrated}, told))
         app.include_router(event_log_router)
         app.include_router(progress_router)
+        app.include_router(listeners_router)
         app.include_router(reconciliation_router)
         async with running(app, *running_loops.values()):
             yield

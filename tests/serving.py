@@ -90,7 +90,7 @@ async def order_service(
 
 @asynccontextmanager
 async def scm_service(
-    database_url: str, aws_url: str, adapter_url: str, order_url: str
+    database_url: str, aws_url: str, adapter_url: str, order_url: str, port: int = 0
 ) -> AsyncIterator[Served]:
     """The SCM service alone."""
     settings = ScmSettings(
@@ -100,7 +100,7 @@ async def scm_service(
         order_url=order_url,
         aws_endpoint_url=aws_url,
     )
-    async with serving(create_scm(settings)) as served:
+    async with serving(create_scm(settings), port) as served:
         yield served
 
 

@@ -1,6 +1,8 @@
 """Door: what goes through it, and what does not. Behind it is a program that says everything back."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,7 +12,9 @@ import pytest
 from local.door import Door
 from local.ports import HOST, free_ports
 
-REQUEST = b"POST /events HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000
+REQUEST = b"POST /events HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000
+
+_RESET = struct.pack("ii", 1, 0)  # linger, for no time
 
 
 @dataclass
@@ -27,7 +31,7 @@ class Echo:
             while chunk := await reader.read(1000):
                 self.heard += chunk
                 if self.rude:
-                    writer.transport.abort()
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                     return
                 writer.write(chunk)
                 await writer.drain()

@@ -65,7 +65,10 @@ def create_app(settings: Settings) -> FastAPI:
             audit = recovery.Audit(settings.audit_file)
             operations = recovery.Operations(audit)
             dead_letter_queues = recovery.Queues(clients, routes.topics)
-            app.state.recovery = recovery.Recovery(dead_letter_queues, operations, audit)
+            services = [recovery.Service(name, url, http) for name, url in urls.items()]
+            app.state.recovery = recovery.Recovery(
+                dead_letter_queues, recovery.Services(services, audit), operations, audit
+            )
             app.state.dead_letters = console.DeadLetters(queues, app.state.recovery)
             if faults:
                 customers = laboratory.Customers(http, settings.order_url, settings.scm_url)
@@ -94,5 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
 cli = process.command_line("adapter", Settings, create_app)
 cli.add_typer(routes_command.cli, name="routes")
 cli.add_typer(recovery_command.dead_letters, name="dead-letters")
+cli.add_typer(recovery_command.parked, name="parked")
+cli.add_typer(recovery_command.listeners, name="listeners")
 cli.add_typer(recovery_command.operations, name="operations")
 cli.command("audit")(recovery_command.audit)

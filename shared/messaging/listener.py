@@ -63,8 +63,7 @@ class ListenerContainer:
     ) -> None:
         _check_that_handlers_get_what_they_ask_for(binding, middleware)
         self.binding = binding
-        self.trouble: str | None = "not connected yet"
-        """Why nothing is received just now, or None while all is well."""
+        self._trouble: str | None = "not connected yet"
         self._source = source
         self._options = options or ListenerOptions()
         self._observer = observer
@@ -82,8 +81,13 @@ class ListenerContainer:
         try:
             await self._connect()
         except TRANSIENT as error:
-            self.trouble = str(error)
+            self._trouble = str(error)
             log.warning("queue not reached yet", queue=self.binding.queue, error=str(error))
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is received just now, or None while all is well."""
+        return "paused" if self.is_paused else self._trouble
 
     @property
     def in_flight(self) -> int:
@@ -101,8 +105,9 @@ class ListenerContainer:
 
     def pause(self) -> None:
         """Receives nothing more until `resume`; what was received is still handled."""
-        self._resumed.clear()
-        self._halting.set()
+        if not self._stopping.is_set():
+            self._resumed.clear()
+            self._halting.set()
 
     def resume(self) -> None:
         """Receives again."""
@@ -119,7 +124,7 @@ class ListenerContainer:
 
     async def run(self) -> None:
         """Receives and handles until `stop`, and drains."""
-        queues = self._queues or await self._unless_halted(self._until_it_works(self._connect))
+        queues = self._queues or await self._connected()
         if queues is None:
             return
         consumer = self._consumer = Consumer(
@@ -136,6 +141,14 @@ class ListenerContainer:
                 await self._unless_halted(receivers.run())
                 await self._resumed.wait()
 
+    async def _connected(self) -> ListenerQueues | None:
+        """The queues, however long that takes; None when it is stopped before."""
+        queues = None
+        while queues is None and not self._stopping.is_set():
+            await self._resumed.wait()
+            queues = await self._unless_halted(self._until_it_works(self._connect))
+        return queues
+
     async def _receive(self, queue: Queue) -> list[Received]:
         return await self._until_it_works(lambda: self._try_to_receive(queue))
 
@@ -150,7 +163,7 @@ class ListenerContainer:
 
     async def _connect(self) -> ListenerQueues:
         self._queues = await self._source.listener_queues(self.binding)
-        self.trouble = None
+        self._trouble = None
         return self._queues
 
     async def _until_it_works(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -163,12 +176,12 @@ class ListenerContainer:
                 failures += 1
                 await self._wait_out(error, failures)
             else:
-                self.trouble = None
+                self._trouble = None
                 return result
 
     async def _wait_out(self, error: Exception, failures: int) -> None:
         pause = full_jitter(failures, first=2, most=self._options.poll_retry_most, least=0.5)
-        self.trouble = f"SQS: {error}"
+        self._trouble = f"SQS: {error}"
         log.warning("queue not reached", queue=self.binding.queue, error=str(error), retry_in=round(pause, 1))
         await asyncio.sleep(pause)
 

@@ -1,11 +1,21 @@
-"""The event log over REST, for operators and for the adapter."""
+"""The event log over REST, for operators and for the adapter; and what operators do about parked events."""
 
+import uuid
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 
+from shared.domain_event import WireModel
+from shared.outbox.backlog import ParkedEvent, parked, resubmit
 from shared.outbox.search import EventPage, Search, State, search
-from shared.web import AnyAccess, DatabaseDependency, Moment
+from shared.selection import Filter, Selection
+from shared.web import AnyAccess, DatabaseDependency, Moment, Operator
+
+log = structlog.get_logger(__name__)
+
+RESUBMITTED_MOST = 1_000
 
 router = APIRouter(tags=["event log"])
 
@@ -38,3 +48,36 @@ async def event_log(
     if page.next is not None:
         response.headers["link"] = f'<{request.url.include_query_params(after=page.next)}>; rel="next"'
     return page
+
+
+class Parked(Filter):
+    """Which parked events are to be shown."""
+
+    limit: int = Field(100, ge=1, le=RESUBMITTED_MOST)
+
+
+class Resubmitted(WireModel):
+    """The ids of the events that wait again."""
+
+    ids: list[uuid.UUID]
+
+
+@router.get(
+    "/parked",
+    dependencies=[AnyAccess],
+    summary="Events that failed too often to be tried again by themselves",
+)
+async def read_parked(db: DatabaseDependency, wanted: Annotated[Parked, Query()]) -> list[ParkedEvent]:
+    """Those first that have been parked for the longest."""
+    async with db.connection() as connection:
+        return await parked(connection, wanted.limit, wanted)
+
+
+@router.post("/parked/resubmit", summary="Let parked events wait to be relayed again")
+async def resubmit_parked(selection: Selection, operator: Operator, db: DatabaseDependency) -> Resubmitted:
+    """With all their attempts before them. A thousand at most; those first that were parked first."""
+    async with db.transaction() as tx:
+        events = await parked(tx.connection, RESUBMITTED_MOST, selection)
+        ids = await resubmit(tx.connection, [event.id for event in events])
+    log.warning("parked events resubmitted", count=len(ids), by=operator)
+    return Resubmitted(ids=ids)

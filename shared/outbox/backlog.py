@@ -7,6 +7,7 @@ from datetime import datetime
 
 from shared.domain_event import WireModel
 from shared.postgres import Connection
+from shared.selection import Filter
 
 WAITING = """
     SELECT count(*) AS events,
@@ -16,11 +17,16 @@ WAITING = """
     WHERE decision IS NULL AND parked_at IS NULL
 """
 
+# The few that are parked are found by their own index, so the criteria need none.
 PARKED = """
     SELECT id, type, subject, sequence, occurred_at, attempts, last_error, parked_at
     FROM event_log
     WHERE parked_at IS NOT NULL
-    ORDER BY parked_at
+      AND ($2::text[] IS NULL OR id::text = ANY ($2))
+      AND ($3::text IS NULL OR type = $3)
+      AND ($4::text IS NULL OR subject = $4)
+      AND ($5::text IS NULL OR strpos(lower(last_error), lower($5)) > 0)
+    ORDER BY parked_at, position
     LIMIT $1
 """
 
@@ -34,6 +40,9 @@ RESUBMIT = """
     )
     SELECT id, pg_notify('event_log', '') FROM resubmitted
 """
+
+
+ALL = Filter()
 
 
 @dataclass(frozen=True)
@@ -65,9 +74,11 @@ async def waiting(connection: Connection) -> Waiting:
     return Waiting(**dict(row))
 
 
-async def parked(connection: Connection, most: int = 100) -> list[ParkedEvent]:
+async def parked(connection: Connection, most: int = 100, wanted: Filter = ALL) -> list[ParkedEvent]:
     """The parked events, those first that have been parked for the longest."""
-    return [ParkedEvent(**dict(row), version=row["sequence"]) for row in await connection.fetch(PARKED, most)]
+    ids = None if wanted.ids is None else list(wanted.ids)
+    rows = await connection.fetch(PARKED, most, ids, wanted.type, wanted.order_id, wanted.error)
+    return [ParkedEvent(**dict(row), version=row["sequence"]) for row in rows]
 
 
 async def resubmit(connection: Connection, ids: Collection[uuid.UUID]) -> list[uuid.UUID]:

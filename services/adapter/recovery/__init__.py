@@ -5,5 +5,7 @@ from services.adapter.recovery.audit import Audit
 from services.adapter.recovery.operation import Operations
 from services.adapter.recovery.queues import Queues
 from services.adapter.recovery.recovery import Recovery
+from services.adapter.recovery.service import Service
+from services.adapter.recovery.services import Services
 
-__all__ = ["Audit", "Operations", "Queues", "Recovery", "router"]
+__all__ = ["Audit", "Operations", "Queues", "Recovery", "Service", "Services", "router"]

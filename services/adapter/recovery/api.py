@@ -1,9 +1,9 @@
 """The REST API of recovery. All of it is the operators': even a look takes letters out of others' sight."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 
 from services.adapter.recovery.audit import AuditUnavailable, Record
@@ -11,13 +11,31 @@ from services.adapter.recovery.operation import Busy, Operation, UnknownOperatio
 from services.adapter.recovery.queues import PassesOn, UnknownQueue
 from services.adapter.recovery.recovery import Found, Recovery
 from services.adapter.recovery.redrive import Discard, Redrive
-from services.adapter.recovery.selection import Filter, Text
+from services.adapter.recovery.service import ServiceAway, ServiceRefused
+from services.adapter.recovery.services import (
+    AllListeners,
+    ParkedEvents,
+    Person,
+    Resubmit,
+    Resubmitted,
+    ServiceListener,
+    UnknownService,
+)
 from shared.messaging.aws import TRANSIENT
+from shared.selection import Filter, Name
 from shared.web import Operator, OperatorAccess, Problem
 
 router = APIRouter(prefix="/api", tags=["recovery"], dependencies=[OperatorAccess])
 
-_REFUSALS = {UnknownQueue: 404, UnknownOperation: 404, Busy: 409, PassesOn: 409, AuditUnavailable: 503}
+_REFUSALS = {
+    UnknownQueue: 404,
+    UnknownOperation: 404,
+    UnknownService: 404,
+    Busy: 409,
+    PassesOn: 409,
+    AuditUnavailable: 503,
+    ServiceAway: 503,
+}
 
 
 async def _recovery(request: Request) -> AsyncIterator[Recovery]:
@@ -26,6 +44,8 @@ async def _recovery(request: Request) -> AsyncIterator[Recovery]:
         yield request.app.state.recovery
     except tuple(_REFUSALS) as error:
         raise Problem(_REFUSALS[type(error)], str(error)) from error
+    except ServiceRefused as error:
+        raise Problem(error.status, str(error)) from error
     except TRANSIENT as error:
         raise Problem(503, f"SNS and SQS cannot be asked: {error}") from error
 
@@ -33,10 +53,17 @@ async def _recovery(request: Request) -> AsyncIterator[Recovery]:
 RecoveryDependency = Annotated[Recovery, Depends(_recovery)]
 
 
+def _person(request: Request, operator: Operator) -> Person:
+    return Person(operator, request.headers["authorization"].partition(" ")[2])
+
+
+PersonDependency = Annotated[Person, Depends(_person)]
+
+
 class Browse(Filter):
     """What is to be shown."""
 
-    queue: Text | None = None
+    queue: Name | None = None
     """A dead-letter queue, or the queue that it serves; else all."""
     limit: int = Field(50, ge=1, le=500)
     """Letters of each queue."""
@@ -62,6 +89,45 @@ async def discard(
 ) -> Operation:
     """Begins; the operation under `Location` tells how far it is."""
     return _begun(await recovery.remove(command, operator), response)
+
+
+class ReadParked(Filter):
+    """What is to be shown."""
+
+    service: Name | None = None
+    """Else all."""
+    limit: int = Field(100, ge=1, le=1_000)
+    """Events of each service."""
+
+
+@router.get("/parked", summary="Events that failed too often to be tried again by themselves")
+async def parked(
+    wanted: Annotated[ReadParked, Query()], person: PersonDependency, recovery: RecoveryDependency
+) -> ParkedEvents:
+    criteria = Filter(**wanted.model_dump(exclude={"service", "limit"}))
+    return await recovery.services.parked(criteria, wanted.limit, wanted.service, person)
+
+
+@router.post("/parked/resubmit", summary="Let parked events wait to be relayed again")
+async def resubmit(command: Resubmit, person: PersonDependency, recovery: RecoveryDependency) -> Resubmitted:
+    return await recovery.services.resubmit(command, person)
+
+
+@router.get("/listeners", summary="The listeners of all services, and which of them are paused")
+async def listeners(person: PersonDependency, recovery: RecoveryDependency) -> AllListeners:
+    return await recovery.services.listeners(person)
+
+
+@router.post("/listeners/{service}/{queue}/{what}", summary="Pause or resume a listener")
+async def change_listener(
+    service: Name,
+    queue: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,80}(\.fifo)?$")],
+    what: Literal["pause", "resume"],
+    person: PersonDependency,
+    recovery: RecoveryDependency,
+) -> ServiceListener:
+    """On all instances of the service, and until it is resumed. What was received is still handled."""
+    return await recovery.services.change(what, service, queue, person)
 
 
 @router.get("/operations", summary="What runs, and the last that ran, newest first")

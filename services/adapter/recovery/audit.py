@@ -29,7 +29,7 @@ class Audit:
     """A file of JSON lines; the log has the same, as lines "audit"."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self.file = file
 
     async def write(self, who: str, what: str, **about: Any) -> None:
         """Returns when the line is on the disk. Raises AuditUnavailable."""
@@ -65,13 +65,13 @@ class Audit:
         try:
             return await asyncio.to_thread(work, *arguments)
         except OSError as error:
-            raise AuditUnavailable(f"the audit file {self._file}: {error.strerror or error}") from error
+            raise AuditUnavailable(f"the audit file {self.file}: {error.strerror or error}") from error
 
     def _append(self, record: Record) -> None:
         """In one call, so that lines of several processes do not mix."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
-        descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             if os.write(descriptor, line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -80,9 +80,9 @@ class Audit:
             os.close(descriptor)
 
     def _tail(self) -> list[bytes]:
-        if not self._file.exists():
+        if not self.file.exists():
             return []
-        with self._file.open("rb") as file:
+        with self.file.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL_BYTES))
             lines = file.read().splitlines()

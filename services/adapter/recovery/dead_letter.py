@@ -8,6 +8,7 @@ from shared.domain_event import WireModel
 from shared.messaging import Message, MessageConverter, UndecodableMessage
 from shared.messaging.message import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
 from shared.messaging.queue import RawAttributes, Received
+from shared.selection import Filter
 
 _converter = MessageConverter()
 
@@ -20,7 +21,7 @@ class DeadLetter(WireModel):
     """
 
     id: str
-    """Its id in the dead-letter queue, by which it is selected."""
+    """Its id in the dead-letter queue."""
     queue: str
     event_id: str | None
     type: str | None
@@ -38,6 +39,15 @@ class DeadLetter(WireModel):
     """How often it was received here. Looking at it is a receive."""
     attributes: dict[str, str]
     body: str
+
+    def fits(self, wanted: Filter) -> bool:
+        """`ids` may be those of letters, or of events."""
+        return (
+            (wanted.ids is None or bool(wanted.ids & {self.id, self.event_id}))
+            and wanted.type in (None, self.type)
+            and wanted.order_id in (None, self.order_id)
+            and (wanted.error is None or wanted.error.casefold() in (self.reason or "").casefold())
+        )
 
 
 def dead_letter(received: Received, queue: str) -> DeadLetter:

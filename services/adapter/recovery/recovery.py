@@ -10,8 +10,9 @@ from services.adapter.recovery.operation import Operation, Operations
 from services.adapter.recovery.queues import DeadLetterQueue, PassesOn, Queues
 from services.adapter.recovery.reading import reading
 from services.adapter.recovery.redrive import Mover, Removal
-from services.adapter.recovery.selection import Filter
+from services.adapter.recovery.services import Services
 from shared.domain_event import WireModel
+from shared.selection import Filter
 
 _SECONDS = 10.0
 _BYTES = 8 * 1024 * 1024
@@ -53,7 +54,8 @@ class Recovery:
     operation goes through it, nobody looks.
     """
 
-    def __init__(self, queues: Queues, operations: Operations, audit: Audit) -> None:
+    def __init__(self, queues: Queues, services: Services, operations: Operations, audit: Audit) -> None:
+        self.services = services
         self.operations = operations
         self.audit = audit
         self._queues = queues
@@ -101,7 +103,7 @@ async def _looked_into(queue: DeadLetterQueue, about: Look, wanted: Filter, limi
     async with reading(queue.queue) as letters:
         async for batch in letters.batches():
             looked_at += len(batch)
-            new = [letter for each in batch if wanted.takes(letter := dead_letter(each, queue.name))]
+            new = [letter for each in batch if (letter := dead_letter(each, queue.name)).fits(wanted)]
             found += new
             size += sum(len(letter.body) for letter in new)
             if len(found) >= limit or size > _BYTES or asyncio.get_running_loop().time() > ends:

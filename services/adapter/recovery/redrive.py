@@ -15,12 +15,12 @@ from services.adapter.recovery.operation import Operation, Selected
 from services.adapter.recovery.pace import Pace, PerSecond
 from services.adapter.recovery.queues import DeadLetterQueue
 from services.adapter.recovery.reading import Reading, reading
-from services.adapter.recovery.selection import Selection
 from shared.domain_event import WireModel
 from shared.messaging.aws import TRANSIENT
 from shared.messaging.batching import by_count
 from shared.messaging.message import TYPE
 from shared.messaging.queue import BATCH, Received, is_fifo
+from shared.selection import Selection
 
 
 class WrongBody(Exception):
@@ -122,7 +122,7 @@ class Mover:
         return [
             each
             for each in letters
-            if each.letter.sent_at < operation.began_at and self._removal.selection.takes(each.letter)
+            if each.letter.sent_at < operation.began_at and each.letter.fits(self._removal.selection)
         ]
 
     async def _move(self, part: Sequence[_Chosen], letters: Reading, operation: Operation) -> None:

@@ -2,5 +2,7 @@
 
 from services.adapter.recovery.command.dead_letters import cli as dead_letters
 from services.adapter.recovery.command.history import audit, operations
+from services.adapter.recovery.command.listeners import cli as listeners
+from services.adapter.recovery.command.parked import cli as parked
 
-__all__ = ["audit", "dead_letters", "operations"]
+__all__ = ["audit", "dead_letters", "listeners", "operations", "parked"]

@@ -9,17 +9,20 @@ import typer
 from services.adapter.recovery.command.adapter import HERE, Url, adapter_at, refuse
 from services.adapter.recovery.command.following import follow
 from services.adapter.recovery.command.output import AsJson, moment, print_json, print_table, warn
+from services.adapter.recovery.command.selecting import (
+    All,
+    DryRun,
+    Error,
+    Ids,
+    Order,
+    PerSecond,
+    Type,
+    selection,
+)
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 Queue = Annotated[str, typer.Option(help="The dead-letter queue, or the queue that it serves.")]
-Ids = Annotated[list[str] | None, typer.Option("--id", help="An id of the list, or of an event. Repeatable.")]
-Type = Annotated[str | None, typer.Option("--type", help="The event's type.")]
-Order = Annotated[str | None, typer.Option(help="The order's id.")]
-Error = Annotated[str | None, typer.Option(help="A part of the reason.")]
-All = Annotated[bool, typer.Option("--all", help="All of them.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
-PerSecond = Annotated[float | None, typer.Option(help="So many a second at most.")]
 
 
 @cli.command("list")
@@ -80,8 +83,8 @@ def redrive(
     as_json: AsJson = False,
 ) -> None:
     """Send dead letters back to their queue. Ctrl-C ends it between two letters."""
-    selection = _selection(ids, event_type, order, error, everything)
-    command = _command(queue, selection, dry_run, per_second)
+    selected = selection(ids, event_type, order, error, everything)
+    command = _command(queue, selected, dry_run, per_second)
     if body is not None:
         command["body"] = body.read_text()
     with adapter_at(url) as api:
@@ -103,11 +106,11 @@ def discard(
     as_json: AsJson = False,
 ) -> None:
     """Delete dead letters. Their events stay in the log of the service that published them."""
-    selection = _selection(ids, event_type, order, error, everything)
+    selected = selection(ids, event_type, order, error, everything)
     if not (yes or dry_run):
         _ask(f"delete dead letters of {queue} for good?")
     with adapter_at(url) as api:
-        command = _command(queue, selection, dry_run, per_second)
+        command = _command(queue, selected, dry_run, per_second)
         follow(api, api.post("/api/dead-letters/discard", command), as_json)
 
 
@@ -117,20 +120,8 @@ def _ask(question: str) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
-def _selection(
-    ids: list[str] | None, event_type: str | None, order: str | None, error: str | None, everything: bool
-) -> dict[str, Any]:
-    given = {"ids": ids, "type": event_type, "orderId": order, "error": error, "all": everything}
-    selection = {name: value for name, value in given.items() if value}
-    if not selection:
-        refuse("say which: --id, --type, --order or --error, or --all for all of them")
-    return selection
-
-
-def _command(
-    queue: str, selection: dict[str, Any], dry_run: bool, per_second: float | None
-) -> dict[str, Any]:
-    return {"queue": queue, "selection": selection, "dryRun": dry_run, "perSecond": per_second}
+def _command(queue: str, selected: dict[str, Any], dry_run: bool, per_second: float | None) -> dict[str, Any]:
+    return {"queue": queue, "selection": selected, "dryRun": dry_run, "perSecond": per_second}
 
 
 def _row(letter: dict[str, Any]) -> tuple[object, ...]:

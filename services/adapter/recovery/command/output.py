@@ -36,3 +36,9 @@ def moment(told: str | None) -> str:
 
 def warn(text: str) -> None:
     typer.echo(f"warning: {text}", err=True)
+
+
+def tell_gaps(gaps: Iterable[dict[str, str]]) -> None:
+    """The services that could not be asked."""
+    for gap in gaps:
+        warn(gap["reason"])

@@ -1,0 +1,144 @@
+"""Services: the parked events and the listeners of all services, and what a person does about them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from pydantic import ConfigDict
+
+from services.adapter.recovery.audit import Audit
+from services.adapter.recovery.service import Service, ServiceAway
+from shared.domain_event import WireModel
+from shared.listeners import ListenerStatus
+from shared.outbox import ParkedEvent
+from shared.selection import Filter, Selection
+
+M = TypeVar("M", bound=WireModel)
+
+
+class UnknownService(Exception):
+    """There is no service of this name."""
+
+
+class Person(NamedTuple):
+    """Who asks, and the token that says so to the services too."""
+
+    name: str
+    token: str
+
+
+class Gap(WireModel):
+    """A service that could not be asked."""
+
+    service: str
+    reason: str
+
+
+class ServiceParkedEvent(ParkedEvent):
+    """An event that is parked at a service."""
+
+    service: str
+
+
+class ParkedEvents(WireModel):
+    """Of each service those first that have been parked for the longest."""
+
+    events: list[ServiceParkedEvent]
+    gaps: list[Gap]
+
+
+class ServiceListener(ListenerStatus):
+    """A listener of a service."""
+
+    service: str
+
+
+class AllListeners(WireModel):
+    """By service and queue."""
+
+    listeners: list[ServiceListener]
+    gaps: list[Gap]
+
+
+class Resubmit(WireModel):
+    """Which parked events of which service are to be relayed again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    service: str
+    selection: Selection
+    dry_run: bool = False
+
+
+class Resubmitted(WireModel):
+    """The events that wait again; in a dry run those that would. A thousand at most."""
+
+    ids: list[str]
+
+
+class Services:
+    """Asks the services over REST. Raises ServiceAway and ServiceRefused; AuditUnavailable before anything
+    is done; UnknownService."""
+
+    def __init__(self, services: Sequence[Service], audit: Audit) -> None:
+        self._by_name = {each.name: each for each in services}
+        self._audit = audit
+
+    def named(self, name: str) -> Service:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise UnknownService(f"no service {name!r}; there are {', '.join(self._by_name)}") from None
+
+    async def parked(self, wanted: Filter, limit: int, service: str | None, person: Person) -> ParkedEvents:
+        """Of one service, or of all."""
+        params = _params(wanted) | {"limit": limit}
+        events, gaps = await self._of_all("/parked", params, service, ServiceParkedEvent, person)
+        return ParkedEvents(events=events, gaps=gaps)
+
+    async def resubmit(self, command: Resubmit, person: Person) -> Resubmitted:
+        service, selection = self.named(command.service), command.selection
+        about = {"on": service.name, "dryRun": command.dry_run, "selection": _params(selection)}
+        async with self._audit.of(person.name, "resubmit", **about) as outcome:
+            if command.dry_run:
+                params = _params(selection, exclude={"all"}) | {"limit": 1_000}
+                ids = [each["id"] for each in await service.get("/parked", person.token, params)]
+            else:
+                body = _params(selection)
+                ids = outcome["events"] = (await service.post("/parked/resubmit", person.token, body))["ids"]
+            outcome["done"] = 0 if command.dry_run else len(ids)
+        return Resubmitted(ids=ids)
+
+    async def listeners(self, person: Person) -> AllListeners:
+        listeners, gaps = await self._of_all("/listeners", {}, None, ServiceListener, person)
+        return AllListeners(listeners=listeners, gaps=gaps)
+
+    async def change(
+        self, what: Literal["pause", "resume"], service: str, queue: str, person: Person
+    ) -> ServiceListener:
+        """Pauses or resumes a listener."""
+        asked = self.named(service)
+        async with self._audit.of(person.name, what, on=queue, service=service):
+            status = await asked.post(f"/listeners/{queue}/{what}", person.token)
+        return ServiceListener(**status, service=service)
+
+    async def _of_all(
+        self, path: str, params: Mapping[str, Any], only: str | None, kind: type[M], person: Person
+    ) -> tuple[list[M], list[Gap]]:
+        """The lists of the services together, and those that did not answer."""
+
+        async def of(service: Service) -> list[M] | Gap:
+            try:
+                found = await service.get(path, person.token, params)
+            except ServiceAway as error:
+                return Gap(service=service.name, reason=str(error))
+            return [kind(**each, service=service.name) for each in found]
+
+        services = list(self._by_name.values()) if only is None else [self.named(only)]
+        answers = await asyncio.gather(*(of(service) for service in services))
+        together = [each for answer in answers if not isinstance(answer, Gap) for each in answer]
+        return together, [answer for answer in answers if isinstance(answer, Gap)]
+
+
+def _params(wanted: Filter, exclude: set[str] | None = None) -> dict[str, Any]:
+    return wanted.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=exclude)

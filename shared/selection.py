@@ -1,0 +1,35 @@
+"""Selection: which of the messages or events that are in trouble a person means."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, model_validator
+
+from shared.domain_event import WireModel
+
+Name = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$")]
+Phrase = Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[^\x00]*$")]
+
+
+class Filter(WireModel):
+    """Every criterion that is given has to fit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Annotated[frozenset[Name], Field(min_length=1, max_length=1_000)] | None = None
+    type: Name | None = None
+    order_id: Name | None = None
+    error: Phrase | None = None
+    """A part of the error, in capitals or not."""
+
+
+class Selection(Filter):
+    """A filter that says what it means: everything is only meant by `all`."""
+
+    all: bool = False
+
+    @model_validator(mode="after")
+    def _selects_something(self) -> "Selection":
+        criteria = (self.ids, self.type, self.order_id, self.error)
+        if self.all == any(each is not None for each in criteria):
+            raise ValueError("give ids, type, orderId or error; or all, and nothing else, for everything")
+        return self
