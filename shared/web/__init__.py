@@ -1,6 +1,6 @@
 """The web edge of every service: access, errors as problem details, bounded bodies, health, metrics."""
 
-from shared.web.access import Access, AnyAccess, Operator, OperatorAccess, ServiceAccess
+from shared.web.access import Access, AnyAccess, Operator, OperatorAccess, PerhapsOperator, ServiceAccess
 from shared.web.application import application
 from shared.web.database import DatabaseDependency
 from shared.web.health import health_router
@@ -17,6 +17,7 @@ __all__ = [
     "Moment",
     "Operator",
     "OperatorAccess",
+    "PerhapsOperator",
     "Problem",
     "ServiceAccess",
     "Timestamp",
