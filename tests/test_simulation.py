@@ -151,7 +151,7 @@ def test_every_message_ends_handled_once_or_dead_with_a_reason(
         assert len(handled) == len(set(handled))
         if suffix:
             for group in {each.subject for each in sent}:
-                versions = [each.sequence for each in world.effects if each.subject == group]
+                versions = [each.sequence or 0 for each in world.effects if each.subject == group]
                 assert versions == sorted(versions)
 
     run_on_virtual_clock(history())
