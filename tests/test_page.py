@@ -143,6 +143,7 @@ async def test_a_dead_letter_is_read_and_put_right(page: Page, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("title", "said"),
     [
+        ("Pause SCM", "0 lost, 0 doubled, 0 duplicates absorbed, 0 in dead letters"),
         ("Make the adapter refuse", "0 lost, 0 doubled, 0 duplicates absorbed, 0 in dead letters"),
         ("Send every message twice", "0 lost, 0 doubled"),
         ("Poison a message", "0 lost, 0 doubled, 0 duplicates absorbed, 1 in dead letters"),

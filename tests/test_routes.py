@@ -209,6 +209,12 @@ def test_what_cannot_be_used_is_told_with_its_line(text: str, said: str) -> None
     assert any(f"{error.line}: {error}".startswith(said) for error in found.errors), found.errors
 
 
+def test_what_is_wrong_with_one_key_hides_nothing_of_the_others() -> None:
+    """A rule that cannot be used is still read as far as it can be."""
+    found = read(rule("when = 3\nproject = 'source.{id: id, memo: memo}'"))
+    assert [error.key for error in found.errors] == ["when", "project"]
+
+
 @pytest.mark.parametrize(
     ("project", "reason", "hint"),
     [
@@ -513,6 +519,16 @@ def test_an_explanation_of_a_failure_names_its_rule(text: str, reason: str) -> N
     assert told.error.startswith("a: ")
     assert told.considered[0].reason == reason
     assert told.considered[1].reason.startswith("not asked: a ")
+
+
+def test_an_event_over_the_limit_of_sns_is_told_to_fail() -> None:
+    """By its size as it would leave."""
+    lines = [{"sku": "x" * 1000, "quantity": 1}] * 250
+    large = event(data={"source": {"id": "1", "orderLines": lines}, "occurenceOn": 1})
+    told = explain(routes(rule("")), CloudEvent.model_validate(large))
+    assert (told.decision, told.rule, told.outgoing) == ("failed", "a", None)
+    assert told.error
+    assert "the limit is" in told.error
 
 
 def test_explain_on_the_command_line(tmp_path: Path, file: Path) -> None:

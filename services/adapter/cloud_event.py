@@ -40,7 +40,7 @@ class CloudEvent(BaseModel):
     @field_validator("data")
     @classmethod
     def _is_a_domain_event(cls, data: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(data.get("source"), dict) or not isinstance(data.get("occurenceOn"), int):
+        if not isinstance(data.get("source"), dict) or type(data.get("occurenceOn")) is not int:
             raise ValueError("a domain event has an object `source` and a number `occurenceOn`")
         return data
 

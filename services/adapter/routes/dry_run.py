@@ -5,19 +5,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from services.adapter.cloud_event import CloudEvent
-from services.adapter.routes.explanation import Outcome, fields
+from services.adapter.routes.explanation import fields
 from services.adapter.routes.finding import Finding
-from services.adapter.routes.route import Decision, RouteFailed, Routes
+from services.adapter.routes.route import Routes
+from services.adapter.routes.verdict import Judged, Outcome, Verdict, judge
 from shared.domain_event import WireModel
-
-
-class Verdict(WireModel):
-    """What one file decides about an event."""
-
-    decision: Outcome
-    rule: str | None
-    topic: str | None = None
-    error: str | None = None
 
 
 class Change(WireModel):
@@ -54,58 +46,43 @@ class DryRun(WireModel):
 
 def dry_run(before: Routes, after: Routes, events: Sequence[CloudEvent]) -> DryRun:
     """It publishes nothing."""
-    tried = [(event, _verdict(before, event), _verdict(after, event)) for event in events]
-    changes = [_change(event, old, new) for event, old, new in tried if old != new]
-    return DryRun(
-        changes=changes,
-        counts=Counts(
-            events=len(events),
-            changed=len(changes),
-            before=_counted(old for _, (old, _), _ in tried),
-            after=_counted(new for _, _, (new, _) in tried),
-        ),
+    tried = [(event, judge(before, event), judge(after, event)) for event in events]
+    changes = [
+        _change(event, old, new)
+        for event, old, new in tried
+        if (old.verdict, old.data) != (new.verdict, new.data)
+    ]
+    counts = Counts(
+        events=len(events),
+        changed=len(changes),
+        before=_counted(old for _, old, _ in tried),
+        after=_counted(new for _, _, new in tried),
     )
+    return DryRun(changes=changes, counts=counts)
 
 
-Tried = tuple[Verdict, dict[str, Any]]
-"""A verdict, and the domain event that leaves by it; empty where none does."""
-
-
-def _verdict(routes: Routes, event: CloudEvent) -> Tried:
-    try:
-        decision = routes.decide(event)
-    except RouteFailed as error:
-        return Verdict(decision="failed", rule=error.rule, error=str(error)), {}
-    return Verdict(decision=_outcome(decision), rule=decision.rule, topic=decision.topic), decision.data or {}
-
-
-def _outcome(decision: Decision) -> Outcome:
-    return "held_back" if decision.topic is None else "forwarded"
-
-
-def _change(event: CloudEvent, old: Tried, new: Tried) -> Change:
-    (before, left), (after, leaves) = old, new
-    was, will_be = _by_path(left), _by_path(leaves)
+def _change(event: CloudEvent, old: Judged, new: Judged) -> Change:
+    was, will_be = _by_path(old.data), _by_path(new.data)
     return Change(
         id=event.id,
         source=event.source,
         type=event.type,
         order_id=event.subject,
-        before=before,
-        after=after,
+        before=old.verdict,
+        after=new.verdict,
         added=[path for path in will_be if path not in was],
         removed=[path for path in was if path not in will_be],
         changed=[path for path in was if path in will_be and was[path] != will_be[path]],
     )
 
 
-def _by_path(data: dict[str, Any]) -> dict[str, list[Any]]:
+def _by_path(data: dict[str, Any] | None) -> dict[str, list[Any]]:
     found = defaultdict[str, list[Any]](list)
     for path, value in fields(data["source"], "source") if data else ():
         found[path].append(value)
     return found
 
 
-def _counted(verdicts: Iterable[Verdict]) -> dict[Outcome, int]:
-    counts = Counter(verdict.decision for verdict in verdicts)
+def _counted(judged: Iterable[Judged]) -> dict[Outcome, int]:
+    counts = Counter(each.verdict.decision for each in judged)
     return {outcome: counts[outcome] for outcome in ("forwarded", "held_back", "failed")}

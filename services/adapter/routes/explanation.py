@@ -1,13 +1,12 @@
 """Explanation: why an event leaves or stays, and what goes out of it."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 from services.adapter.cloud_event import CloudEvent
-from services.adapter.routes.route import Decision, Route, RouteFailed, Routes
+from services.adapter.routes.route import Route, RouteFailed, Routes
+from services.adapter.routes.verdict import Judged, Verdict, judge
 from shared.domain_event import WireModel
-
-Outcome = Literal["forwarded", "held_back", "failed"]
 
 
 class Considered(WireModel):
@@ -25,14 +24,9 @@ class Outgoing(WireModel):
     body: dict[str, Any]
 
 
-class Explanation(WireModel):
-    """What the rules make of one event."""
+class Explanation(Verdict):
+    """What the rules make of one event, and why."""
 
-    decision: Outcome
-    rule: str | None
-    """The rule that decided, or that failed."""
-    topic: str | None
-    error: str | None
     considered: list[Considered]
     """Every rule, in the order of the file."""
     outgoing: Outgoing | None
@@ -42,27 +36,12 @@ class Explanation(WireModel):
 
 def explain(routes: Routes, event: CloudEvent) -> Explanation:
     """It publishes nothing."""
-    considered = list(_considered(routes, event))
-    try:
-        decision = routes.decide(event)
-    except RouteFailed as error:
-        return Explanation(
-            decision="failed",
-            rule=error.rule,
-            topic=None,
-            error=str(error),
-            considered=considered,
-            outgoing=None,
-            dropped=[],
-        )
+    judged = judge(routes, event)
     return Explanation(
-        decision="held_back" if decision.topic is None else "forwarded",
-        rule=decision.rule,
-        topic=decision.topic,
-        error=None,
-        considered=considered,
-        outgoing=_outgoing(event, decision),
-        dropped=_dropped(event, decision),
+        **judged.verdict.model_dump(),
+        considered=list(_considered(routes, event)),
+        outgoing=_outgoing(judged),
+        dropped=_dropped(event, judged),
     )
 
 
@@ -106,15 +85,15 @@ def _asked(route: Route, event: CloudEvent) -> tuple[bool, str, str]:
     return False, f"its condition does not hold: {route.when}", ""
 
 
-def _outgoing(event: CloudEvent, decision: Decision) -> Outgoing | None:
-    if decision.data is None:
+def _outgoing(judged: Judged) -> Outgoing | None:
+    if judged.message is None or judged.data is None:
         return None
-    return Outgoing(headers=dict(event.message(decision.data).headers), body=decision.data)
+    return Outgoing(headers=dict(judged.message.headers), body=judged.data)
 
 
-def _dropped(event: CloudEvent, decision: Decision) -> list[str]:
-    if decision.data is None:
+def _dropped(event: CloudEvent, judged: Judged) -> list[str]:
+    if judged.data is None:
         return []
-    leaving = dict(fields(decision.data["source"], "source"))
+    leaving = dict(fields(judged.data["source"], "source"))
     kept = dict(fields(event.data["source"], "source"))
     return [path for path in kept if path not in leaving]

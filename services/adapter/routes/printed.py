@@ -9,10 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from services.adapter.cloud_event import CloudEvent
-from services.adapter.routes.dry_run import Change, Counts, DryRun, Verdict
+from services.adapter.routes.dry_run import Change, Counts, DryRun
 from services.adapter.routes.explanation import Explanation, Outgoing
 from services.adapter.routes.file import RouteFile
 from services.adapter.routes.finding import Finding
+from services.adapter.routes.verdict import Verdict
 
 _STYLES = {"forwarded": "green", "held_back": "yellow", "failed": "bold red"}
 

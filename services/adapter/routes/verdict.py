@@ -1,0 +1,45 @@
+"""Verdict: what the routes decide about an event, as the bridge would answer it."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from services.adapter.cloud_event import CloudEvent
+from services.adapter.routes.route import RouteFailed, Routes
+from shared.domain_event import WireModel
+from shared.messaging import Message
+from shared.messaging.batching import over_the_limits
+
+Outcome = Literal["forwarded", "held_back", "failed"]
+
+
+class Verdict(WireModel):
+    """The rule is the one that decided, or that failed."""
+
+    decision: Outcome
+    rule: str | None
+    topic: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict, and what goes out by it."""
+
+    verdict: Verdict
+    data: dict[str, Any] | None = None
+    message: Message[str] | None = None
+
+
+def judge(routes: Routes, event: CloudEvent) -> Judged:
+    """It publishes nothing; that SNS is away is no part of it."""
+    try:
+        decided = routes.decide(event)
+    except RouteFailed as error:
+        return Judged(Verdict(decision="failed", rule=error.rule, error=str(error)))
+    if decided.topic is None or decided.data is None:
+        return Judged(Verdict(decision="held_back", rule=decided.rule))
+    message = event.message(decided.data)
+    if too_large := over_the_limits(message):
+        return Judged(Verdict(decision="failed", rule=decided.rule, error=str(too_large)))
+    verdict = Verdict(decision="forwarded", rule=decided.rule, topic=decided.topic)
+    return Judged(verdict, decided.data, message)
