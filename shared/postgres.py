@@ -151,6 +151,7 @@ async def connect(
             server_settings={"statement_timeout": "8s"},
             command_timeout=10,
             init=_json_columns,
+            reset=_nothing,
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
         raise DatabaseUnreachable(f"{without_password(url)}: {error}") from error
@@ -176,3 +177,9 @@ def without_password(url: str) -> str:
 
 async def _json_columns(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+async def _nothing(_: object) -> None:
+    """What the pool asks PostgreSQL for when a connection comes back, by default to forget the session's
+    settings and locks. All of ours are a transaction's and end with it; asking would be a round trip on
+    every request. A transaction that is still open is rolled back all the same."""

@@ -1,6 +1,7 @@
 """The process of a service: its command line, its start, its end."""
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -123,6 +124,7 @@ async def _run(app: FastAPI, listening: socket.socket) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     async with app.router.lifespan_context(app):
+        gc.freeze()  # what is there by now stays; looking through it again and again is felt on every request
         log.info("serving", address=":".join(map(str, listening.getsockname()[:2])))
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(_stop_when_failed(app, server))

@@ -32,7 +32,7 @@ def configure(service: str, *, log_format: LogFormat = "auto", log_level: str = 
     structlog.configure(
         processors=[*enrich, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=structlog.make_filtering_bound_logger(log_level),  # what is not shown costs nothing
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
@@ -108,7 +108,7 @@ def current_traceparent() -> str | None:
 
 def continued(traceparent: str | None) -> Context:
     """The context of a trace that began elsewhere; a malformed value begins a new one."""
-    return propagate.extract({"traceparent": traceparent} if traceparent else {})
+    return propagate.extract({"traceparent": traceparent}) if traceparent else Context()
 
 
 class Tracing:

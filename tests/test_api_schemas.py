@@ -45,6 +45,11 @@ include-name = "GET /orders"
 # A cursor that no page ends with, or a time that does not begin before it ends, no schema excludes.
 checks.positive_data_acceptance.expected-statuses = ["2XX", 422]
 
+[[operations]]
+include-path-regex = "^/api/(dead-letters|replay|parked)"
+# Nor a selection that selects nothing, or everything by accident.
+checks.positive_data_acceptance.expected-statuses = ["2XX", 404, 409, 422]
+
 [dictionaries.orders]
 """
 

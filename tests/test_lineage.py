@@ -9,11 +9,12 @@ import pytest
 
 from local.ports import HOST
 from tests.relays import locked, run
-from tests.serving import Served, adapter_service, eventually
+from tests.serving import OPERATOR, Served, adapter_service, eventually
 from tests.systems import System
 from tests.test_flow import all_absorbed, completed_order, get, status_is, stock
 from tests.test_order_api import place
 
+ORDERS = "scm-adapter-order-event-queue"
 REPLIES = "order-adapter-scm-event-queue"
 
 Hop = dict[str, Any]
@@ -126,43 +127,68 @@ async def test_what_came_twice_and_what_came_late_is_shown_as_that(
         for hop in (await lineage(console, answered))["hops"]
         if (hop["name"], hop["type"]) == ("published", "DeliveryInvoiceIssued")
     ]
-    url = (await system.aws.sqs.get_queue_url(QueueName=REPLIES))["QueueUrl"]
     body = json.dumps({"source": {"id": answered, "version": 0, "status": "SHORT"}, "occurenceOn": 1})
-    for event_id, event_type in ((issued["eventId"], "DeliveryInvoiceIssued"), ("late", "StockShort")):
-        about = {"ce-id": event_id, "ce-type": event_type, "ce-subject": answered, "ce-sequence": "0"}
-        attributes: Any = {
-            name: {"DataType": "String", "StringValue": value} for name, value in about.items()
-        }
-        await system.aws.sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=attributes)
-    await eventually(lambda: all_absorbed(system.aws, [REPLIES]))
+    await send(system, answered, event_id=issued["eventId"], body=body)
+    await send(system, answered, "StockShort", event_id="late", body=body)
     hops = (await lineage(console, answered))["hops"]
     assert way_to(hops, "handled", "DeliveryInvoiceIssued")[-1]["duplicates"] == 1
     assert way_to(hops, "handled", "StockShort")[-1]["outcome"] == "superseded"
 
 
-async def test_what_nobody_has_yet_is_shown_as_not_received(
+async def test_a_queue_whose_handler_does_not_have_it_yet_is_shown_as_that(
     console: Served, order: Served, answered: str, system: System
 ) -> None:
-    """It comes last, without a time; and once somebody has it, that is gone."""
+    """It comes last, without a time; the other consumer of the event goes on. Then it is received."""
+
+    async def outcomes() -> dict[str, str]:
+        hops = (await lineage(console, order_id))["hops"]
+        completed = [hop for hop in hops if hop["type"] == "OrderCompleted"]
+        return {hop["station"]: hop["outcome"] for hop in completed if hop["name"] in ("received", "decided")}
+
+    async def demand_has_it() -> bool:
+        return (await outcomes()).get("queue:scm-demand-order-event-queue") == "received"
+
     async with locked(system.scm_database, "stock"):
         order_id = await completed_order(order, mug=1)
-
-        async def outcomes() -> dict[str, str]:
-            hops = (await lineage(console, order_id))["hops"]
-            return {hop["name"]: hop["outcome"] for hop in hops if hop["type"] == "OrderCompleted"}
-
-        async def is_under_way() -> bool:
-            return (await outcomes()).get("decided") == "forwarded"
-
-        await eventually(is_under_way)
+        await eventually(demand_has_it)
         last = (await lineage(console, order_id))["hops"][-1]
-        assert (last["name"], last["outcome"], last["at"]) == ("received", "not_received", None)
+        assert (last["station"], last["outcome"], last["at"]) == (f"queue:{ORDERS}", "not_received", None)
     await eventually(lambda: invoiced(order, order_id))
-    assert (await outcomes())["received"] == "received"
+    assert (await outcomes())[f"queue:{ORDERS}"] == "received"
+
+
+async def test_a_dead_letter_of_the_order_is_shown_to_operators(
+    console: Served, answered: str, system: System
+) -> None:
+    """With the reason, where the way of its event ends. Looking for it is a receive, so not everybody may."""
+    [issued] = [
+        hop
+        for hop in (await lineage(console, answered))["hops"]
+        if (hop["name"], hop["type"]) == ("decided", "DeliveryInvoiceIssued")
+    ]
+    await send(system, answered, "NoSuchEvent", event_id=issued["eventId"], body="{}")
+    path = f"/api/orders/{answered}/lineage"
+    assert "dead_letter" not in json.dumps(await get(console, path))
+    shown = (await console.http.get(path, headers=OPERATOR)).json()
+    [dead] = [hop for hop in shown["hops"] if hop["name"] == "dead_letter"]
+    assert (dead["station"], dead["parent"]) == (f"queue:{REPLIES}-dlq", issued["id"])
+    assert dead["error"].startswith("UnknownType: ")
+    assert dead["receiveCount"] == 1
+
+
+async def send(
+    system: System, order_id: str, event_type: str = "DeliveryInvoiceIssued", *, event_id: str, body: str
+) -> None:
+    """A message about the order, straight into the Order service's queue, and until it is dealt with."""
+    url = (await system.aws.sqs.get_queue_url(QueueName=REPLIES))["QueueUrl"]
+    about = {"ce-id": event_id, "ce-type": event_type, "ce-subject": order_id, "ce-sequence": "0"}
+    attributes: Any = {name: {"DataType": "String", "StringValue": value} for name, value in about.items()}
+    await system.aws.sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=attributes)
+    await eventually(lambda: all_absorbed(system.aws, [REPLIES]))
 
 
 async def test_a_service_that_is_down_is_a_gap(system: System, answered: str) -> None:
-    """The reason is told, and the rest is shown: what nobody is known to have may have arrived."""
+    """The reason is told, and the rest is shown."""
     async with adapter_service(system.aws_url, order_url=system.order.url) as console:
         found = await lineage(console, answered)
     [gap] = found["gaps"]
@@ -170,9 +196,8 @@ async def test_a_service_that_is_down_is_a_gap(system: System, answered: str) ->
     assert "ConnectError" in gap["reason"]
     assert found["fulfilment"] is None
     assert found["order"]["status"] == "PREPARING"
-    outcomes = {(hop["name"], hop["type"]): hop["outcome"] for hop in found["hops"]}
-    assert outcomes["received", "OrderCompleted"] == "unknown"
-    assert outcomes["handled", "DeliveryInvoiceIssued"] == "handled"
+    assert [hop["outcome"] for hop in found["hops"] if hop["type"] == "OrderCompleted"][-1] == "forwarded"
+    assert way_to(found["hops"], "handled", "DeliveryInvoiceIssued")[-1]["outcome"] == "handled"
 
 
 async def test_a_service_that_says_nothing_is_a_gap_in_seconds(system: System) -> None:

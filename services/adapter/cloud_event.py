@@ -1,7 +1,6 @@
 """A CloudEvent as it comes from a relay, and the message that it leaves as."""
 
 import json
-from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
@@ -9,6 +8,7 @@ from pydantic.config import JsonDict
 
 from shared.messaging import Message
 from shared.messaging.message import CONTENT_TYPE, ID, SEQUENCE, SOURCE, SUBJECT, TIME, TRACEPARENT, TYPE
+from shared.web import Timestamp
 
 # What SQS takes in an attribute, and nothing that would make the logs lie.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$")]
@@ -30,7 +30,7 @@ class CloudEvent(BaseModel):
     type: Name
     subject: Name
     """The aggregate's id."""
-    time: datetime
+    time: Timestamp
     sequence: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
     """The aggregate's version."""
     traceparent: Name | None = None

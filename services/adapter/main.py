@@ -69,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.recovery = recovery.Recovery(
                 dead_letter_queues, recovery.Services(services, audit), operations, audit
             )
+            app.state.dead_letters = console.DeadLetters(queues, app.state.recovery)
             if faults:
                 customers = laboratory.Customers(http, settings.order_url, settings.scm_url)
                 experiments = laboratory.Laboratory(faults, customers, laboratory.Letterbox(clients.sqs))

@@ -20,7 +20,7 @@ from services.order.order import (
     UnknownOrder,
     VersionMismatch,
 )
-from services.order.order_id import FORM, is_id
+from services.order.order_id import FORM
 from shared.domain_event import WireModel
 from shared.inbox import ReceivedMessage, received
 from shared.outbox import LoggedEvent, history
@@ -34,19 +34,13 @@ REFUSALS = problems(400, 404, 409, 412)
 _ORDERS = TypeAdapter(list[Order])
 
 
-async def known_form(order_id: Annotated[str, Path(description=FORM)]) -> str:
-    if not is_id(order_id):
-        raise UnknownOrder("there is no order with this id: an order id has 20 digits")
-    return order_id
-
-
 async def versions(if_match: IfMatch = None) -> commands.Versions:
     """The versions that the client has in mind. A tag that is none of ours is no version."""
     tags = required(if_match)
     return None if tags is None else {int(match[1]) for tag in tags if (match := _TAG.fullmatch(tag))}
 
 
-OrderId = Annotated[str, Depends(known_form)]
+OrderId = Annotated[str, Path(description=FORM)]
 Versions = Annotated[commands.Versions, Depends(versions)]
 
 
@@ -59,6 +53,20 @@ class OrderEvents(WireModel):
 
     published: list[LoggedEvent]
     received: list[ReceivedMessage]
+
+
+@router.get(
+    "/{order_id}",
+    response_model=Order,
+    responses={304: {"description": "It is still as the If-None-Match header says"}, **problems(400, 404)},
+    summary="The order as it is now",
+)
+async def read(order_id: OrderId, db: DatabaseDependency, if_none_match: IfNoneMatch = None) -> Response:
+    async with db.connection() as connection:
+        order = await store.find(connection, order_id)
+    if is_known(entity_tag(order), if_none_match):
+        return Response(status_code=304, headers={"etag": entity_tag(order)})
+    return Answer.done(order).response()
 
 
 @router.post("", status_code=201, response_model=Order, responses=problems(400), summary="Place an order")
@@ -108,20 +116,6 @@ async def find(
     if page.next:
         response.headers["link"] = f'<{request.url.include_query_params(cursor=page.next)}>; rel="next"'
     return response
-
-
-@router.get(
-    "/{order_id}",
-    response_model=Order,
-    responses={304: {"description": "It is still as the If-None-Match header says"}, **problems(400, 404)},
-    summary="The order as it is now",
-)
-async def read(order_id: OrderId, db: DatabaseDependency, if_none_match: IfNoneMatch = None) -> Response:
-    async with db.connection() as connection:
-        order = await store.find(connection, order_id)
-    if is_known(entity_tag(order), if_none_match):
-        return Response(status_code=304, headers={"etag": entity_tag(order)})
-    return Answer.done(order).response()
 
 
 @router.get(

@@ -27,7 +27,8 @@ from shared.domain_event import WireModel
 from shared.postgres import Database, Transaction
 from shared.retention import Expiry
 from shared.settings import EnvironmentSettings
-from shared.web import DatabaseDependency, Problem
+from shared.web import Problem
+from shared.web.database import database
 
 Command = Callable[[Transaction], Awaitable[Order]]
 
@@ -103,14 +104,13 @@ class Once:
 
 async def _once(
     request: Request,
-    db: DatabaseDependency,
     idempotency_key: Annotated[
         list[str] | None,
         WithJsonSchema({"type": "string", "pattern": f"^({_KEY.pattern})$"}),
         Header(description="Sent again with the same key, it is not done again"),
     ] = None,
 ) -> Once:
-    return Once(request, db, _key(idempotency_key))
+    return Once(request, database(request), _key(idempotency_key))
 
 
 OnlyOnce = Annotated[Once, Depends(_once)]

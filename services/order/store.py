@@ -3,7 +3,7 @@
 from asyncpg import Record
 
 from services.order.order import Order, UnknownOrder
-from services.order.order_id import next_id
+from services.order.order_id import is_id, next_id
 from shared.postgres import Connection
 
 # When two orders meet in one microsecond, the later one takes the next.
@@ -61,6 +61,8 @@ def order(row: Record) -> Order:
 
 
 async def _find(connection: Connection, statement: str, order_id: str) -> Order:
+    if not is_id(order_id):
+        raise UnknownOrder("there is no order with this id: an order id has 20 digits")
     row = await connection.fetchrow(statement, order_id)
     if row is None:
         raise UnknownOrder(f"there is no order {order_id}")

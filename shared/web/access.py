@@ -66,6 +66,11 @@ def _operator(request: Request, given: Annotated[_Given, Security(_operator_toke
     return name
 
 
+def _perhaps_operator(request: Request, given: Annotated[_Given, Security(_operator_token)]) -> str | None:
+    access: Access = request.app.state.access
+    return access.operator(given.credentials) if given else None
+
+
 def _any(
     request: Request,
     given: Annotated[_Given, Security(_service_token)],
@@ -98,3 +103,5 @@ OperatorAccess = Depends(_operator)
 AnyAccess = Depends(_any)
 """Services and operators."""
 Operator = Annotated[str, OperatorAccess]
+PerhapsOperator = Annotated[str | None, Depends(_perhaps_operator)]
+"""For what everybody may read, and an operator reads more of; None for everybody else."""

@@ -4,6 +4,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.web.problem import Problem
 
+_A_BODY_FOLLOWS = {b"content-length", b"transfer-encoding"}
+"""Without one of them there is no body (RFC 9112, 6.3)."""
+
 
 class BodyLimit:
     """ASGI middleware that answers 413 to a body over `limit` bytes, whether its length is told or not.
@@ -17,10 +20,11 @@ class BodyLimit:
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+        if headers.keys().isdisjoint(_A_BODY_FOLLOWS):
             await self._app(scope, receive, send)
             return
-        told = dict(scope["headers"]).get(b"content-length", b"0")
+        told = headers.get(b"content-length", b"0")
         body = None if told.isdigit() and int(told) > self._limit else await self._read(receive)
         if body is None:
             refusal = Problem(413, f"the body is over the limit of {self._limit} bytes")

@@ -1,4 +1,4 @@
-"""Moment and Day: a point in time and a date that a client names, as RFC 3339 writes them."""
+"""Timestamp, Moment and Day: points in time and a date that a client names, as RFC 3339 writes them."""
 
 import re
 from datetime import UTC, date, datetime
@@ -14,7 +14,7 @@ _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzin
 
 def _as_text(value: object) -> object:
     """Without it pydantic takes a number too, and guesses what it counts."""
-    if isinstance(value, str) and not _RFC_3339.fullmatch(value):
+    if not isinstance(value, datetime) and not (isinstance(value, str) and _RFC_3339.fullmatch(value)):
         raise ValueError("must be a time like 2021-07-17T23:59:59Z, with its offset from UTC")
     return value
 
@@ -25,12 +25,16 @@ def _storable(value: datetime) -> datetime:
     return min(max(value, _EARLIEST), _LATEST)
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_as_text), AfterValidator(_storable)]
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_as_text)]
+"""As it was told."""
+
+Moment = Annotated[Timestamp, AfterValidator(_storable)]
+"""One to compare with what is stored."""
 
 
 def _as_date(value: object) -> object:
     """Without it pydantic takes a number too, and a time at midnight."""
-    if isinstance(value, str) and not _DATE.fullmatch(value):
+    if not isinstance(value, date) and not (isinstance(value, str) and _DATE.fullmatch(value)):
         raise ValueError("must be a date like 2021-07-17")
     return value
 

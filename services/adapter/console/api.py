@@ -7,12 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Request
 
+from services.adapter.console.dead_letters import DeadLetters
 from services.adapter.console.event_stream import EVENTS, EventStream
 from services.adapter.console.lineage import Lineage, UnknownOrder, lineage
 from services.adapter.console.live import Live, TooManyViewers
 from services.adapter.console.neighbour import Neighbour
 from services.adapter.console.stations import Everything, Stations
-from shared.web import Problem, problems
+from shared.web import PerhapsOperator, Problem, problems
 
 router = APIRouter(prefix="/api", tags=["console"])
 
@@ -61,12 +62,15 @@ async def stations(stations: Annotated[Stations, Depends(_stations)]) -> Everyth
     "/orders/{order_id}/lineage", responses=problems(404), summary="The way of an order's events, hop by hop"
 )
 async def read_lineage(
-    request: Request, order_id: Annotated[str, Path(pattern=r"^[0-9]{20}$", description="20 digits")]
+    request: Request,
+    order_id: Annotated[str, Path(pattern=r"^[0-9]{20}$", description="20 digits")],
+    operator: PerhapsOperator,
 ) -> Lineage:
     """From the commands to the last answer of SCM, with the milliseconds of each hop. A service that does
-    not answer is a gap."""
+    not answer is a gap. To an operator it also shows the order's dead letters, with their reasons."""
     neighbours: dict[str, Neighbour] = request.app.state.neighbours
+    dead_letters: DeadLetters | None = request.app.state.dead_letters if operator else None
     try:
-        return await lineage(order_id, neighbours["order"], neighbours["scm"])
+        return await lineage(order_id, neighbours["order"], neighbours["scm"], dead_letters)
     except UnknownOrder as error:
         raise Problem(404, str(error)) from error

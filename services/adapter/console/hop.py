@@ -1,14 +1,16 @@
 """Hop: something that happened to an event, and where."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import Field
 
+from services.adapter.recovery.dead_letter import DeadLetter
 from shared.domain_event import WireModel
-from shared.inbox import ReceivedMessage
+from shared.inbox import KEPT_LEAST_DAYS, ReceivedMessage
 from shared.outbox import LoggedEvent
 
 
@@ -24,7 +26,7 @@ class Hop(WireModel):
     station: str
     """As `/api/stations` names it; a service's own name where it publishes."""
     name: str
-    """`published`, `relayed`, `decided`, `received`, `handled`."""
+    """`published`, `relayed`, `decided`, `received`, `handled`, `dead_letter`."""
     event_id: str
     type: str
     version: int | None
@@ -35,7 +37,7 @@ class Hop(WireModel):
     ms_since_start: float | None = None
     outcome: str
     """What came of it: `published`; `relayed`, `waiting`, `parked`; the decision; `received`,
-    `not_received`, `unknown` (a service is away); `handled`, `superseded`."""
+    `not_received`; `handled`, `superseded`; `dead_letter`."""
     attempts: int | None = None
     error: str | None = None
     rule: str | None = None
@@ -53,24 +55,59 @@ class Events(WireModel):
     received: list[ReceivedMessage] = Field(default_factory=list)
 
 
-def hops(written: Mapping[str, Events], *, is_complete: bool) -> list[Hop]:
-    """Of every event, from the service that published it to those that received it; what has happened in
-    the order of its times, then what has not happened yet. `written` is by service; some of it may be
-    missing, which `is_complete` tells."""
+@dataclass(frozen=True)
+class Known:
+    """All that is known about an order's events."""
+
+    written: Mapping[str, Events]
+    """By service."""
+    consumers: Mapping[str, Collection[str]]
+    """The queues that are listened to, and the event types that their handlers take."""
+    letters: Mapping[str, Sequence[DeadLetter]]
+    """The dead letters, by the queue where they died."""
+
+
+def hops(known: Known) -> list[Hop]:
+    """Of every event, from the service that published it to those that received it: what has happened, in
+    the order of its times, and then what has not happened yet."""
     received: dict[str, list[ReceivedMessage]] = defaultdict(list)
-    for message in (message for events in written.values() for message in events.received):
+    for message in (message for events in known.written.values() for message in events.received):
         received[message.message_id].append(message)
     made: list[Hop] = []
-    for service, events in written.items():
+    for service, events in known.written.items():
         for event in events.published:
             messages = received.pop(str(event.id), [])
             made += _of_event(service, event, _cause(event, events.received))
             made += (hop for message in messages for hop in _of_message(message, f"{event.id}/decided"))
-            if event.decision == "forwarded" and not messages:
-                made.append(_nobody(event, "not_received" if is_complete else "unknown"))
+            made += _missing(event, {message.consumer for message in messages}, known)
     for messages in received.values():  # of events that a service published which is away
         made += (hop for message in messages for hop in _of_message(message, None))
+    decided = {hop.id for hop in made if hop.name == "decided"}
+    made += (_of_letter(each, decided) for letters in known.letters.values() for each in letters)
     return _timed(made)
+
+
+def _missing(event: LoggedEvent, received_by: Collection[str], known: Known) -> Iterator[Hop]:
+    """It left, and these have not written down that they have it: it waits, is being handled, or died."""
+    if event.decision != "forwarded" or not _is_still_recorded(event):
+        return
+    for queue, types in known.consumers.items():
+        died = any(letter.event_id == str(event.id) for letter in known.letters.get(queue, ()))
+        if event.type in types and queue not in received_by and not died:
+            yield Hop(
+                id=f"{event.id}/received/{queue}",
+                parent=f"{event.id}/decided",
+                station=f"queue:{queue}",
+                name="received",
+                outcome="not_received",
+                **_about(event),
+            )
+
+
+def _is_still_recorded(event: LoggedEvent) -> bool:
+    """Whether who received it cannot have deleted the record of that."""
+    kept = timedelta(days=KEPT_LEAST_DAYS)
+    return event.decided_at is not None and datetime.now(UTC) - event.decided_at < kept
 
 
 def _cause(event: LoggedEvent, received: Sequence[ReceivedMessage]) -> str | None:
@@ -144,16 +181,20 @@ def _of_message(message: ReceivedMessage, parent: str | None) -> Iterator[Hop]:
     )
 
 
-def _nobody(event: LoggedEvent, outcome: str) -> Hop:
-    """It left, and nobody has it: it waits in a queue, is being handled, or died."""
+def _of_letter(letter: DeadLetter, decided: Collection[str]) -> Hop:
+    parent = f"{letter.event_id}/decided"
     return Hop(
-        id=f"{event.id}/received",
-        parent=f"{event.id}/decided",
-        station="adapter",
-        name="received",
-        outcome=outcome,
-        message_id=event.message_id,
-        **_about(event),
+        id=f"{letter.event_id}/dead_letter/{letter.queue}",
+        parent=parent if parent in decided else None,
+        station=f"queue:{letter.queue}",
+        name="dead_letter",
+        event_id=letter.event_id or "",
+        type=letter.type or "",
+        version=letter.version,
+        at=letter.sent_at,
+        outcome="dead_letter",
+        error=letter.reason,
+        receive_count=letter.receive_count,
     )
 
 

@@ -1,15 +1,20 @@
 """Lineage: the way of one order's events, hop by hop, read off what each service wrote down about it."""
 
 import asyncio
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
 from pydantic import ValidationError
 
-from services.adapter.console.hop import Events, Hop, distance, hops
+from services.adapter.console.dead_letters import DeadLetters
+from services.adapter.console.hop import Events, Hop, Known, distance, hops
 from services.adapter.console.neighbour import Away, Neighbour
+from services.adapter.recovery.recovery import Found
 from shared.domain_event import Aggregate, WireModel
+from shared.messaging.aws import TRANSIENT
+from shared.progress import ServiceProgress
 
 M = TypeVar("M", bound=WireModel)
 
@@ -19,7 +24,7 @@ class UnknownOrder(Exception):
 
 
 class Gap(WireModel):
-    """A service that could not be asked; what it knows is missing."""
+    """A service or a queue that could not be asked, or not for everything; what it knows is missing."""
 
     service: str
     reason: str
@@ -54,6 +59,8 @@ class _Told:
     service: str
     now: AggregateNow | None = None
     events: Events = field(default_factory=Events)
+    consumers: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Its queues, and the event types that their handlers take."""
     gap: Gap | None = None
 
     @property
@@ -61,13 +68,22 @@ class _Told:
         return self.now is None and not self.events.published and not self.events.received
 
 
-async def lineage(order_id: str, order: Neighbour, scm: Neighbour) -> Lineage:
-    """Asks both services at once. Raises UnknownOrder when both answer and neither knows it."""
+async def lineage(
+    order_id: str, order: Neighbour, scm: Neighbour, dead_letters: DeadLetters | None
+) -> Lineage:
+    """Asks both services at once, and looks for dead letters if it is given where. Raises UnknownOrder when
+    both services answer and neither knows it."""
     told = await asyncio.gather(_ask(order, order_id), _ask(scm, order_id))
     gaps = [each.gap for each in told if each.gap]
     if not gaps and all(each.is_empty for each in told):
         raise UnknownOrder(f"neither {order.name} nor {scm.name} has heard of an order {order_id}")
-    way = hops({each.service: each.events for each in told}, is_complete=not gaps)
+    found, unseen = await _letters(dead_letters, order_id)
+    known = Known(
+        {each.service: each.events for each in told},
+        {queue: types for each in told for queue, types in each.consumers.items()},
+        {queue: each.letters for queue, each in found.items()},
+    )
+    way = hops(known)
     times = [hop.at for hop in way if hop.at]
     return Lineage(
         order_id=order_id,
@@ -76,19 +92,31 @@ async def lineage(order_id: str, order: Neighbour, scm: Neighbour) -> Lineage:
         started_at=times[0] if times else None,
         total_ms=distance(times[0], times[-1]) if times else None,
         hops=way,
-        gaps=gaps,
+        gaps=[*gaps, *unseen],
     )
 
 
 async def _ask(neighbour: Neighbour, order_id: str) -> _Told:
     try:
-        now, events = await asyncio.gather(
+        now, events, progress = await asyncio.gather(
             _read(neighbour, f"/orders/{order_id}", AggregateNow),
             _read(neighbour, f"/orders/{order_id}/events", Events),
+            _read(neighbour, "/progress", ServiceProgress),
         )
     except Away as error:
         return _Told(neighbour.name, gap=Gap(service=neighbour.name, reason=str(error)))
-    return _Told(neighbour.name, now, events or Events())
+    consumers = {each.queue: set(each.handlers) for each in progress.listeners} if progress else {}
+    return _Told(neighbour.name, now, events or Events(), consumers)
+
+
+async def _letters(dead_letters: DeadLetters | None, order_id: str) -> tuple[dict[str, Found], list[Gap]]:
+    """By the queue where they died; and what could not be seen."""
+    try:
+        found = await dead_letters.of(order_id) if dead_letters else {}
+    except TRANSIENT as error:
+        return {}, [Gap(service="dead letters", reason=f"SNS and SQS cannot be asked: {error}")]
+    looks = [look for each in found.values() for look in each.queues]
+    return found, [Gap(service=look.queue, reason=look.incomplete) for look in looks if look.incomplete]
 
 
 async def _read(neighbour: Neighbour, path: str, model: type[M]) -> M | None:

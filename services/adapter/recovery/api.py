@@ -23,7 +23,7 @@ from services.adapter.recovery.services import (
 )
 from shared.messaging.aws import TRANSIENT
 from shared.selection import Filter, Name
-from shared.web import Operator, OperatorAccess, Problem
+from shared.web import Operator, OperatorAccess, Problem, problems
 
 router = APIRouter(prefix="/api", tags=["recovery"], dependencies=[OperatorAccess])
 
@@ -63,19 +63,26 @@ PersonDependency = Annotated[Person, Depends(_person)]
 class Browse(Filter):
     """What is to be shown."""
 
+    ids: Annotated[frozenset[Name], Field(min_length=1, max_length=100)] | None = None
+    """As many as a URL can have."""
     queue: Name | None = None
     """A dead-letter queue, or the queue that it serves; else all."""
     limit: int = Field(50, ge=1, le=500)
     """Letters of each queue."""
 
 
-@router.get("/dead-letters", summary="Look at dead letters without consuming them")
+@router.get("/dead-letters", responses=problems(404), summary="Look at dead letters without consuming them")
 async def browse(wanted: Annotated[Browse, Query()], recovery: RecoveryDependency) -> Found:
     """Waits a second for what SQS may still have. While it looks, others do not see these letters."""
     return await recovery.browse(wanted.queue, wanted, wanted.limit)
 
 
-@router.post("/dead-letters/redrive", status_code=202, summary="Send dead letters back to their queue")
+@router.post(
+    "/dead-letters/redrive",
+    status_code=202,
+    responses=problems(404, 409),
+    summary="Send dead letters back to their queue",
+)
 async def redrive(
     command: Redrive, response: Response, operator: Operator, recovery: RecoveryDependency
 ) -> Operation:
@@ -83,7 +90,9 @@ async def redrive(
     return _begun(await recovery.remove(command, operator), response)
 
 
-@router.post("/dead-letters/discard", status_code=202, summary="Delete dead letters")
+@router.post(
+    "/dead-letters/discard", status_code=202, responses=problems(404, 409), summary="Delete dead letters"
+)
 async def discard(
     command: Discard, response: Response, operator: Operator, recovery: RecoveryDependency
 ) -> Operation:
@@ -135,12 +144,16 @@ async def operations(recovery: RecoveryDependency) -> list[Operation]:
     return recovery.operations.all()
 
 
-@router.get("/operations/{operation_id}", summary="How far an operation is")
+@router.get("/operations/{operation_id}", responses=problems(404), summary="How far an operation is")
 async def operation(operation_id: str, recovery: RecoveryDependency) -> Operation:
     return recovery.operations.known(operation_id)
 
 
-@router.post("/operations/{operation_id}/cancel", summary="End an operation after what it has begun")
+@router.post(
+    "/operations/{operation_id}/cancel",
+    responses=problems(404),
+    summary="End an operation after what it has begun",
+)
 async def cancel(operation_id: str, recovery: RecoveryDependency) -> Operation:
     return recovery.operations.cancel(operation_id)
 

@@ -1,0 +1,79 @@
+"""The floor of the Order service: FastAPI and asyncpg as one writes them by hand.
+
+`python -m benchmarks.bare_rest DATABASE_URL PORT` serves a read of an order, and an insert of an order
+and its event. Nothing is checked, measured or logged.
+"""
+
+import json
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import uvicorn
+import uvloop
+from fastapi import FastAPI, HTTPException
+
+READ = """
+    SELECT id, version, status, buyer, delivery_address, order_lines, total_price, memo, invoice_id,
+           placed_at, completed_at
+    FROM orders
+    WHERE id = $1
+"""
+
+PLACE = """
+    INSERT INTO orders (
+        id, version, status, buyer, delivery_address, order_lines, total_price, placed_at
+    )
+    VALUES ($1, 1, 'PLACED', $2, $3, $4, $5, $6)
+"""
+
+PUBLISH = """
+    INSERT INTO event_log (id, type, subject, sequence, occurred_at, data)
+    VALUES ($1, 'OrderPlaced', $2, 1, $3, $4)
+"""
+
+JSON = ("buyer", "delivery_address", "order_lines")
+
+
+def create_app(database_url: str) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with asyncpg.create_pool(database_url, min_size=1, max_size=22) as app.state.pool:
+            yield
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/orders/{order_id}")
+    async def read(order_id: str) -> dict[str, Any]:
+        row = await app.state.pool.fetchrow(READ, order_id)
+        if row is None:
+            raise HTTPException(404)
+        return {**row, **{name: json.loads(row[name]) for name in JSON}}
+
+    @app.post("/orders", status_code=201)
+    async def place(order: dict[str, Any]) -> dict[str, Any]:
+        now = datetime.now(UTC)
+        order_id = now.strftime("%Y%m%d%H%M%S%f")
+        total = sum(line["quantity"] * line["unitPrice"] for line in order["orderLines"])
+        placed = {"id": order_id, "version": 1, "status": "PLACED", **order, "totalPrice": total}
+        event = {"source": placed, "occurenceOn": time.time_ns() // 1_000_000}
+        parts = [json.dumps(order[name]) for name in ("buyer", "deliveryAddress", "orderLines")]
+        async with app.state.pool.acquire() as connection, connection.transaction():
+            await connection.execute(PLACE, order_id, *parts, total, now)
+            await connection.execute(PUBLISH, uuid.uuid4(), order_id, now, json.dumps(event))
+        return placed
+
+    return app
+
+
+if __name__ == "__main__":
+    url, port = sys.argv[1:]
+    config = uvicorn.Config(
+        create_app(url), port=int(port), http="httptools", access_log=False, log_level="warning"
+    )
+    uvloop.run(uvicorn.Server(config).serve())
