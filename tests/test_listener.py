@@ -287,6 +287,22 @@ def test_two_events_in_one_handler_are_found_at_start() -> None:
         bindings([handler])
 
 
+def test_a_union_with_what_is_no_event_is_found_at_start() -> None:
+    """It would never be given, and the handler may count on it."""
+
+    @listener
+    async def handler(event: Painted | None) -> None: ...
+
+    @listener
+    async def batch(events: list[Painted | str]) -> None: ...
+
+    for function, member in ((handler, "NoneType"), (batch, "str")):
+        with pytest.raises(
+            ListenerMisconfigured, match=f"a union of events has no other members: .*{member}"
+        ):
+            bindings([function])
+
+
 def test_a_parameter_without_annotation_is_found_at_start() -> None:
     """Parameters go by type, so each needs one."""
 

@@ -4,19 +4,32 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import pytest
+
+from shared.domain_event import Aggregate
 from shared.messaging import (
     Delivery,
     ListenerContainer,
     ListenerOptions,
+    Message,
     QueueSettings,
+    TerminalError,
     Unavailable,
     bindings,
+    message_of,
 )
 from shared.messaging.entries import text_attributes
 from shared.messaging.handler import Binding
-from shared.messaging.memory import Faults, MemoryBroker, MemoryQueue, run_on_virtual_clock
+from shared.messaging.memory import (
+    Faults,
+    MemoryBroker,
+    MemoryQueue,
+    NothingWillHappen,
+    run_on_virtual_clock,
+)
+from shared.messaging.message import TIME
 from shared.messaging.queue import BatchOutcome, ListenerQueues, Received
-from tests.queues import QUEUE, TOPIC, Painted, Recorder, listener, message
+from tests.queues import QUEUE, TOPIC, Handler, Painted, Recorder, listener, message
 
 
 def test_what_is_away_for_too_long_is_a_failure() -> None:
@@ -114,3 +127,114 @@ def test_a_slow_delete_does_not_hold_up_the_next() -> None:
         await running
 
     run_on_virtual_clock(story())
+
+
+async def fails(*errors: Exception) -> None:
+    """As a handler's task group does."""
+    async with asyncio.TaskGroup() as group:
+        for error in errors:
+            group.create_task(raises(error))
+
+
+async def raises(error: Exception) -> None:
+    raise error
+
+
+def drained(handler: Handler, *sent: Message[str]) -> list[str]:
+    """Why messages died."""
+
+    async def story() -> None:
+        async with MemoryBroker() as broker:
+            broker.listen(handler)
+            await broker.topic(TOPIC).send(sent)
+            await broker.drain()
+
+    try:
+        run_on_virtual_clock(story())
+    except ExceptionGroup as group:
+        return [f"{type(error).__name__}: {error}" for error in group.exceptions]
+    return []
+
+
+def test_errors_of_a_task_group_count_as_what_they_are() -> None:
+    """One that is terminal is enough; what is away is waited for; anything else among them is a failure."""
+    counts: list[int] = []
+
+    @listener
+    async def terminal(event: Painted, delivery: Delivery) -> None:
+        counts.append(delivery.receive_count)
+        await fails(Unavailable("away"), TerminalError("never"))
+
+    @listener
+    async def away(event: Painted, delivery: Delivery) -> None:
+        counts.append(delivery.receive_count)
+        if len(counts) < 3:
+            await fails(Unavailable("away"), Unavailable("away too"))
+
+    @listener
+    async def mixed(event: Painted, delivery: Delivery) -> None:
+        counts.append(delivery.receive_count)
+        if delivery.receive_count == 1:
+            await fails(TerminalError("never"), RuntimeError("not now"))
+
+    for handler, died, received in (
+        (terminal, ["TerminalError: never"], [1]),
+        (away, [], [1, 1, 1]),
+        (mixed, [], [1, 2]),
+    ):
+        counts.clear()
+        assert drained(handler, message()) == died
+        assert counts == received
+
+
+def test_draining_tells_why_messages_died_that_no_handler_was_given() -> None:
+    """Also what a queue was sent past its topic."""
+
+    @listener
+    async def handler(event: Painted) -> None: ...
+
+    async def story() -> None:
+        async with MemoryBroker() as broker:
+            broker.listen(handler)
+            melted = text_attributes(message("Melted"))
+            await broker.queue(QUEUE).send("{}", melted, group=None, deduplication="")
+            await broker.drain()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        run_on_virtual_clock(story())
+    assert raised.group_contains(TerminalError, match="UnknownType: no handler on test-queue takes 'Melted'")
+
+
+@pytest.mark.parametrize(("is_crashed", "why"), [(False, "its listener is paused"), (True, "nobody listens")])
+def test_draining_what_nobody_takes_says_so(is_crashed: bool, why: str) -> None:
+    """It would be waited for until the end of time."""
+
+    async def story() -> None:
+        async with MemoryBroker() as broker:
+            [container] = broker.listen(*Recorder().handlers)
+            container.pause()
+            await asyncio.sleep(1)
+            if is_crashed:
+                await broker.crash(container)
+            await broker.topic(TOPIC).send([message()])
+            await broker.drain()
+
+    with pytest.raises(NothingWillHappen, match=f"{QUEUE} has messages, and {why}"):
+        run_on_virtual_clock(story())
+
+
+def test_an_event_goes_with_what_it_is_recognised_by() -> None:
+    """`message_of` is what a consumer takes: its type finds the handler, its id and version the inbox."""
+    received: list[Message[str]] = []
+
+    @listener
+    async def handler(event: Painted, sent: Message[str]) -> None:
+        assert event == painted
+        received.append(sent)
+
+    painted = Painted(source=Aggregate(id="7", version=3), occurence_on=1520393282506)
+    sent, again = message_of(painted), message_of(painted)
+    assert drained(handler, sent) == []
+    assert [(each.id, each.subject, each.sequence) for each in received] == [(sent.id, "7", 3)]
+    assert received[0].headers[TIME] == "2018-03-07T03:28:02.506000+00:00"
+    assert again.id != sent.id

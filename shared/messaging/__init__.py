@@ -7,7 +7,7 @@
 from shared.messaging.acknowledgement import Acknowledgement
 from shared.messaging.aws import AwsClients, aws_clients
 from shared.messaging.channel import ChannelInterceptor, InterceptedChannel, MessageChannel
-from shared.messaging.converter import MessageConverter
+from shared.messaging.converter import MessageConverter, message_of
 from shared.messaging.errors import (
     LeaseLost,
     ListenerMisconfigured,
@@ -62,5 +62,6 @@ __all__ = [
     "UnknownType",
     "aws_clients",
     "bindings",
+    "message_of",
     "sqs_listener",
 ]

@@ -1,14 +1,19 @@
-"""MessageConverter: from what a queue delivers to a Message, and from its payload to a typed event."""
+"""MessageConverter: from what a queue delivers to a Message, and from its payload to a typed event.
+
+`message_of` is the other way: an event as a Message, to be sent.
+"""
 
 import json
+import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from shared.domain_event import DomainEvent
 from shared.messaging.errors import UndecodableMessage
-from shared.messaging.message import CONTENT_TYPE, ID, SEQUENCE, SUBJECT, TYPE, Message
+from shared.messaging.message import CONTENT_TYPE, ID, SEQUENCE, SUBJECT, TIME, TYPE, Message
 
 JSON = "application/json"
 
@@ -66,6 +71,20 @@ class MessageConverter:
                 f"the payload has version {source.version}, {SEQUENCE} {message.sequence}"
             )
         return event
+
+
+def message_of(event: DomainEvent) -> Message[str]:
+    """The event as it travels: its JSON, and in headers what a consumer recognises it by, under a new id.
+    `copy(headers=…)` adds to them."""
+    about = {
+        ID: str(uuid.uuid4()),
+        TYPE: event.event_type,
+        SUBJECT: event.source.id,
+        SEQUENCE: str(event.source.version),
+        TIME: datetime.fromtimestamp(event.occurence_on / 1_000, UTC).isoformat(),
+        CONTENT_TYPE: JSON,
+    }
+    return Message(event.model_dump_json(), about)
 
 
 def _checked(message: Message[str]) -> Message[str]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, Union, get_args, get_origin
 from shared.domain_event import DomainEvent
 from shared.messaging.acknowledgement import Acknowledgement
 from shared.messaging.converter import MessageConverter
-from shared.messaging.errors import ListenerMisconfigured, UnknownType
+from shared.messaging.errors import ListenerMisconfigured, TerminalError, Unavailable, UnknownType
 from shared.messaging.lease import Lease
 from shared.messaging.message import Message
 from shared.messaging.queue import is_fifo
@@ -127,6 +127,8 @@ class HandlerMethod:
             raise ListenerMisconfigured(f"{self.name} takes several events; for several types, use a union")
         if self.takes_batches and Lease in self._kinds:
             raise ListenerMisconfigured(f"{self.name} takes a batch, which has no single Lease")
+        if others := [other for kind in self._kinds if _event_types(kind) for other in _other_members(kind)]:
+            raise ListenerMisconfigured(f"{self.name}: a union of events has no other members: {others}")
         self._arguments = [self._argument(kind) for kind in self._kinds]
 
     @property
@@ -208,11 +210,27 @@ def dispatch(binding: Binding) -> MessageHandler:
         handler = binding.handler_of(delivery.message)
         try:
             await handler(delivery)
+        except ExceptionGroup as group:
+            error = _in_one(group)
+            error.add_note(f"raised by {handler.name}")
+            raise error from (None if error is group else group)
         except Exception as error:
             error.add_note(f"raised by {handler.name}")
             raise
 
     return handle
+
+
+def _in_one(group: ExceptionGroup[Exception]) -> Exception:
+    """What a task group's errors say about the message, when all of them say something: that trying again
+    cannot help, if one does; else that something is away. Any other group is an error like any other."""
+    _, others = group.split((TerminalError, Unavailable))
+    if others is not None:
+        return group
+    error: Exception = group.subgroup(TerminalError) or group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def compose(handler: MessageHandler, middleware: Iterable[Middleware]) -> MessageHandler:
@@ -243,10 +261,21 @@ def _is_batch(kind: Any) -> bool:
 
 
 def _event_types(kind: Any) -> list[type[DomainEvent]]:
+    return [member for member in _members(kind) if _is_event(member)]
+
+
+def _other_members(kind: Any) -> list[Any]:
+    return [member for member in _members(kind) if not _is_event(member)]
+
+
+def _members(kind: Any) -> Sequence[Any]:
     if _is_batch(kind):
-        return _event_types(get_args(kind)[0])
-    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    return [member for member in members if isinstance(member, type) and issubclass(member, DomainEvent)]
+        return _members(get_args(kind)[0])
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _is_event(member: Any) -> bool:
+    return isinstance(member, type) and issubclass(member, DomainEvent)
 
 
 def _origin(kind: Any) -> Any:

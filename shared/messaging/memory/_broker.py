@@ -9,13 +9,14 @@ from typing import Any
 
 from shared.messaging.batching import over_the_limits
 from shared.messaging.entries import group_of, text_attributes
-from shared.messaging.errors import MessagingError, SendFailed
+from shared.messaging.errors import MessagingError, SendFailed, TerminalError
 from shared.messaging.handler import Binding, Delivery, MessageHandler, Middleware, bindings
 from shared.messaging.listener import ListenerContainer, ListenerOptions
 from shared.messaging.memory._client import MemoryQueueClient
+from shared.messaging.memory._clock import NothingWillHappen
 from shared.messaging.memory._faults import Faults
-from shared.messaging.memory._queue import MemoryQueue, Redrive
-from shared.messaging.message import Message
+from shared.messaging.memory._queue import MemoryQueue, Redrive, Stored
+from shared.messaging.message import DEAD_LETTER_REASON, ID, Message
 from shared.messaging.queue import ListenerQueues, QueueSettings
 
 
@@ -146,15 +147,14 @@ class MemoryBroker:
         await asyncio.wait([running.task])
 
     async def drain(self) -> None:
-        """Returns when every queue but the dead letters is empty. Raises what handlers raised about
-        messages that ended as dead letters."""
-        while not all(queue.is_empty for queue in self._working_queues()):
+        """Returns when every queue but the dead letters is empty. Raises why messages ended as dead letters,
+        as one group, and NothingWillHappen when messages wait that no listener will take."""
+        while waiting := [queue for queue in self._working_queues() if not queue.is_empty]:
+            for queue in waiting:
+                self._check_that_somebody_takes(queue)
             await asyncio.sleep(0.5)
-        errors = [
-            self._observer.errors[each] for each in self._dead_letter_ids() if each in self._observer.errors
-        ]
-        if errors:
-            raise ExceptionGroup("handlers failed for good", errors)
+        if errors := [self._why(letter) for letter in self._dead_letters()]:
+            raise ExceptionGroup("messages ended as dead letters", errors)
 
     async def __aenter__(self) -> "MemoryBroker":
         return self
@@ -166,14 +166,27 @@ class MemoryBroker:
             container.stop()
         await asyncio.gather(*(running.task for running in self._running.values()))
 
+    def _check_that_somebody_takes(self, queue: MemoryQueue) -> None:
+        listeners = [each for each in self._running if each.binding.queue == queue.name]
+        for each in listeners:
+            if self._running[each].task.done():
+                self._running[each].task.result()  # raises what it ended with
+        if queue.has_visible and all(each.is_paused for each in listeners):
+            what = "its listener is paused" if listeners else "nobody listens"
+            raise NothingWillHappen(f"{queue.name} has messages, and {what}")
+
+    def _why(self, letter: Stored) -> Exception:
+        """What the handler raised; of a message that no handler was given, the reason that it died with."""
+        raised = self._observer.errors.get(_text(letter, ID))
+        return raised or TerminalError(_text(letter, DEAD_LETTER_REASON) or "received too often")
+
     def _working_queues(self) -> list[MemoryQueue]:
         return [queue for queue in self._queues.values() if queue.redrive is not None]
 
-    def _dead_letter_ids(self) -> list[str]:
-        return [
-            stored.attributes["ce-id"]["StringValue"]
-            for queue in self._queues.values()
-            if queue.redrive is None
-            for stored in queue.messages
-            if "ce-id" in stored.attributes
-        ]
+    def _dead_letters(self) -> list[Stored]:
+        redrives = [queue.redrive for queue in self._queues.values() if queue.redrive is not None]
+        return [letter for redrive in redrives for letter in redrive.dead_letters.messages]
+
+
+def _text(stored: Stored, name: str) -> str:
+    return stored.attributes[name]["StringValue"] if name in stored.attributes else ""

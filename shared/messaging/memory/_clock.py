@@ -9,7 +9,8 @@ T = TypeVar("T")
 
 
 class NothingWillHappen(Exception):
-    """Every task waits for another one, and no timer is set: the program would hang for ever."""
+    """What is waited for will never come: every task waits for another one and no timer is set, or nobody
+    takes the messages of a queue that is to be drained."""
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):

@@ -51,6 +51,11 @@ class MemoryQueue:
         """Nothing waits, is delayed, or is leased."""
         return not self.messages
 
+    @property
+    def has_visible(self) -> bool:
+        """Whether a receive call would bring something now."""
+        return any(self._receivable())
+
     def put(
         self, message_id: str, body: str, attributes: RawAttributes, group: str | None, dedup: str
     ) -> None:

@@ -7,10 +7,12 @@ code is 2 when a name is wrong, or SNS and SQS cannot be asked.
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import stamina
 import stamina.instrumentation
@@ -33,6 +35,7 @@ Endpoint = Annotated[str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="W
 _DELETED_RECENTLY = {"AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"}
 _NO_TARGET = "Dead letter target does not exist"
 """What AWS says; the code is that of any invalid parameter."""
+_THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
 _SETTLES_WITHIN = 90.0
 """Seconds. AWS keeps a deleted queue's name for 60."""
 
@@ -102,6 +105,10 @@ def _for_each(
     create: bool,
 ) -> list[tuple[str, list[str]]]:
     """For each queue of the handlers, what `work` says of it."""
+
+    if endpoint and urlsplit(endpoint).hostname in _THIS_MACHINE:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            os.environ.setdefault(name, "local")  # a local server takes any
 
     async def all_of(consumed: Sequence[Binding]) -> list[tuple[str, list[str]]]:
         async with aws_clients(region=region, endpoint_url=endpoint) as clients:
