@@ -1,7 +1,6 @@
 """Delivery, through SCM's doors: one live invoice per order, and what carriers report."""
 
 import asyncio
-import uuid
 
 import asyncpg
 import httpx
@@ -113,7 +112,9 @@ async def test_nothing_travels_under_a_void_invoice(scm_alone: Scm, step: str) -
     assert await scm_alone.status(order_id) == "CANCELLED"
 
 
-@pytest.mark.parametrize(("invoice_id", "status"), [("00000000-0000-4000-8000-000000000000", 404), ("seven", 422)])
+@pytest.mark.parametrize(
+    ("invoice_id", "status"), [("00000000-0000-4000-8000-000000000000", 404), ("seven", 422)]
+)
 async def test_an_invoice_that_is_not_there_is_refused(scm_alone: Scm, invoice_id: str, status: int) -> None:
     """As problem details."""
     for step in ("dispatched", "delivered"):
