@@ -17,8 +17,8 @@ demo: setup  ## run the whole system, send orders through it, show their way, ch
 up: setup  ## run the whole system until Ctrl-C; data is kept in .local/
 	@$(BIN)/python -m local up
 
-test: setup  ## run all tests, on two cores
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+test: setup  ## run all tests
+	@$(BIN)/python -m pytest
 
 check: setup  ## lint, formatting, types, import contracts
 	@$(BIN)/ruff check .
