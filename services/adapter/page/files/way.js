@@ -197,9 +197,3 @@ function showHeld(rules) {
   $("#held-rules").replaceChildren(...held.map(({ rule, count }) =>
     element("li", { title: rule }, element("span", {}, rule), element("span", {}, String(count)))));
 }
-
-// How many dead letters there are, on all queues.
-export function deadLetters() {
-  const dead = [...known.values()].filter((each) => each.kind === "dead_letters");
-  return dead.reduce((total, each) => total + (each.waiting ?? 0), 0);
-}
