@@ -175,14 +175,16 @@ async def test_dead_letters_are_read_and_put_right(page: Page, tmp_path: Path) -
 
 
 async def test_parked_events_are_resubmitted(page: Page, system: LocalSystem) -> None:
-    """An event that is parked is counted where it stands and listed with its error; resubmitted, it
+    """An event that is parked is counted at its station, which leads to it and its error; resubmitted, it
     leaves."""
     await page.get_by_role("button", name="Place an order").click()
     await show_token(page)
     await expect(page.locator("#decision-rows tr").filter(has_text="OrderPlaced")).to_be_visible()
     await park(system, "OrderPlaced", "SNS said no")
     await expect(station(page, "Outbox of Order")).to_contain_text("1 parked")
-    await page.get_by_role("tab", name="Parked 1").click()
+    await station(page, "Outbox of Order").click()
+    await page.get_by_role("button", name="Look at the parked events").click()
+    await expect(page.get_by_role("tab", name="Parked 1")).to_be_focused()
     panel = page.get_by_role("tabpanel", name="Parked")
     await expect(panel.get_by_role("row").filter(has_text="OrderPlaced")).to_contain_text("SNS said no")
     await panel.locator("tbody").get_by_role("checkbox").check()
@@ -257,12 +259,16 @@ async def test_a_burst_moves_nothing_but_events(page: Page, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_text_can_be_read(page: Page, scheme: str, tmp_path: Path) -> None:
-    """WCAG AA: 4.5 to 1, with decisions, a way and a token dialog on the screen."""
+    """WCAG AA: 4.5 to 1, with decisions, a way, each tab and a token dialog on the screen."""
     await page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
     await page.get_by_role("button", name="Place an order").click()
     least, text = await page.evaluate(LEAST_CONTRAST)
     assert least >= 4.5, text
     await show_token(page)
+    for tab in await page.get_by_role("tab").all():
+        await tab.click()
+        least, text = await page.evaluate(LEAST_CONTRAST)
+        assert least >= 4.5, text
     await page.locator("#decision-rows .link").first.click()
     await expect(page.get_by_role("dialog").get_by_role("row").nth(4)).to_be_visible()
     least, text = await page.evaluate(LEAST_CONTRAST)
@@ -273,7 +279,11 @@ async def test_it_fits_a_narrow_screen(page: Page, tmp_path: Path) -> None:
     """Nothing has to be pushed sideways at 390 pixels."""
     await page.set_viewport_size(NARROW)
     await picture(page, "page-narrow", tmp_path)
-    assert await page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    for tab in await page.get_by_role("tab").all():
+        await tab.click()
+        box = await tab.bounding_box()
+        assert box and box["x"] + box["width"] <= NARROW["width"]
+        assert await page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
 
 
 async def test_the_keyboard_is_enough(page: Page) -> None:

@@ -5,10 +5,12 @@ import { startLaboratory } from "./laboratory.js";
 import { startLineage } from "./lineage.js";
 import { counted, startOperate } from "./operate.js";
 import { startOperator } from "./operator.js";
+import { showStation, startStation, stationNews } from "./station.js";
 import { startStream } from "./stream.js";
 import { serviceChanged, settled, startWay, stationChanged, travelled } from "./way.js";
 
-startWay();
+startWay(showStation);
+startStation();
 startOperator();
 startDecisions();
 startLineage();
@@ -17,6 +19,6 @@ startLaboratory();
 startStream({
   decision(decision) { decided(decision); travelled(decision); },
   settled,
-  station(station) { stationChanged(station); counted(station); },
+  station(station) { stationChanged(station); counted(station); stationNews(); },
   service: serviceChanged,
 });

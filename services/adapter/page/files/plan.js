@@ -35,7 +35,7 @@ export function planning(acts, ...idle) {
         stopping.onclick = () => stop(operation);
         const [now, end] = most === null ? [operation.lookedAt, operation.expected] : [operation.done + operation.failed, most];
         if (end) Object.assign(meter, { max: Math.max(now, end), value: now });
-        show(`${doing}: ${act.stage?.(operation) ?? `${now} of ${Math.max(now, end)}`}`, { buttons: [stopping] });
+        show(act.stage?.(operation) ?? (now ? `${doing}: ${now} of ${Math.max(now, end)}` : `${doing} …`), { buttons: [stopping] });
       });
       if (most !== null) show([act.done(outcome), act.trouble(outcome)].filter(Boolean).join(" "), { isBad: Boolean(act.trouble(outcome)) });
       else if (outcome.selected) offer(act, outcome);
