@@ -27,10 +27,10 @@ export function startReplay(panel) {
     async work(isDryRun, watch) {
       const operation = await operate("replay", command(isDryRun), (running) => { watch(running); show(running); });
       show(operation);
-      return operation;
+      return { ...operation, selected: operation.selected - (operation.proof?.heldBack ?? 0) };
     },
     stage: ({ proof: told }) => (told?.outstanding === null || told?.outstanding === undefined ? null : `all are sent; ${told.outstanding} deliveries are awaited`),
-    would: ({ selected, proof: told }) => `${selected - (told?.heldBack ?? 0)} events would be sent again${told?.heldBack ? `, ${told.heldBack} held back` : ""}.`,
+    would: ({ selected, proof: told }) => `${selected} events would be sent again${told?.heldBack ? `; the routes hold ${told.heldBack} back` : ""}.`,
     done: ({ done, proof: told }) => `${done} events were sent again${told?.unchanged ? ", and nothing changed." : "."}`,
     trouble: ({ error, failed }) => error ?? (failed ? `${failed} failed.` : null),
   }]);
@@ -48,7 +48,7 @@ const EXPLAINED = "Sends forwarded events of the log again, as the routes of now
   + "the state of the consumers is summed up before and after. Without a criterion, the whole log is meant.";
 
 function drawn({ tallies, states, absorbed, superseded, handled, unchanged }) {
-  const verdict = unchanged === true ? element("p", { class: "verdict good" }, "Unchanged: the state is the same, byte for byte.")
+  const verdict = unchanged === true ? element("p", { class: "verdict good" }, "Unchanged: the same checksum before and after.")
     : unchanged === false ? element("p", { class: "verdict wrong" }, "Changed.") : null;
   const sums = states.map(({ service, checksumBefore, checksumAfter, changed }) => element("div", {},
     element("h3", {}, `State of ${service}`),
