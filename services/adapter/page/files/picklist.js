@@ -111,6 +111,7 @@ export function pickList(panel, list) {
 
   all.addEventListener("change", () => chose(all.checked));
   form.addEventListener("submit", (submit) => { submit.preventDefault(); look(asOperator); });
+  form.addEventListener("input", () => plan.say(""));
   group.addEventListener("change", () => look());
   choose(false);
   return { look, narrow(to) { form.reset(); group.value = to; look(); }, tell: (text) => { note.hidden = false; say(note, text); } };

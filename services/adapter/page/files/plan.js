@@ -5,7 +5,8 @@ import { stop } from "./operation.js";
 
 // An act: {name, doing, isDangerous, work(isDryRun, watch), would(outcome), done(outcome), trouble(outcome)}.
 // `work` returns an outcome, of which `selected` says how many it is about; the others make sentences of it,
-// and `trouble` null where there is none. `idle` are controls beside the acts, while nothing is planned.
+// and `trouble` null where there is none. `idle` are controls beside the acts, while nothing is planned. What is
+// offered after a dry run is withdrawn by `say`, which is to be called when what it is about changes.
 export function planning(acts, ...idle) {
   const said = element("p", { class: "said", role: "status" });
   const meter = element("progress", { hidden: true });

@@ -29,7 +29,7 @@ export function startReplay(panel) {
       show(operation);
       return { ...operation, selected: operation.selected - (operation.proof?.heldBack ?? 0) };
     },
-    stage: ({ proof: told }) => (told?.outstanding === null || told?.outstanding === undefined ? null : `all are sent; ${told.outstanding} deliveries are awaited`),
+    stage: ({ proof: told }) => (told?.outstanding === null || told?.outstanding === undefined ? null : `All are sent; ${told.outstanding} deliveries are awaited`),
     would: ({ selected, proof: told }) => `${selected} events would be sent again${told?.heldBack ? `; the routes hold ${told.heldBack} back` : ""}.`,
     done: ({ done, proof: told }) => `${done} events were sent again${told?.unchanged ? ", and nothing changed." : "."}`,
     trouble: ({ error, failed }) => error ?? (failed ? `${failed} failed.` : null),
@@ -40,6 +40,7 @@ export function startReplay(panel) {
   }
 
   form.addEventListener("submit", (submit) => submit.preventDefault());
+  form.addEventListener("input", () => plan.say(""));
   panel.append(form, proof, plan.place);
   return { look() {} };
 }
