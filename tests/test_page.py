@@ -51,12 +51,18 @@ LEAST_CONTRAST = """() => {
   return least;
 }"""
 
+# What moved, other than the rows of the list; reckoned as browsers do, but for each element by itself,
+# because in the frame in which a row comes a number may get another digit.
 WATCH_LAYOUT = """
   window.jumps = 0;
+  const area = ({ width, height }) => (width * height) / (innerWidth * innerHeight);
+  const moved = ({ previousRect: a, currentRect: b }) => Math.max(area(a), area(b))
+    * Math.max(Math.abs(a.x - b.x), Math.abs(a.y - b.y)) / Math.max(innerWidth, innerHeight);
   new PerformanceObserver((list) => {
-    for (const shift of list.getEntries()) {
-      const isTheList = shift.sources.every(({ node }) => node?.parentElement?.closest("#decision-rows"));
-      if (!shift.hadRecentInput && !isTheList) window.jumps += shift.value;
+    for (const shift of list.getEntries().filter((each) => !each.hadRecentInput)) {
+      for (const source of shift.sources) {
+        if (!source.node?.parentElement?.closest("#decision-rows")) window.jumps += moved(source);
+      }
     }
   }).observe({ type: "layout-shift", buffered: true });
 """
@@ -192,7 +198,7 @@ async def test_parked_events_are_resubmitted(page: Page, system: LocalSystem) ->
     await expect(panel).to_contain_text("Dry run: 1 parked event would be resubmitted.")
     await panel.get_by_role("button", name="Resubmit 1").click()
     await expect(panel).to_contain_text("1 parked event resubmitted.")
-    await expect(panel).to_contain_text("No parked events.")
+    await expect(panel).to_contain_text("No parked event fits.")
     await expect(station(page, "Outbox of Order")).not_to_contain_text("parked")
 
 
@@ -254,7 +260,7 @@ async def test_a_burst_moves_nothing_but_events(page: Page, tmp_path: Path) -> N
     await picture(page, "page", tmp_path)
     await page.emulate_media(color_scheme="dark")
     await picture(page, "page-dark", tmp_path)
-    assert await page.evaluate("window.jumps") < 0.01
+    assert await page.evaluate("window.jumps") < 0.002
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
