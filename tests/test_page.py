@@ -114,7 +114,8 @@ def station(page: Page, name: str) -> Locator:
 
 async def test_an_order_is_seen_on_its_way(page: Page, tmp_path: Path) -> None:
     """Placed with a button, by an operator who is asked for the token once: its decisions come with
-    their rules, what is held back is seen at the adapter, and a click shows its whole way."""
+    their rules, what is held back is seen at the adapter, and a click shows its whole way. Replayed, it
+    changes nothing, which the checksums show."""
     await expect(page.get_by_text("Nothing has happened since this page was opened.")).to_be_visible()
     await page.get_by_role("button", name="Place an order").click()
     await show_token(page)
@@ -129,8 +130,20 @@ async def test_an_order_is_seen_on_its_way(page: Page, tmp_path: Path) -> None:
     await expect(way).to_contain_text("PREPARING")
     await expect(way.get_by_role("row").filter(has_text="handled").first).to_be_visible()
     await picture(page, "lineage", tmp_path)
+    order_id = (await way.get_by_role("heading").inner_text()).removeprefix("Order ")
     await page.keyboard.press("Escape")
     await expect(way).to_be_hidden()
+
+    await page.get_by_role("tab", name="Replay").click()
+    panel = page.get_by_role("tabpanel", name="Replay")
+    await panel.get_by_label("Order", exact=True).fill(order_id)
+    await panel.get_by_role("button", name="Replay").click()
+    await expect(panel).to_contain_text("Dry run: 1 event would be sent again.")
+    await panel.get_by_role("button", name="Replay 1").click()
+    await expect(panel).to_contain_text("Unchanged: the same checksum before and after.")
+    before, after = await panel.locator("dd.mono").all_inner_texts()
+    assert before == after
+    await expect(panel).to_contain_text("1 event sent again, and nothing changed.")
 
 
 async def test_dead_letters_are_read_and_put_right(page: Page, tmp_path: Path) -> None:
@@ -177,7 +190,7 @@ async def test_dead_letters_are_read_and_put_right(page: Page, tmp_path: Path) -
     await page.get_by_role("tab", name="Audit").click()
     done = page.get_by_role("tabpanel", name="Audit").get_by_role("row")
     await expect(done.filter(has_text="discard").first).to_contain_text("error invalid json · 2 done")
-    await expect(done.filter(has_text="dry run, 1 would be")).to_contain_text("developer")
+    await expect(done.filter(has_text="dry run of 1")).to_contain_text("developer")
 
 
 async def test_parked_events_are_resubmitted(page: Page, system: LocalSystem) -> None:

@@ -42,7 +42,7 @@ function lines(records, running) {
 
 function line(record) {
   const { status, done, selected, failed, error, dryRun, step } = record;
-  const outcome = [dryRun ? `dry run, ${selected ?? 0} would be` : done === undefined ? "" : `${done} done`, failed ? `${failed} failed` : "",
+  const outcome = [dryRun ? `dry run of ${selected ?? 0}` : done === undefined ? "" : `${done} done`, failed ? `${failed} failed` : "",
     step === "begun" ? "its end is not known: the adapter ended first" : "", status === "cancelled" ? "stopped" : "", error ?? ""].filter(Boolean).join(", ");
   return row(record.at, record.who, record.what, record.service && record.what !== "resubmit" ? `${record.on} of ${record.service}` : record.on, [chosen(record.selection), outcome].filter(Boolean).join(" · "), error || failed || step === "begun");
 }

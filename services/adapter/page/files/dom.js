@@ -28,6 +28,8 @@ export function moment(at) {
   return date.toDateString() === now.toDateString() ? time : `${date.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} ${time}`;
 }
 
+export const counted = (count, name) => `${count} ${name}${count === 1 ? "" : "s"}`;
+
 export function age(seconds) {
   if (seconds === null || seconds === undefined) return "";
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;

@@ -1,7 +1,7 @@
 // Dead letters: looked at without consuming them, redriven or discarded.
 
 import { token } from "./api.js";
-import { element, moment } from "./dom.js";
+import { counted, element, moment } from "./dom.js";
 import { showLetter } from "./letter.js";
 import { orderLink } from "./lineage.js";
 import { operate, trouble } from "./operation.js";
@@ -32,16 +32,16 @@ export function startLetters(panel) {
     open.addEventListener("click", () => showLetter(letter, list.look));
     return open;
   };
-  let counted = 0;
-  // Called when a station has changed: the list follows the count when there is a token to read it with.
-  list.counted = (station) => {
+  let known = 0;
+  // The list follows the count when there is a token to read it with.
+  list.stationChanged = (station) => {
     if (station.kind !== "dead_letters") return;
     queues.set(station.name, station.waiting);
     const count = [...queues.values()].reduce((sum, each) => sum + (each ?? 0), 0);
-    if (count === counted) return;
-    counted = count;
+    if (count === known) return;
+    known = count;
     if (token.get()) list.look();
-    else list.tell(count ? `${count} dead letter${count > 1 ? "s" : ""}. To read what is in them, press “Look”: it needs an operator's token.` : EMPTY);
+    else list.tell(count ? `${counted(count, "dead letter")}. To read what is in them, press “Look”: it needs an operator's token.` : EMPTY);
   };
   return list;
 }

@@ -57,7 +57,7 @@ export function startListeners(panel) {
     }
   }
 
-  return { look, counted(station) {
+  return { look, stationChanged(station) {
     if (station.kind !== "listener") return;
     const known = rows.get(station.name) ?? row(station);
     const isNews = known.station.status !== station.status;

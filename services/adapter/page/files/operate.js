@@ -30,7 +30,7 @@ const isOpen = (tab) => tab.ariaSelected === "true";
 
 // Called when a station has changed.
 export function counted(station) {
-  for (const panel of Object.values(panels)) panel.counted?.(station);
+  for (const panel of Object.values(panels)) panel.stationChanged?.(station);
   const [name, count] = COUNTED[station.kind] ?? [];
   if (!name) return;
   const before = total(name);

@@ -1,7 +1,7 @@
 // A list to choose from: a filter above it, a box in each row, and below it what can be done with the chosen.
 
 import { ask, token } from "./api.js";
-import { $, element, say } from "./dom.js";
+import { counted, element, say } from "./dom.js";
 import { asOperator } from "./operator.js";
 import { planning } from "./plan.js";
 
@@ -105,9 +105,8 @@ export function pickList(panel, list) {
     return total;
   }
 
-  const counted = (count) => `${count} ${list.name}${count === 1 ? "" : "s"}`;
-  const would = (act, { selected }) => `${counted(selected)} would be ${act.past}.`;
-  const done = (act, outcome) => `${counted(outcome.done)} ${act.past}.`;
+  const would = (act, { selected }) => `${counted(selected, list.name)} would be ${act.past}.`;
+  const done = (act, outcome) => `${counted(outcome.done, list.name)} ${act.past}.`;
 
   all.addEventListener("change", () => chose(all.checked));
   form.addEventListener("submit", (submit) => { submit.preventDefault(); look(asOperator); });

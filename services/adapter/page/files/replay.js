@@ -1,6 +1,6 @@
 // Replay: published events are sent once more, and it is proven that this changed nothing.
 
-import { element, facts } from "./dom.js";
+import { counted, element, facts } from "./dom.js";
 import { operate } from "./operation.js";
 import { planning } from "./plan.js";
 
@@ -29,9 +29,9 @@ export function startReplay(panel) {
       show(operation);
       return { ...operation, selected: operation.selected - (operation.proof?.heldBack ?? 0) };
     },
-    stage: ({ proof: told }) => (told?.outstanding === null || told?.outstanding === undefined ? null : `All are sent; ${told.outstanding} deliveries are awaited`),
-    would: ({ selected, proof: told }) => `${selected} events would be sent again${told?.heldBack ? `; the routes hold ${told.heldBack} back` : ""}.`,
-    done: ({ done, proof: told }) => `${done} events were sent again${told?.unchanged ? ", and nothing changed." : "."}`,
+    stage: ({ proof: told }) => (told?.outstanding === null || told?.outstanding === undefined ? null : `All are sent; deliveries awaited: ${told.outstanding}`),
+    would: ({ selected, proof: told }) => `${counted(selected, "event")} would be sent again${told?.heldBack ? `; the routes hold ${told.heldBack} back` : ""}.`,
+    done: ({ done, proof: told }) => `${counted(done, "event")} sent again${told?.unchanged ? ", and nothing changed." : "."}`,
     trouble: ({ error, failed }) => error ?? (failed ? `${failed} failed.` : null),
   }]);
 
