@@ -64,7 +64,6 @@ async def live() -> list[Figure]:
         for pair in range(PAIRS):
             for work in list(rounds)[:: 1 if pair % 2 else -1]:
                 rounds[work].append(await work())
-            print([round(each[-1], 1) for each in rounds.values()], file=sys.stderr)
         await connection.close()
         await flow.settle()
     ours, against = statistics.median(rounds[with_viewers]), statistics.median(rounds[alone])

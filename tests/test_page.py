@@ -189,10 +189,8 @@ async def test_dead_letters_are_read_and_put_right(page: Page, tmp_path: Path) -
 
     await page.get_by_role("tab", name="Audit").click()
     done = page.get_by_role("tabpanel", name="Audit").get_by_role("row")
-    await expect(done.filter(has_text=re.compile("developer *discard.*invalid json · 2 done"))).to_have_count(
-        1
-    )
-    await expect(done.filter(has_text=re.compile("developer *redrive.*dry run of 1"))).to_have_count(1)
+    for what in ("discard.*invalid json · 2 done", "redrive.*dry run of 1"):
+        await expect(done.filter(has_text=re.compile(f"developer *{what}"))).to_have_count(1)
 
 
 async def test_parked_events_are_resubmitted(page: Page, system: LocalSystem) -> None:
