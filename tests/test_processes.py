@@ -53,6 +53,8 @@ async def run(*arguments: str, **environment: str) -> tuple[int, str]:
             {"PORT": "http"},
             "adapter: environment variable PORT is wrong: Input should be a valid int",
         ),
+        ("adapter", {"ORDER_URL": "http:///orders"}, "ORDER_URL is wrong: names no host"),
+        ("adapter", {"SCM_URL": "http://scm:http"}, "SCM_URL is wrong: Port could not be cast to integer"),
         ("adapter", {"ENVIRONMENT": "prod"}, "ENVIRONMENT is wrong: Input should be 'development' or 'prod"),
         ("adapter", {"ROUTES_FILE": "/nowhere.toml"}, "adapter: /nowhere.toml: "),
         (
