@@ -1,6 +1,6 @@
 """Selection: which of the messages or events that are in trouble a person means."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, StrictBool, model_validator
 
@@ -10,12 +10,12 @@ Name = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$")]
 Phrase = Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[^\x00]*$")]
 
 
-def _may_repeat(schema: dict[str, Any]) -> None:
-    """A set, but to name something twice is no mistake."""
+def may_repeat(schema: dict[str, Any]) -> None:
+    """The `json_schema_extra` of a set in which it is no mistake to name something twice."""
     del schema["uniqueItems"]
 
 
-Names = Annotated[frozenset[Name], Field(min_length=1, json_schema_extra=_may_repeat)]
+Names = Annotated[frozenset[Name], Field(min_length=1, json_schema_extra=may_repeat)]
 
 
 class Filter(WireModel):
@@ -31,15 +31,26 @@ class Filter(WireModel):
     """A part of the error, in capitals or not."""
 
 
-class Selection(Filter):
+S = TypeVar("S", bound="Deliberate")
+
+
+class Deliberate(WireModel):
     """A filter that says what it means: everything is only meant by `all`."""
 
-    ids: Annotated[Names, Field(max_length=1_000)] | None = None
     all: StrictBool = False
 
     @model_validator(mode="after")
-    def _selects_something(self) -> "Selection":
-        criteria = (self.ids, self.type, self.order_id, self.error)
-        if self.all == any(each is not None for each in criteria):
-            raise ValueError("give ids, type, orderId or error; or all, and nothing else, for everything")
+    def _selects_something(self: S) -> S:
+        fields = type(self).model_fields
+        *others, last = (field.alias or name for name, field in fields.items() if name != "all")
+        is_given = any(getattr(self, name) is not None for name in fields if name != "all")
+        if self.all == is_given:
+            choice = f"{', '.join(others)} or {last}"
+            raise ValueError(f"give {choice}; or all, and nothing else, for everything")
         return self
+
+
+class Selection(Deliberate, Filter):
+    """Of what is in trouble."""
+
+    ids: Annotated[Names, Field(max_length=1_000)] | None = None
