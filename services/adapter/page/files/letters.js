@@ -20,18 +20,23 @@ export function startLetters(panel) {
   } });
   const list = pickList(panel, {
     name: "dead letter", path: "dead-letters", field: "queue", empty: EMPTY,
-    groups: () => [...queues].filter(([, count]) => count).map(([name]) => name).sort(),
+    groups: () => [...queues.keys()].sort(),
     items: (answer) => answer.letters,
-    note: (answer) => answer.queues.map(({ operation, incomplete }) => (operation ? "An operation works on them just now." : incomplete)).filter(Boolean).join("; "),
-    cells: (letter) => [[element("div", {}, letter.type ?? "?"), orderLink(letter.orderId)], [opened(letter), element("div", { class: "beside" }, `${letter.queue.replace(/-dlq$/, "")} · ${moment(letter.sentAt)}`)]],
+    note: (answer) => answer.queues.map(unseen).filter(Boolean).join("; "),
+    cells: (letter) => [
+      [element("div", {}, letter.type ?? "?"), orderLink(letter.orderId)],
+      [opened(letter), element("div", { class: "beside" }, `${letter.queue.replace(/-dlq$/, "")} · ${moment(letter.sentAt)}`)],
+    ],
     acts: [act("Redrive", "Redriving", "redriven", "redrive"), act("Discard", "Discarding", "discarded", "discard", true)],
     beside: [element("label", { class: "rate" }, "at most ", perSecond, " a second")],
   });
-  const opened = (letter) => {
+
+  function opened(letter) {
     const open = element("button", { type: "button", class: "link reason" }, letter.reason ?? "no reason was given");
     open.addEventListener("click", () => showLetter(letter, list.look));
     return open;
-  };
+  }
+
   let known = 0;
   // The list follows the count when there is a token to read it with.
   list.stationChanged = (station) => {
@@ -45,3 +50,5 @@ export function startLetters(panel) {
   };
   return list;
 }
+
+const unseen = ({ operation, incomplete }) => (operation ? "An operation works on them just now." : incomplete);

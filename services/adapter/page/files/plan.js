@@ -38,7 +38,9 @@ export function planning(acts, ...idle) {
         if (end) Object.assign(meter, { max: Math.max(now, end), value: now });
         show(act.stage?.(operation) ?? (now ? `${doing}: ${now} of ${Math.max(now, end)}` : `${doing} …`), { buttons: [stopping] });
       });
-      if (most !== null) show([act.done(outcome), act.trouble(outcome)].filter(Boolean).join(" "), { isBad: Boolean(act.trouble(outcome)) });
+      const stopped = outcome.status === "cancelled" ? "Stopped." : null;
+      if (most !== null) show([act.done(outcome), stopped, act.trouble(outcome)].filter(Boolean).join(" "), { isBad: Boolean(act.trouble(outcome)) });
+      else if (stopped) show(stopped);
       else if (outcome.selected) offer(act, outcome);
       else show(act.trouble(outcome) ?? "Dry run: nothing fits.");
     } catch (error) {
