@@ -1,12 +1,12 @@
 """Reconciliation: what a service says of its events, so that two services can be compared."""
 
-import hashlib
-import json
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
+from shared.checksum import StateChecksum, state_checksum
 from shared.domain_event import WireModel
-from shared.web import DatabaseDependency
+from shared.web import AnyAccess, DatabaseDependency
 
 router = APIRouter(tags=["reconciliation"])
 
@@ -27,6 +27,14 @@ MESSAGES = """
     GROUP BY consumer
     ORDER BY consumer
 """
+
+AfterOrder = Annotated[
+    str, Query(pattern=r"^([0-9]{20})?$", description="the last order id of the page before")
+]
+
+AfterSku = Annotated[
+    str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before")
+]
 
 
 class Consumed(WireModel):
@@ -58,7 +66,12 @@ async def events(db: DatabaseDependency) -> EventCounts:
     return EventCounts(**dict(published), consumed=consumed)
 
 
-def digest(value: object) -> str:
-    """The same for the same JSON, whoever has it. What is compared need not leave its service."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+@router.get(
+    "/reconciliation/checksum",
+    dependencies=[AnyAccess],
+    summary="One number for all that the service has stored, and one for each table",
+)
+async def checksum(db: DatabaseDependency) -> StateChecksum:
+    """Of one moment. Reads every table from end to end, so it is for operators and services only."""
+    async with db.snapshot() as connection:
+        return await state_checksum(connection)

@@ -1,6 +1,6 @@
 """Selection: which of the messages or events that are in trouble a person means."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -22,14 +22,24 @@ class Filter(WireModel):
     """A part of the error, in capitals or not."""
 
 
-class Selection(Filter):
+S = TypeVar("S", bound="Deliberate")
+
+
+class Deliberate(WireModel):
     """A filter that says what it means: everything is only meant by `all`."""
 
     all: bool = False
 
     @model_validator(mode="after")
-    def _selects_something(self) -> "Selection":
-        criteria = (self.ids, self.type, self.order_id, self.error)
-        if self.all == any(each is not None for each in criteria):
-            raise ValueError("give ids, type, orderId or error; or all, and nothing else, for everything")
+    def _selects_something(self: S) -> S:
+        fields = type(self).model_fields
+        *others, last = (field.alias or name for name, field in fields.items() if name != "all")
+        is_given = any(getattr(self, name) is not None for name in fields if name != "all")
+        if self.all == is_given:
+            choice = f"{', '.join(others)} or {last}"
+            raise ValueError(f"give {choice}; or all, and nothing else, for everything")
         return self
+
+
+class Selection(Deliberate, Filter):
+    """Of what is in trouble."""

@@ -1,6 +1,8 @@
 """The event log over REST: what is found, in which pages, and at what cost."""
 
+import itertools
 import json
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import astuple
 from datetime import UTC, datetime
@@ -11,7 +13,7 @@ import pytest
 from local.ports import HOST
 from local.postgres import Postgres
 from services.order.events import MemoWritten, OrderPlaced
-from shared.outbox.search import PLAN_EACH_TIME, SEARCH, Search, State
+from shared.outbox.search import NEWEST_FIRST, OLDEST_FIRST, PLAN_EACH_TIME, Search, State
 from shared.postgres import Database
 from tests.conftest import fresh_database
 from tests.relays import ORDER_ID, append, run
@@ -88,6 +90,24 @@ async def test_every_event_is_on_one_page_newest_first(order: Served, log: Datab
     assert third["next"] is None
 
 
+async def test_the_log_is_read_from_its_beginning_too(order: Served, log: Database) -> None:
+    """Page by page, with the same cursor; what is published meanwhile comes last."""
+    await append(log, 3)
+    first = await page(order, limit=2, oldestFirst=True)
+    await append(log, 1, ANOTHER_ID)
+    second = await page(order, limit=2, oldestFirst=True, after=first["next"])
+    assert [event["sequence"] for each in (first, second) for event in each["events"]] == [1, 2, 3, 1]
+    assert second["next"] is None
+
+
+async def test_events_are_found_by_their_ids(order: Served, log: Database) -> None:
+    """Several of them, whatever else is there."""
+    await append(log, 3)
+    ids = [event["id"] for event in (await page(order))["events"]]
+    answer = await order.http.get("/event-log", params={"ids": [ids[0], ids[2]]}, headers=SERVICE)
+    assert [event["sequence"] for event in answer.json()["events"]] == [3, 1]
+
+
 async def test_events_are_found_by_type_and_order(order: Served, log: Database) -> None:
     """Alone and together."""
     await append(log, 2)
@@ -139,6 +159,7 @@ async def test_events_are_found_by_their_time(order: Served, log: Database) -> N
         {"decision": "maybe"},
         {"from": "2026-01-01T00:00:00"},
         {"to": "1767225600"},
+        {"ids": "1"},
         {"orderId": "\x00"},
         {"type": "x" * 257},
     ],
@@ -176,6 +197,7 @@ SEARCHES = [
     Search(decision=State.HELD_BACK),
     Search(decision=State.PARKED),
     Search(decision=State.WAITING),
+    Search(ids=[uuid.uuid4()]),
     Search(until=datetime(2026, 1, 1, 1, tzinfo=UTC)),
     Search(since=datetime(2026, 1, 2, tzinfo=UTC), until=datetime(2026, 1, 2, 1, tzinfo=UTC)),
     Search("Common", decision=State.FORWARDED, until=datetime(2026, 1, 2, tzinfo=UTC)),
@@ -188,10 +210,10 @@ async def test_a_page_costs_little_however_long_the_log_is(log: Database) -> Non
     await run(log, FILL)
     await run(log, "ANALYZE event_log")
     [[blocks]] = await run(log, "SELECT pg_relation_size('event_log') / 8192")
-    for asked in SEARCHES:
+    for asked, statement in itertools.product(SEARCHES, (NEWEST_FIRST, OLDEST_FIRST)):
         async with log.transaction() as tx:
             await tx.connection.execute(PLAN_EACH_TIME)
-            explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {SEARCH}"
+            explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
             [[plan]] = await tx.connection.fetch(explain, *astuple(asked), None, 100)
         top = json.loads(plan)[0]["Plan"]
         assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < blocks / 10, (asked, plan)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.reconciliation import digest
+from shared.checksum import digest
 from tests.serving import Served
 from tests.test_order_api import ORDER, PROBLEM
 

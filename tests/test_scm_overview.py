@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.reconciliation import digest
+from shared.checksum import digest
 from tests.scm import ADDRESS, ELSEWHERE, QUEUE, Scm, address_changed, cancelled, completed
 from tests.serving import eventually
 from tests.test_order_api import PROBLEM

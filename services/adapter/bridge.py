@@ -95,6 +95,13 @@ class Bridge:
             if result
         ]
 
+    def try_out(self, events: Sequence[Any]) -> list[Result]:
+        """What `take` would decide about each event. Nothing is sent, and nobody is told."""
+        leaving: dict[str, list[_Leaving]] = defaultdict(list)
+        results = [self._decide(place, event, leaving) for place, event in enumerate(events)]
+        would_leave = {each.place: each.result for of_topic in leaving.values() for each in of_topic}
+        return [result or would_leave[place] for place, result in enumerate(results)]
+
     def _decide(self, place: int, given: Any, leaving: dict[str, list[_Leaving]]) -> Result | None:
         """The event's result, or None when that has to wait for SNS."""
         try:

@@ -65,10 +65,11 @@ def create_app(settings: Settings) -> FastAPI:
             audit = recovery.Audit(settings.audit_file)
             operations = recovery.Operations(audit)
             dead_letter_queues = recovery.Queues(clients, routes.topics)
-            services = [recovery.Service(name, url, http) for name, url in urls.items()]
-            app.state.recovery = recovery.Recovery(
-                dead_letter_queues, recovery.Services(services, audit), operations, audit
+            services = recovery.Services(
+                [recovery.Service(name, url, http) for name, url in urls.items()], audit
             )
+            replays = recovery.Replays(services, operations, routes, app.state.bridge, queues.held)
+            app.state.recovery = recovery.Recovery(dead_letter_queues, services, operations, audit, replays)
             app.state.dead_letters = console.DeadLetters(queues, app.state.recovery)
             if faults:
                 customers = laboratory.Customers(http, settings.order_url, settings.scm_url)
@@ -100,4 +101,5 @@ cli.add_typer(recovery_command.dead_letters, name="dead-letters")
 cli.add_typer(recovery_command.parked, name="parked")
 cli.add_typer(recovery_command.listeners, name="listeners")
 cli.add_typer(recovery_command.operations, name="operations")
+cli.command("replay")(recovery_command.replay)
 cli.command("audit")(recovery_command.audit)

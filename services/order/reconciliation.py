@@ -1,14 +1,14 @@
 """Reconciliation: what the Order service says of its orders, so that SCM's side can be compared with it."""
 
 from datetime import datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from services.order.order import Status
+from shared.checksum import digest
 from shared.domain_event import WireModel
-from shared.reconciliation import digest
-from shared.web import DatabaseDependency
+from shared.reconciliation import AfterOrder, AfterSku
+from shared.web import DatabaseDependency, Limit
 
 router = APIRouter(prefix="/reconciliation", tags=["reconciliation"])
 
@@ -44,8 +44,6 @@ DEMAND = """
     LIMIT $2
 """
 
-Limit = Annotated[int, Query(ge=1, le=1000)]
-
 
 class Quantity(WireModel):
     """So many of one article, on all lines of an order."""
@@ -56,7 +54,7 @@ class Quantity(WireModel):
 
 class ReconciledOrder(WireModel):
     """What both sides know of an order. Who bought it and where it goes stays here: of the address there is
-    a digest (see `shared.reconciliation.digest`)."""
+    a digest (see `shared.checksum.digest`)."""
 
     id: str
     status: Status
@@ -87,9 +85,7 @@ class Demand(WireModel):
 @router.get("", summary="All orders, the oldest first, to be compared with SCM")
 async def orders(
     db: DatabaseDependency,
-    after: Annotated[
-        str, Query(pattern=r"^([0-9]{20})?$", description="the last order id of the page before")
-    ] = "",
+    after: AfterOrder = "",
     limit: Limit = 100,
 ) -> ReconciledOrders:
     """The page that is shorter than `limit` is the last one."""
@@ -103,9 +99,7 @@ async def orders(
 @router.get("/demand", summary="Units of each article on all completed orders, to be compared with SCM")
 async def demand(
     db: DatabaseDependency,
-    after: Annotated[
-        str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before")
-    ] = "",
+    after: AfterSku = "",
     limit: Limit = 100,
 ) -> Demand:
     """Reads all orders."""

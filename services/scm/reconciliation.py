@@ -1,28 +1,25 @@
 """Reconciliation: what SCM says of its orders, so that the Order service's side can be compared with it."""
 
 from collections import defaultdict
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from services.scm import delivery, demand, fulfilment, inventory
 from services.scm.delivery import Invoice
 from services.scm.fulfilment import Fulfilment, Quantity, Status
 from services.scm.inventory import StockOfOrder
-from services.scm.names import LastName
+from shared.checksum import digest
 from shared.domain_event import WireModel
-from shared.reconciliation import digest
-from shared.web import DatabaseDependency
+from shared.reconciliation import AfterOrder, AfterSku
+from shared.web import DatabaseDependency, Limit
 
 router = APIRouter(prefix="/reconciliation", tags=["reconciliation"])
-
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 class ReconciledOrder(WireModel):
     """What both sides know of an order. Where the goods go is told as a digest, as the Order service tells it
-    (see `shared.reconciliation.digest`); without an invoice it is null."""
+    (see `shared.checksum.digest`); without an invoice it is null."""
 
     id: str
     status: Status
@@ -46,9 +43,7 @@ class Demand(WireModel):
 @router.get("", summary="SCM's side of all orders, the oldest first, to be compared with the Order service")
 async def orders(
     db: DatabaseDependency,
-    after: Annotated[
-        str, Query(pattern=r"^([0-9]{20})?$", description="the last order id of the page before")
-    ] = "",
+    after: AfterOrder = "",
     limit: Limit = 100,
 ) -> ReconciledOrders:
     """The page that is shorter than `limit` is the last one."""
@@ -69,9 +64,7 @@ class Stock(WireModel):
 @router.get("/stock", summary="Stock, told twice: as it is, and as what happened makes it")
 async def stock(
     db: DatabaseDependency,
-    after: Annotated[
-        str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before")
-    ] = "",
+    after: AfterSku = "",
     limit: Limit = 100,
 ) -> Stock:
     async with db.connection() as connection:
@@ -81,7 +74,7 @@ async def stock(
 @router.get("/demand", summary="Units of each article that demand counted, to be compared with the orders")
 async def total_demand(
     db: DatabaseDependency,
-    after: Annotated[LastName, Query(description="the last sku of the page before")] = "",
+    after: AfterSku = "",
     limit: Limit = 100,
 ) -> Demand:
     async with db.connection() as connection:

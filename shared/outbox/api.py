@@ -25,7 +25,7 @@ _Text = Annotated[str | None, Query(pattern=r"^[\x21-\x7e]{1,256}$")]
 @router.get(
     "/event-log",
     dependencies=[AnyAccess],
-    summary="The published events and what became of them, newest first",
+    summary="The published events and what became of them, newest first or oldest first",
 )
 async def event_log(
     request: Request,
@@ -36,15 +36,17 @@ async def event_log(
     decision: State | None = None,
     since: Annotated[Moment | None, Query(alias="from")] = None,
     until: Annotated[Moment | None, Query(alias="to", description="exclusive")] = None,
+    ids: Annotated[list[uuid.UUID] | None, Query(max_length=100)] = None,
+    oldest_first: Annotated[bool, Query(alias="oldestFirst")] = False,
     after: Annotated[
         int | None, Query(ge=1, lt=2**63, description="the last position of the page before")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> EventPage:
     """Each with its data as it was published, which holds buyers' names and phone numbers."""
-    asked = Search(type, order_id, decision, since, until)
+    asked = Search(type, order_id, decision, since, until, ids)
     async with db.connection() as connection:
-        page = await search(connection, asked, after=after, limit=limit)
+        page = await search(connection, asked, after=after, limit=limit, oldest_first=oldest_first)
     if page.next is not None:
         response.headers["link"] = f'<{request.url.include_query_params(after=page.next)}>; rel="next"'
     return page

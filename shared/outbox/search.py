@@ -1,7 +1,8 @@
-"""Search: the event log read backwards, page by page, with everything that is known of each event."""
+"""Search: the event log read page by page, from either end, with everything that is known of each event."""
 
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +13,7 @@ from shared.postgres import Connection
 
 # Positions follow the time, but for transactions that took long and hosts whose clocks differ. So a time
 # is a position, five minutes either way, and an old period is found without reading what came after it.
-SEARCH = """
+_SEARCH = """
     SELECT position, id, type, subject, sequence, occurred_at, relayed_at, decided_at, decision, rule,
            message_id, attempts, last_error, parked_at, traceparent, cause, data
     FROM event_log
@@ -29,9 +30,19 @@ SEARCH = """
           SELECT position FROM event_log WHERE occurred_at > $5 + interval '5 minutes'
           ORDER BY occurred_at LIMIT 1
       ), 9223372036854775807))
-      AND ($6::bigint IS NULL OR position < $6)
+      AND ($6::uuid[] IS NULL OR id = ANY ($6))
+"""
+
+NEWEST_FIRST = f"""{_SEARCH}
+      AND ($7::bigint IS NULL OR position < $7)
     ORDER BY position DESC
-    LIMIT $7
+    LIMIT $8
+"""
+
+OLDEST_FIRST = f"""{_SEARCH}
+      AND ($7::bigint IS NULL OR position > $7)
+    ORDER BY position
+    LIMIT $8
 """
 
 # A plan for these parameters: one for all of them could use no index, because each may be NULL.
@@ -57,6 +68,7 @@ class Search:
     since: datetime | None = None
     until: datetime | None = None
     """Exclusive."""
+    ids: Sequence[uuid.UUID] | None = None
 
 
 class FoundEvent(WireModel):
@@ -88,17 +100,20 @@ class FoundEvent(WireModel):
 
 
 class EventPage(WireModel):
-    """Events, newest first."""
+    """Events, in the order that was asked for."""
 
     events: list[FoundEvent]
     next: int | None
     """What to ask for as `after` to get the next page; null on the last one."""
 
 
-async def search(connection: Connection, asked: Search, *, after: int | None, limit: int) -> EventPage:
-    """Up to `limit` events that are older than the position `after`."""
+async def search(
+    connection: Connection, asked: Search, *, after: int | None, limit: int, oldest_first: bool = False
+) -> EventPage:
+    """Up to `limit` events that come after the position `after`: the older ones, or the newer ones."""
+    statement = OLDEST_FIRST if oldest_first else NEWEST_FIRST
     async with connection.transaction(readonly=True):
         await connection.execute(PLAN_EACH_TIME)
-        rows = await connection.fetch(SEARCH, *astuple(asked), after, limit + 1)
+        rows = await connection.fetch(statement, *astuple(asked), after, limit + 1)
     found = [FoundEvent(**{**row, "data": json.loads(row["data"])}) for row in rows[:limit]]
     return EventPage(events=found, next=found[-1].position if len(rows) > limit else None)

@@ -6,7 +6,7 @@ from shared.web.database import DatabaseDependency
 from shared.web.health import health_router
 from shared.web.moment import Day, Moment, Timestamp
 from shared.web.openapi import problems
-from shared.web.pages import link_next
+from shared.web.pages import Limit, link_next
 from shared.web.problem import Problem
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "AnyAccess",
     "DatabaseDependency",
     "Day",
+    "Limit",
     "Moment",
     "Operator",
     "OperatorAccess",

@@ -1,6 +1,11 @@
 """Pages: a long list is read piece by piece, each from where the one before ended."""
 
-from fastapi import Request, Response
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+
+Limit = Annotated[int, Query(ge=1, le=1_000)]
+"""The items of one page, at most."""
 
 
 def link_next(request: Request, response: Response, **cursor: object) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,6 +61,11 @@ class Queues:
             except TRANSIENT as error:
                 return [_depth(each, trouble=_said(error)) for each in self._found]
         return list(await asyncio.gather(*map(self._measured, self._found)))
+
+    async def held(self, names: Collection[str]) -> int:
+        """How many messages are in these queues, waiting or leased; where one cannot be asked, none."""
+        depths = [each for each in await self.depths() if each.queue in names]
+        return sum((each.waiting or 0) + (each.in_flight or 0) for each in depths)
 
     async def _listening(self) -> AsyncIterator[_Listening]:
         for topic in self._topics:

@@ -1,11 +1,13 @@
-"""Recovery: what a person can do about messages that died, events that are parked, and listeners."""
+"""Recovery: what a person can do about messages that died, events that are parked or were sent, and
+listeners."""
 
 from services.adapter.recovery.api import router
 from services.adapter.recovery.audit import Audit
 from services.adapter.recovery.operation import Operations
 from services.adapter.recovery.queues import Queues
 from services.adapter.recovery.recovery import Recovery
+from services.adapter.recovery.replay import Replays
 from services.adapter.recovery.service import Service
 from services.adapter.recovery.services import Services
 
-__all__ = ["Audit", "Operations", "Queues", "Recovery", "Service", "Services", "router"]
+__all__ = ["Audit", "Operations", "Queues", "Recovery", "Replays", "Service", "Services", "router"]

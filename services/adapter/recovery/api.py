@@ -7,10 +7,12 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 
 from services.adapter.recovery.audit import AuditUnavailable, Record
+from services.adapter.recovery.consumers import Paused
 from services.adapter.recovery.operation import Busy, Operation, UnknownOperation
 from services.adapter.recovery.queues import PassesOn, UnknownQueue
 from services.adapter.recovery.recovery import Found, Recovery
 from services.adapter.recovery.redrive import Discard, Redrive
+from services.adapter.recovery.replay import Replay
 from services.adapter.recovery.service import ServiceAway, ServiceRefused
 from services.adapter.recovery.services import (
     AllListeners,
@@ -33,6 +35,7 @@ _REFUSALS = {
     UnknownService: 404,
     Busy: 409,
     PassesOn: 409,
+    Paused: 409,
     AuditUnavailable: 503,
     ServiceAway: 503,
 }
@@ -98,6 +101,20 @@ async def discard(
 ) -> Operation:
     """Begins; the operation under `Location` tells how far it is."""
     return _begun(await recovery.remove(command, operator), response)
+
+
+@router.post(
+    "/replay",
+    status_code=202,
+    responses=problems(404, 409),
+    summary="Send events again that were sent before, and prove that it changed nothing",
+)
+async def replay(
+    command: Replay, response: Response, person: PersonDependency, recovery: RecoveryDependency
+) -> Operation:
+    """Begins; the operation under `Location` tells how far it is, and in the end its `proof`: checksums of
+    what the services that consume the events had stored before and have after."""
+    return _begun(await recovery.replays.start(command, person), response)
 
 
 class ReadParked(Filter):

@@ -11,6 +11,7 @@ import structlog
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from services.adapter.recovery.audit import Audit, Record
+from services.adapter.recovery.proof import Proof
 from shared.domain_event import WireModel
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,7 @@ class Operation(WireModel):
     began_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     ended_at: datetime | None = None
     expected: int = 0
-    """How many there are to be looked at, as far as that is known."""
+    """How many there are to be looked at, as far as that is known; else 0."""
     looked_at: int = 0
     selected: int = 0
     done: int = 0
@@ -74,8 +75,8 @@ class Operation(WireModel):
     """The first hundred that were selected, those that failed before the others."""
     error: str | None = None
     """Why it ended early, or did not see everything."""
-    checksum_before: str | None = None
-    checksum_after: str | None = None
+    proof: Proof | None = None
+    """Of a replay."""
     _stop: asyncio.Event = PrivateAttr(default_factory=asyncio.Event)
 
     @property
@@ -98,7 +99,7 @@ class Operation(WireModel):
 Work = Callable[[Operation], Awaitable[bool]]
 """Does it, and keeps the operation's numbers. Returns False when `stop` ended it before its end."""
 
-_OUTCOME = {"status", "selected", "done", "failed", "error", "checksum_before", "checksum_after"}
+_OUTCOME = {"status", "selected", "done", "failed", "error", "proof"}
 """What the audit's last line has."""
 
 

@@ -10,6 +10,7 @@ from services.adapter.recovery.operation import Operation, Operations
 from services.adapter.recovery.queues import DeadLetterQueue, PassesOn, Queues
 from services.adapter.recovery.reading import reading
 from services.adapter.recovery.redrive import Mover, Removal
+from services.adapter.recovery.replay import Replays
 from services.adapter.recovery.services import Services
 from shared.domain_event import WireModel
 from shared.selection import Filter
@@ -54,10 +55,13 @@ class Recovery:
     operation goes through it, nobody looks.
     """
 
-    def __init__(self, queues: Queues, services: Services, operations: Operations, audit: Audit) -> None:
+    def __init__(
+        self, queues: Queues, services: Services, operations: Operations, audit: Audit, replays: Replays
+    ) -> None:
         self.services = services
         self.operations = operations
         self.audit = audit
+        self.replays = replays
         self._queues = queues
         self._looks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 

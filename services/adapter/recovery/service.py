@@ -31,18 +31,20 @@ class Service:
     url: str
     http: httpx.AsyncClient
 
-    async def get(self, path: str, token: str, params: Mapping[str, Any] | None = None) -> Any:
-        return await self._ask("GET", path, token, params=params)
+    async def get(
+        self, path: str, token: str, params: Mapping[str, Any] | None = None, most: float = _MOST
+    ) -> Any:
+        return await self._ask("GET", path, token, params=params, timeout=most)
 
     async def post(self, path: str, token: str, body: Mapping[str, Any] | None = None) -> Any:
-        return await self._ask("POST", path, token, json=body)
+        return await self._ask("POST", path, token, json=body, timeout=_MOST)
 
     async def _ask(self, method: str, path: str, token: str, **request: Any) -> Any:
         """The JSON of its answer. Raises ServiceAway and ServiceRefused."""
         url = f"{self.url.rstrip('/')}{path}"
         headers = {"authorization": f"Bearer {token}"}
         try:
-            answer = await self.http.request(method, url, headers=headers, timeout=_MOST, **request)
+            answer = await self.http.request(method, url, headers=headers, **request)
             if answer.is_error:
                 raise ServiceRefused(answer.status_code, f"{self.name}: {answer.json()['detail']}")
             return answer.json()

@@ -84,6 +84,10 @@ class Services:
         self._by_name = {each.name: each for each in services}
         self._audit = audit
 
+    @property
+    def all(self) -> list[Service]:
+        return list(self._by_name.values())
+
     def named(self, name: str) -> Service:
         try:
             return self._by_name[name]
@@ -134,7 +138,7 @@ class Services:
                 return Gap(service=service.name, reason=str(error))
             return [kind(**each, service=service.name) for each in found]
 
-        services = list(self._by_name.values()) if only is None else [self.named(only)]
+        services = self.all if only is None else [self.named(only)]
         answers = await asyncio.gather(*(of(service) for service in services))
         together = [each for answer in answers if not isinstance(answer, Gap) for each in answer]
         return together, [answer for answer in answers if isinstance(answer, Gap)]

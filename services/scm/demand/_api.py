@@ -8,11 +8,9 @@ from fastapi import APIRouter, Query, Request, Response
 from services.scm.demand import _store as store
 from services.scm.demand._store import DailyDemand
 from services.scm.names import LastName, Name
-from shared.web import DatabaseDependency, Day
+from shared.web import DatabaseDependency, Day, Limit
 
 router = APIRouter(prefix="/back-office/demand", tags=["back office"])
-
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 @router.get("", summary="Units ordered of each article on each day")

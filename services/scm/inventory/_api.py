@@ -11,7 +11,7 @@ from services.scm.inventory._receipt import SetAside, record_count
 from services.scm.inventory._stock import Reason
 from services.scm.names import LastName, Name
 from shared.domain_event import Integral, WireModel
-from shared.web import DatabaseDependency, Operator, Problem, link_next, problems
+from shared.web import DatabaseDependency, Limit, Operator, Problem, link_next, problems
 
 router = APIRouter(prefix="/back-office/stock", tags=["back office"])
 
@@ -36,8 +36,6 @@ MOVEMENTS = """
     ORDER BY position
     LIMIT $3
 """
-
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 class Counted(WireModel):

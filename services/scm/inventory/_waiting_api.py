@@ -9,7 +9,7 @@ from services.scm.inventory import _waiting as waiting
 from services.scm.inventory._bell import StockFreed
 from services.scm.names import OrderId
 from shared.domain_event import WireModel
-from shared.web import DatabaseDependency, OperatorAccess, Problem, link_next, problems
+from shared.web import DatabaseDependency, Limit, OperatorAccess, Problem, link_next, problems
 
 router = APIRouter(prefix="/back-office/waiting-orders", tags=["back office"])
 
@@ -50,7 +50,7 @@ async def waiting_orders(
     response: Response,
     db: DatabaseDependency,
     after: Annotated[int, Query(ge=0, lt=2**63, description="the last position of the page before")] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Limit = 100,
 ) -> list[WaitingOrder]:
     async with db.connection() as connection:
         rows = await connection.fetch(PAGE, after, limit)

@@ -16,7 +16,7 @@ from services.scm.purchase._purchase_order import (
     UnknownPurchaseOrder,
 )
 from shared.domain_event import WireModel
-from shared.web import DatabaseDependency, OperatorAccess, Problem, link_next, problems
+from shared.web import DatabaseDependency, Limit, OperatorAccess, Problem, link_next, problems
 
 router = APIRouter(prefix="/partner-office/purchase-orders", tags=["partner office"])
 
@@ -56,7 +56,7 @@ async def purchase_orders(
     supplier: Name | None = None,
     status: Status | None = None,
     after: Annotated[int, Query(ge=0, lt=2**63, description="the last id of the page before")] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Limit = 100,
 ) -> list[PurchaseOrder]:
     async with db.connection() as connection:
         page = await store.page(connection, after, supplier, status, limit)

@@ -7,7 +7,7 @@ from pydantic import ConfigDict
 
 from services.scm.names import LastName, Name
 from shared.domain_event import WireModel
-from shared.web import DatabaseDependency, OperatorAccess, link_next
+from shared.web import DatabaseDependency, Limit, OperatorAccess, link_next
 
 router = APIRouter(prefix="/back-office/supplies", tags=["back office"])
 
@@ -47,7 +47,7 @@ async def supplies(
     response: Response,
     db: DatabaseDependency,
     after: Annotated[LastName, Query(description="the last sku of the page before")] = "",
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Limit = 100,
 ) -> list[Supply]:
     async with db.connection() as connection:
         page = [Supply(**dict(row)) for row in await connection.fetch(PAGE, after, limit)]

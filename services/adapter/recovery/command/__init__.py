@@ -4,5 +4,6 @@ from services.adapter.recovery.command.dead_letters import cli as dead_letters
 from services.adapter.recovery.command.history import audit, operations
 from services.adapter.recovery.command.listeners import cli as listeners
 from services.adapter.recovery.command.parked import cli as parked
+from services.adapter.recovery.command.replay import replay
 
-__all__ = ["audit", "dead_letters", "listeners", "operations", "parked"]
+__all__ = ["audit", "dead_letters", "listeners", "operations", "parked", "replay"]

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from services.adapter.recovery.command.adapter import AdapterApi
 from services.adapter.recovery.command.output import print_json, print_table
+from services.adapter.recovery.command.proof import held_back, is_proven, print_proof
 
 _POLL = 0.3
 _INTERRUPTED = 130
@@ -19,7 +20,8 @@ _DONE = {"redrive": "sent back", "discard": "discarded", "replay": "replayed"}
 
 def follow(api: AdapterApi, operation: dict[str, Any], as_json: bool) -> NoReturn:
     """Shows its progress on a terminal, and in the end what came of it. Ctrl-C cancels it, and waits for
-    what it has begun. The exit code is 0 when all that was selected is done, else 1; 130 after Ctrl-C."""
+    what it has begun. The exit code is 0 when all that was selected is done, and what was to be proven is
+    proven; else 1; 130 after Ctrl-C."""
     is_interrupted = False
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"))
     screen = Console(stderr=True)
@@ -39,7 +41,8 @@ def follow(api: AdapterApi, operation: dict[str, Any], as_json: bool) -> NoRetur
         _print(operation)
     if is_interrupted:
         raise SystemExit(_INTERRUPTED)
-    raise SystemExit(0 if operation["status"] == "done" and not operation["failed"] else 1)
+    is_done = operation["status"] == "done" and not operation["failed"]
+    raise SystemExit(0 if is_done and is_proven(operation) else 1)
 
 
 def _progress(operation: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +55,7 @@ def _progress(operation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print(operation: dict[str, Any]) -> None:
-    selected, looked_at = operation["selected"], operation["lookedAt"]
+    selected, looked_at = operation["selected"] - held_back(operation), operation["lookedAt"]
     if operation["dryRun"]:
         typer.echo(f"dry run: {selected} of {looked_at} looked at would be {_DONE[operation['what']]}")
         shown = operation["listed"]
@@ -60,6 +63,8 @@ def _print(operation: dict[str, Any]) -> None:
         done, failed = operation["done"], operation["failed"]
         typer.echo(f"{operation['status']}: {done} of {selected} {_DONE[operation['what']]}, {failed} failed")
         shown = [each for each in operation["listed"] if each["error"]]
+    if operation["proof"]:
+        print_proof(operation["proof"])
     if operation["error"]:
         typer.echo(f"note: {operation['error']}")
     if shown:

@@ -1,5 +1,6 @@
 """The options by which commands select what they are about."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +21,12 @@ def selection(
 ) -> dict[str, Any]:
     """What is given of it; refuses where nothing is."""
     given = {"ids": ids, "type": event_type, "orderId": order, "error": error, "all": everything}
-    selected = {name: value for name, value in given.items() if value}
-    if not selected:
-        refuse("say which: --id, --type, --order or --error, or --all for all of them")
-    return selected
+    return given_of(given, "--id, --type, --order or --error")
+
+
+def given_of(criteria: Mapping[str, Any], choice: str) -> dict[str, Any]:
+    """The criteria that are given; refuses where none is, and names the `choice`."""
+    given = {name: value for name, value in criteria.items() if value}
+    if not given:
+        refuse(f"say which: {choice}, or --all for all of them")
+    return given

@@ -1,0 +1,202 @@
+"""Replay: sends events once more that were sent before, and proves that it changed nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from services.adapter.bridge import Bridge
+from services.adapter.cloud_event import CloudEvent
+from services.adapter.log_page import LogPage
+from services.adapter.recovery.consumers import Consumers
+from services.adapter.recovery.operation import Operation, Operations, Selected
+from services.adapter.recovery.pace import Pace, PerSecond
+from services.adapter.recovery.proof import Deliveries, Proof, State
+from services.adapter.recovery.service import Service
+from services.adapter.recovery.services import Person, Services
+from services.adapter.routes import Routes
+from shared.domain_event import WireModel
+from shared.messaging.batching import by_count
+from shared.selection import Deliberate, Name
+from shared.web import Moment
+
+_PAGE = 100
+_POLL_FIRST, _POLL_MOST = 0.1, 1.6
+"""Seconds: asking reads the consumers' inboxes from end to end."""
+
+
+Held = Callable[[Collection[str]], Awaitable[int]]
+"""How many messages are in queues of these names."""
+
+
+class SentEvents(Deliberate):
+    """Which of the events that were forwarded; every criterion that is given has to fit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Annotated[frozenset[UUID], Field(min_length=1, max_length=100)] | None = None
+    type: Name | None = None
+    order_id: Name | None = None
+    since: Annotated[Moment | None, Field(alias="from")] = None
+    until: Annotated[Moment | None, Field(alias="to")] = None
+    """Exclusive. What happens after the replay has begun is never replayed."""
+
+
+class Replay(WireModel):
+    """Which events of which service's event log are to be sent once more, by the routes of now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    service: str = "order"
+    selection: SentEvents
+    dry_run: bool = False
+    per_second: PerSecond = None
+    wait_seconds: Annotated[float, Field(ge=0, le=600)] = 60.0
+    """How long the consumers may settle none of the deliveries until they are not waited for any more. A
+    delivery to a consumer that dies of it comes to another one 30 seconds later."""
+
+
+class Replays:
+    """Starts replays: one at a time of each service's log."""
+
+    def __init__(
+        self, services: Services, operations: Operations, routes: Routes, bridge: Bridge, held: Held
+    ) -> None:
+        self._services = services
+        self._operations = operations
+        self._routes = routes
+        self._bridge = bridge
+        self._held = held
+
+    async def start(self, replay: Replay, person: Person) -> Operation:
+        """What would refuse the replay refuses a dry run too. Raises UnknownService, ServiceAway,
+        ServiceRefused, Paused, Busy, AuditUnavailable."""
+        service = self._services.named(replay.service)
+        topics = {
+            route.topic.rpartition(":")[2]
+            for route in self._routes.routes
+            if route.topic and route.source == service.name
+        }
+        consumers = await Consumers.of(topics, self._services.all, person.token)
+        operation = Operation(
+            what="replay",
+            who=person.name,
+            on=f"{service.name} event log",
+            dry_run=replay.dry_run,
+            proof=Proof(),
+        )
+        pages = sent_events(service, person.token, replay.selection, operation.began_at)
+        replayer = Replayer(replay, pages, consumers, self._bridge, self._held)
+        about = replay.model_dump(
+            mode="json", by_alias=True, exclude={"service", "dry_run"}, exclude_none=True
+        )
+        return await self._operations.start(operation, replayer.replay, **about)
+
+
+class Replayer:
+    """Does one replay.
+
+    The events go the way that they went before, under the same ids, so that the consumers' inboxes know
+    them. That this is so is measured: every delivery is waited for, and what the consumers had stored
+    before the first one is compared with what they have after the last one. So it is for a quiet moment;
+    whatever else changes the state meanwhile cannot be told apart.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        pages: AsyncIterator[list[CloudEvent]],
+        consumers: Consumers,
+        bridge: Bridge,
+        held: Held,
+    ) -> None:
+        self._replay = replay
+        self._pages = pages
+        self._consumers = consumers
+        self._bridge = bridge
+        self._held = held
+        self._pace = Pace(replay.per_second)
+        self._together = _PAGE if replay.per_second is None else 1
+        self._deliveries = 0
+
+    async def replay(self, operation: Operation) -> bool:
+        """False when it was stopped before its end. Raises ServiceAway and ServiceRefused."""
+        assert operation.proof is not None
+        proof = operation.proof
+        if self._replay.dry_run:
+            return await self._send_all(operation, proof)
+        proof.under_way = await self._held(self._consumers.queues)
+        known = await self._consumers.deliveries()
+        before = await self._consumers.checksums()
+        proof.states = [State(service=name, checksum_before=each.checksum) for name, each in before.items()]
+        if not await self._send_all(operation, proof) or not await self._settle(operation, proof, known):
+            return False
+        after = await self._consumers.checksums()
+        proof.states = [State.compared(name, each, after[name]) for name, each in before.items()]
+        operation.error = proof.conclude(self._replay.wait_seconds)
+        return True
+
+    async def _send_all(self, operation: Operation, proof: Proof) -> bool:
+        """False when it was stopped before the last one."""
+        async for page in self._pages:
+            operation.looked_at += len(page)
+            for part in by_count(page, self._together):
+                if not await self._pace.turn(unless=operation.stop):
+                    return False
+                await self._send(part, operation, proof)
+        return True
+
+    async def _send(self, part: Sequence[CloudEvent], operation: Operation, proof: Proof) -> None:
+        told = [
+            Selected(id=each.id, event_id=each.id, type=each.type, order_id=each.subject) for each in part
+        ]
+        for one in told:
+            operation.select(one)
+        events = [each.model_dump(mode="json") for each in part]
+        is_dry = operation.dry_run
+        results = self._bridge.try_out(events) if is_dry else await self._bridge.take(events)
+        for event, one, result in zip(part, told, results, strict=True):
+            proof.count(event.type, result)
+            if result.decision == "failed":
+                operation.fail(one, result.error or "not sent")
+            elif result.decision == "forwarded" and not is_dry:
+                operation.done += 1
+                self._deliveries += self._consumers.deliveries_of(event.type)
+
+    async def _settle(self, operation: Operation, proof: Proof, known: Deliveries) -> bool:
+        """Waits until the consumers have settled every delivery, or none for too long. False when it was
+        stopped."""
+        clock = asyncio.get_running_loop().time
+        pause, ends = _POLL_FIRST, clock() + self._replay.wait_seconds
+        while True:
+            before = proof.outstanding
+            proof.settle((await self._consumers.deliveries()).since(known), self._deliveries)
+            if proof.outstanding != before:
+                ends = clock() + self._replay.wait_seconds
+            if not proof.outstanding or clock() > ends:
+                return True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await operation.stop.wait()
+                return False
+            pause = min(2 * pause, _POLL_MOST)
+
+
+async def sent_events(
+    service: Service, token: str, selection: SentEvents, before: datetime
+) -> AsyncIterator[list[CloudEvent]]:
+    """The selected events of the service's log, oldest first, page by page. Raises ServiceAway and
+    ServiceRefused."""
+    bounded = selection.model_copy(update={"until": min(selection.until or before, before)})
+    asked = bounded.model_dump(mode="json", by_alias=True, exclude={"all"}, exclude_none=True)
+    asked |= {"decision": "forwarded", "oldestFirst": True, "limit": _PAGE}
+    while True:
+        page = LogPage.model_validate(await service.get("/event-log", token, asked))
+        yield page.cloud_events(service.name)
+        if page.next is None:
+            return
+        asked["after"] = page.next
