@@ -59,7 +59,7 @@ def configure(service: str, *, log_format: LogFormat = "auto", log_level: str = 
 
 
 class _Output:
-    """Where lines go: standard output. That it is gone is no reason for a request to fail.
+    """Where lines go: standard output. That it is gone, or cannot write a letter, fails no request.
 
     The libraries' lines go there by way of `logging`, which would more than double the cost of ours.
     """
@@ -68,8 +68,9 @@ class _Output:
         pass
 
     def msg(self, line: str) -> None:
-        with suppress(OSError):
-            print(line, flush=True)
+        with suppress(OSError, ValueError):
+            sys.stdout.write(f"{line}\n")  # at once: print writes the end of the line for itself
+            sys.stdout.flush()
 
     debug = info = warning = error = critical = msg
 
