@@ -22,6 +22,7 @@ from benchmarks.growth import growth
 from benchmarks.idle import idle
 from benchmarks.latency import latency
 from benchmarks.listener import listener
+from benchmarks.live import live
 from benchmarks.memory import memory
 from benchmarks.publisher import publisher
 from benchmarks.relay import relay
@@ -32,7 +33,7 @@ RESULTS = Path(".local") / "bench.json"
 Benchmark = Callable[[], Awaitable[list[Figure]]]
 
 USUAL: list[Benchmark] = [listener, publisher, latency, idle, rest, flow]
-LONG: list[Benchmark] = [memory, relay, growth]
+LONG: list[Benchmark] = [memory, relay, growth, live]
 
 BENCHMARKS = {each.__name__: each for each in USUAL + LONG}
 
