@@ -32,15 +32,15 @@ _POLL_FIRST, _POLL_MOST = 0.1, 1.6
 Held = Callable[[Collection[str]], Awaitable[int]]
 """How many messages are in queues of these names."""
 
+Ids = Annotated[frozenset[UUID], Field(min_length=1, max_length=100, json_schema_extra=may_repeat)]
+
 
 class SentEvents(Deliberate):
     """Which of the events that were forwarded; every criterion that is given has to fit."""
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: (
-        Annotated[frozenset[UUID], Field(min_length=1, max_length=100, json_schema_extra=may_repeat)] | None
-    ) = None
+    ids: Ids | None = None
     type: Name | None = None
     order_id: Name | None = None
     since: Annotated[Moment | None, Field(alias="from")] = None
@@ -57,7 +57,7 @@ class Replay(WireModel):
     selection: SentEvents
     dry_run: StrictBool = False
     per_second: PerSecond = None
-    wait_seconds: Annotated[float, Field(ge=0, le=600)] = 60.0
+    wait_seconds: Annotated[float, Field(strict=True, ge=0, le=600)] = 60.0
     """How long the consumers may settle none of the deliveries until they are not waited for any more. A
     delivery to a consumer that dies of it comes to another one 30 seconds later."""
 
