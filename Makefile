@@ -17,8 +17,8 @@ demo: setup  ## run the whole system, send orders through it, show their way, ch
 up: setup  ## run the whole system until Ctrl-C; data is kept in .local/
 	@$(BIN)/python -m local up
 
-test: setup  ## run all tests
-	@$(BIN)/python -m pytest
+test: setup  ## run all tests, in two processes
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: setup  ## lint, formatting, types, import contracts
 	@$(BIN)/ruff check .

@@ -21,6 +21,7 @@ from shared.messaging import ListenerMisconfigured, TopologyError
 from shared.migration import migrate
 from shared.postgres import DatabaseUnreachable, without_password
 from shared.settings import MigrationSettings, ServiceSettings, load, refuse_to_start
+from shared.web.bounded_http import BoundedHttp
 
 log = structlog.get_logger(__name__)
 
@@ -106,16 +107,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 async def _run(app: FastAPI, listening: socket.socket) -> None:
     """Opens what the app needs, serves until a signal or until a background loop failed, and closes."""
-    server = Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            lifespan="off",  # entered here instead, so that an error in it is an exception and not a log line
-            timeout_graceful_shutdown=5,
-        )
-    )
+    server = Server(app, drain=5)
 
     def stop() -> None:
         server.stop()
@@ -139,7 +131,22 @@ async def _stop_when_failed(app: FastAPI, server: "Server") -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with the signals left to us: its own way is to end the process before anything is drained."""
+    """uvicorn, with the signals left to us: its own way is to end the process before anything is drained.
+
+    Stopping waits `drain` seconds for the requests that run.
+    """
+
+    def __init__(self, app: FastAPI, *, drain: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=BoundedHttp,
+                log_config=None,
+                access_log=False,
+                lifespan="off",  # entered by us, so that an error in it is an exception and not a log line
+                timeout_graceful_shutdown=drain,
+            )
+        )
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,8 +1,8 @@
 """Selection: which of the messages or events that are in trouble a person means."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, StrictBool, model_validator
 
 from shared.domain_event import WireModel
 
@@ -10,12 +10,21 @@ Name = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$")]
 Phrase = Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[^\x00]*$")]
 
 
+def may_repeat(schema: dict[str, Any]) -> None:
+    """The `json_schema_extra` of a set in which it is no mistake to name something twice."""
+    del schema["uniqueItems"]
+
+
+Names = Annotated[frozenset[Name], Field(min_length=1, json_schema_extra=may_repeat)]
+
+
 class Filter(WireModel):
     """Every criterion that is given has to fit."""
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: Annotated[frozenset[Name], Field(min_length=1, max_length=1_000)] | None = None
+    ids: Annotated[Names, Field(max_length=100)] | None = None
+    """As many as a URL can have."""
     type: Name | None = None
     order_id: Name | None = None
     error: Phrase | None = None
@@ -28,7 +37,7 @@ S = TypeVar("S", bound="Deliberate")
 class Deliberate(WireModel):
     """A filter that says what it means: everything is only meant by `all`."""
 
-    all: bool = False
+    all: StrictBool = False
 
     @model_validator(mode="after")
     def _selects_something(self: S) -> S:
@@ -43,3 +52,5 @@ class Deliberate(WireModel):
 
 class Selection(Deliberate, Filter):
     """Of what is in trouble."""
+
+    ids: Annotated[Names, Field(max_length=1_000)] | None = None

@@ -2,6 +2,7 @@
 
 import sys
 from typing import Annotated, Literal, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +20,10 @@ def _postgres_url(value: str) -> str:
 def _http_url(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://")
+    url = urlsplit(value)
+    _ = url.port  # raises ValueError
+    if not url.hostname:
+        raise ValueError("names no host")
     return value
 
 

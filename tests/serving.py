@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 
 from local.ports import HOST
@@ -53,7 +52,7 @@ async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
     """Opens the application's lifespan and serves it until the body ends."""
     listening = bind(HOST, port)
     url = f"http://{HOST}:{listening.getsockname()[1]}"
-    server = Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
+    server = Server(app, drain=1)
     async with app.router.lifespan_context(app), httpx.AsyncClient(base_url=url) as http:
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:

@@ -1,5 +1,6 @@
 """The Adapter service through its REST API: what leaves, in which shape, and what is held back."""
 
+import copy
 import json
 import uuid
 from typing import Any
@@ -17,7 +18,13 @@ BATCH = {"content-type": "application/cloudevents-batch+json", **SERVICE}
 
 
 def event(event_type: str = "OrderCompleted", order_id: str = "1", **changes: Any) -> dict[str, Any]:
-    source = {"id": order_id, "version": 2, "status": "COMPLETED", "completedAt": None, **ORDER}
+    source = {
+        "id": order_id,
+        "version": 2,
+        "status": "COMPLETED",
+        "completedAt": None,
+        **copy.deepcopy(ORDER),
+    }
     return {
         "specversion": "1.0",
         "id": str(uuid.uuid4()),

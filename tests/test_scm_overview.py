@@ -97,7 +97,7 @@ async def test_demand_is_told_for_each_article(scm_alone: Scm) -> None:
     """Over all days, in pages by article."""
     for days in (1, 2):
         message = completed(scm_alone.order(ADDRESS), at=days * 86_400_000, zeta=days, zoom=1)
-        await scm_alone.send(message)
+        await scm_alone.hears(message)
         await scm_alone.is_done_with(message, "scm-demand-order-event-queue")
     told = await scm_alone.get("/reconciliation/demand", after="zen")
     assert told == {"demand": [{"sku": "zeta", "units": 3}, {"sku": "zoom", "units": 2}]}

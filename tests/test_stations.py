@@ -11,9 +11,8 @@ from fastapi import FastAPI, Response
 from local.ports import HOST
 from services.adapter.console import Decisions, Live, Neighbour, Queues, Stations
 from shared.background import running
-from shared.messaging import ListenerContainer
 from tests.relays import locked, run
-from tests.serving import Served, adapter_service, eventually, serving
+from tests.serving import OPERATOR, Served, adapter_service, eventually, serving
 from tests.systems import System
 from tests.test_flow import completed_order, get, stock
 from tests.test_lineage import invoiced
@@ -202,14 +201,15 @@ async def test_many_who_ask_at_once_cost_what_one_costs(counted: tuple[Counted, 
 async def test_a_paused_listener_is_shown_as_that(system: System) -> None:
     """It is not down: somebody wants it so. (The last test of the system: the server may hand the next
     message to the call that was open when the listener paused.)"""
-    listeners = [loop for loop in system.scm.app.state.loops if isinstance(loop, ListenerContainer)]
+
+    async def told_to(step: str) -> None:
+        answer = await system.scm.http.post(f"/listeners/{ORDERS}/{step}", headers=OPERATOR)
+        answer.raise_for_status()
 
     async def is_shown(status: str) -> bool:
         return bool((await stations(system.console))[f"listener:{ORDERS}"]["status"] == status)
 
-    for listener in listeners:
-        listener.pause()
+    await told_to("pause")
     await eventually(lambda: is_shown("paused"))
-    for listener in listeners:
-        listener.resume()
+    await told_to("resume")
     await eventually(lambda: is_shown("up"))

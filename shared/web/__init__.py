@@ -1,6 +1,14 @@
 """The web edge of every service: access, errors as problem details, bounded bodies, health, metrics."""
 
-from shared.web.access import Access, AnyAccess, Operator, OperatorAccess, PerhapsOperator, ServiceAccess
+from shared.web.access import (
+    OPTIONAL_TOKEN,
+    Access,
+    AnyAccess,
+    Operator,
+    OperatorAccess,
+    PerhapsOperator,
+    ServiceAccess,
+)
 from shared.web.application import application
 from shared.web.database import DatabaseDependency
 from shared.web.health import health_router
@@ -10,6 +18,7 @@ from shared.web.pages import Limit, link_next
 from shared.web.problem import Problem
 
 __all__ = [
+    "OPTIONAL_TOKEN",
     "Access",
     "AnyAccess",
     "DatabaseDependency",

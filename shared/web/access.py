@@ -10,7 +10,7 @@ async def count(…, operator: Operator): …   # the name of the person, for a 
 import hashlib
 import hmac
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -105,3 +105,5 @@ AnyAccess = Depends(_any)
 Operator = Annotated[str, OperatorAccess]
 PerhapsOperator = Annotated[str | None, Depends(_perhaps_operator)]
 """For what everybody may read, and an operator reads more of; None for everybody else."""
+OPTIONAL_TOKEN: dict[str, Any] = {"security": [{}]}
+"""The `openapi_extra` of an endpoint with a PerhapsOperator."""

@@ -73,12 +73,13 @@ class DocumentedProblems(FastAPI):
 
 def _add_problems(operation: dict[str, Any]) -> None:
     responses: dict[str, Any] = operation["responses"]
+    needs_token = {} not in operation.get("security", [{}])
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
     for status, is_possible in {
         400: "requestBody" in operation,
-        401: "security" in operation,
-        403: "security" in operation,
+        401: needs_token,
+        403: needs_token,
         413: "requestBody" in operation,
         422: "requestBody" in operation or "parameters" in operation,
         503: "health" not in operation.get("tags", ()),

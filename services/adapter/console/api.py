@@ -13,7 +13,7 @@ from services.adapter.console.lineage import Lineage, UnknownOrder, lineage
 from services.adapter.console.live import Live, TooManyViewers
 from services.adapter.console.neighbour import Neighbour
 from services.adapter.console.stations import Everything, Stations
-from shared.web import PerhapsOperator, Problem, problems
+from shared.web import OPTIONAL_TOKEN, PerhapsOperator, Problem, problems
 
 router = APIRouter(prefix="/api", tags=["console"])
 
@@ -59,7 +59,10 @@ async def stations(stations: Annotated[Stations, Depends(_stations)]) -> Everyth
 
 
 @router.get(
-    "/orders/{order_id}/lineage", responses=problems(404), summary="The way of an order's events, hop by hop"
+    "/orders/{order_id}/lineage",
+    responses=problems(404),
+    openapi_extra=OPTIONAL_TOKEN,
+    summary="The way of an order's events, hop by hop",
 )
 async def read_lineage(
     request: Request,

@@ -66,8 +66,6 @@ PersonDependency = Annotated[Person, Depends(_person)]
 class Browse(Filter):
     """What is to be shown."""
 
-    ids: Annotated[frozenset[Name], Field(min_length=1, max_length=100)] | None = None
-    """As many as a URL can have."""
     queue: Name | None = None
     """A dead-letter queue, or the queue that it serves; else all."""
     limit: int = Field(50, ge=1, le=500)
@@ -126,7 +124,9 @@ class ReadParked(Filter):
     """Events of each service."""
 
 
-@router.get("/parked", summary="Events that failed too often to be tried again by themselves")
+@router.get(
+    "/parked", responses=problems(404), summary="Events that failed too often to be tried again by themselves"
+)
 async def parked(
     wanted: Annotated[ReadParked, Query()], person: PersonDependency, recovery: RecoveryDependency
 ) -> ParkedEvents:
@@ -134,7 +134,9 @@ async def parked(
     return await recovery.services.parked(criteria, wanted.limit, wanted.service, person)
 
 
-@router.post("/parked/resubmit", summary="Let parked events wait to be relayed again")
+@router.post(
+    "/parked/resubmit", responses=problems(404), summary="Let parked events wait to be relayed again"
+)
 async def resubmit(command: Resubmit, person: PersonDependency, recovery: RecoveryDependency) -> Resubmitted:
     return await recovery.services.resubmit(command, person)
 
@@ -144,7 +146,9 @@ async def listeners(person: PersonDependency, recovery: RecoveryDependency) -> A
     return await recovery.services.listeners(person)
 
 
-@router.post("/listeners/{service}/{queue}/{what}", summary="Pause or resume a listener")
+@router.post(
+    "/listeners/{service}/{queue}/{what}", responses=problems(404), summary="Pause or resume a listener"
+)
 async def change_listener(
     service: Name,
     queue: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,80}(\.fifo)?$")],

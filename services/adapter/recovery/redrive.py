@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, StrictBool, model_validator
 
 from services.adapter.recovery.audit import Audit
 from services.adapter.recovery.dead_letter import DeadLetter, attributes_before_death, dead_letter
@@ -35,7 +35,7 @@ class Removal(WireModel):
 
     queue: str
     selection: Selection
-    dry_run: bool = False
+    dry_run: StrictBool = False
     per_second: PerSecond = None
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StrictBool
 
 from services.adapter.bridge import Bridge
 from services.adapter.cloud_event import CloudEvent
@@ -21,7 +21,7 @@ from services.adapter.recovery.services import Person, Services
 from services.adapter.routes import Routes
 from shared.domain_event import WireModel
 from shared.messaging.batching import by_count
-from shared.selection import Deliberate, Name
+from shared.selection import Deliberate, Name, may_repeat
 from shared.web import Moment
 
 _PAGE = 100
@@ -38,7 +38,9 @@ class SentSelection(Deliberate):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: Annotated[frozenset[UUID], Field(min_length=1, max_length=100)] | None = None
+    ids: (
+        Annotated[frozenset[UUID], Field(min_length=1, max_length=100, json_schema_extra=may_repeat)] | None
+    ) = None
     type: Name | None = None
     order_id: Name | None = None
     since: Annotated[Moment | None, Field(alias="from")] = None
@@ -53,7 +55,7 @@ class Replay(WireModel):
 
     service: str = "order"
     selection: SentSelection
-    dry_run: bool = False
+    dry_run: StrictBool = False
     per_second: PerSecond = None
     wait_seconds: Annotated[float, Field(ge=0, le=600)] = 60.0
     """How long the consumers may settle none of the deliveries until they are not waited for any more. A

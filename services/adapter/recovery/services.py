@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, StrictBool
 
 from services.adapter.recovery.audit import Audit
 from services.adapter.recovery.service import Service, ServiceAway
@@ -67,7 +67,7 @@ class Resubmit(WireModel):
 
     service: str
     selection: Selection
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class Resubmitted(WireModel):
