@@ -21,6 +21,7 @@ from benchmarks.flow import flow
 from benchmarks.idle import idle
 from benchmarks.latency import latency
 from benchmarks.listener import listener
+from benchmarks.live import live
 from benchmarks.memory import memory
 from benchmarks.publisher import publisher
 from benchmarks.relay import relay
@@ -30,7 +31,7 @@ RESULTS = Path(".local") / "bench.json"
 Benchmark = Callable[[], Awaitable[list[Figure]]]
 
 USUAL: list[Benchmark] = [listener, publisher, latency, idle, flow]
-LONG: list[Benchmark] = [memory, relay]
+LONG: list[Benchmark] = [memory, relay, live]
 
 BENCHMARKS = {each.__name__: each for each in USUAL + LONG}
 

@@ -81,13 +81,8 @@ class Flow:
 
     async def burst(self) -> dict[str, float]:
         """Orders as fast as the Order service takes them, until it knows the last invoice."""
-        calls, began, places = self.aws.calls, time.time(), asyncio.Semaphore(_AT_ONCE)
-
-        async def customer() -> None:
-            async with places:
-                await self.accepted()
-
-        await asyncio.gather(*(customer() for _ in range(BURST)))
+        calls, began = self.aws.calls, time.time()
+        await self.take(BURST)
         taken = time.time() - began
         await self.settle()
         [(ended,)] = await self._read("order", LAST_ANSWER)
@@ -96,6 +91,16 @@ class Flow:
             "settled": BURST / (ended - began),
             "calls": (self.aws.calls - calls) / BURST,
         }
+
+    async def take(self, count: int) -> None:
+        """Orders as fast as the Order service takes them."""
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def customer() -> None:
+            async with places:
+                await self.accepted()
+
+        await asyncio.gather(*(customer() for _ in range(count)))
 
     async def settle(self) -> None:
         """Returns when every order has its invoice, and both sides agree."""
@@ -112,7 +117,8 @@ class Flow:
 
 
 @asynccontextmanager
-async def _flowing() -> AsyncIterator[Flow]:
+async def flowing() -> AsyncIterator[Flow]:
+    """The local system, started for this."""
     ports = Ports.free()
     with tempfile.TemporaryDirectory() as folder:
         async with Door(ports.aws) as aws:
@@ -130,14 +136,14 @@ async def _flowing() -> AsyncIterator[Flow]:
 
 async def flow() -> list[Figure]:
     os.environ |= CREDENTIALS
-    async with _flowing() as flowing:
-        await flowing.steady(WARM_UP)
-        steady = await flowing.steady(STEADY)
-        url = flowing.system.ports.url("aws")
+    async with flowing() as running:
+        await running.steady(WARM_UP)
+        steady = await running.steady(STEADY)
+        url = running.system.ports.url("aws")
         async with aws_clients(region=REGION, endpoint_url=url) as clients:
             await make_queue(clients)
         hop = await in_child(bare, url=url)
-        burst = await flowing.burst()
+        burst = await running.burst()
     name = f"flow at {PER_SECOND} orders/s"
     return [
         Figure(f"{name}: paid to invoice, against a bare hop, p50", "ms", steady["p50"], hop["p50"]),

@@ -167,19 +167,13 @@ class Laboratory:
 
     @asynccontextmanager
     async def adapter_refuses(self, _: str) -> AsyncIterator[None]:
-        self._faults.refuses = True
-        try:
+        with self._faults.on(refuses=True):
             yield
-        finally:
-            self._faults.refuses = False
 
     @asynccontextmanager
     async def everything_twice(self, _: str) -> AsyncIterator[None]:
-        self._faults.copies = 2
-        try:
+        with self._faults.on(copies=2):
             yield
-        finally:
-            self._faults.copies = 1
 
     @asynccontextmanager
     async def message_poisoned(self, _: str) -> AsyncIterator[None]:

@@ -1,6 +1,7 @@
 """Faults: what the adapter can be told to do wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shared.messaging import Message, MessagingError
@@ -16,6 +17,15 @@ class Faults:
     """`POST /events` answers 503."""
     copies: int = 1
     """How often each message is sent to its topic, under the same id."""
+
+    @contextmanager
+    def on(self, *, refuses: bool = False, copies: int = 1) -> Iterator[None]:
+        """Switched on until the body ends."""
+        self.refuses, self.copies = refuses, copies
+        try:
+            yield
+        finally:
+            self.refuses, self.copies = False, 1
 
     def refuse(self) -> None:
         """A dependency of the endpoint that takes events."""

@@ -21,6 +21,15 @@ export function say(target, text) {
 
 export const clock = (at) => new Date(at).toLocaleTimeString("en-GB", { hour12: false }) + "." + String(new Date(at).getMilliseconds()).padStart(3, "0");
 
+// For what may be older than today.
+export function moment(at) {
+  const [date, now] = [new Date(at), new Date()];
+  const time = date.toLocaleTimeString("en-GB");
+  return date.toDateString() === now.toDateString() ? time : `${date.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} ${time}`;
+}
+
+export const counted = (count, name) => `${count} ${name}${count === 1 ? "" : "s"}`;
+
 export function age(seconds) {
   if (seconds === null || seconds === undefined) return "";
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
@@ -28,6 +37,10 @@ export function age(seconds) {
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return `${Math.round(seconds / 3600)} h`;
 }
+
+// A list of terms with what they are; those without are left out.
+export const facts = (pairs) => element("dl", { class: "facts" }, ...pairs.filter(([, text]) => text !== null && text !== undefined).map(([term, text]) =>
+  element("div", {}, element("dt", {}, term), element("dd", {}, String(text)))));
 
 // A click closes what it opened; so does Escape, which <dialog> does by itself.
 for (const close of document.querySelectorAll("dialog .close")) {

@@ -1,7 +1,7 @@
 // One order's way through every station, as a waterfall of its hops.
 
 import { ask } from "./api.js";
-import { $, age, clock, element, say } from "./dom.js";
+import { $, age, clock, element, facts, say } from "./dom.js";
 
 const BAD = new Set(["parked", "dead_letter", "failed"]);
 
@@ -28,12 +28,10 @@ export async function showLineage(id) {
 
 function drawn(lineage) {
   const { order, fulfilment, totalMs } = lineage;
-  const facts = [["Order", order ? `${order.status}, version ${order.version}` : "not known"],
+  const list = facts([["Order", order ? `${order.status}, version ${order.version}` : "not known"],
     ["SCM", fulfilment ? `${fulfilment.status}, version ${fulfilment.version}` : "has not heard of it"],
     ["Invoice", order?.invoiceId ?? fulfilment?.invoiceId ?? "none yet"],
-    ["First to last", totalMs === null || totalMs === undefined ? "" : age(totalMs / 1000)]];
-  const list = element("dl", { class: "facts" }, ...facts.map(([term, text]) =>
-    element("div", {}, element("dt", {}, term), element("dd", {}, text))));
+    ["First to last", totalMs === null || totalMs === undefined ? null : age(totalMs / 1000)]]);
   const gaps = lineage.gaps.map(({ service, reason }) =>
     element("p", { class: "gap" }, `${service} does not answer, so its part is missing here: ${reason}`));
   return [list, ...gaps, waterfall(lineage.hops, Math.max(totalMs ?? 0, 1))];

@@ -2,21 +2,23 @@
 
 import { decided, startDecisions } from "./decisions.js";
 import { startLaboratory } from "./laboratory.js";
-import { lettersCounted, startLetters } from "./letters.js";
 import { startLineage } from "./lineage.js";
+import { counted, startOperate } from "./operate.js";
 import { startOperator } from "./operator.js";
+import { showStation, startStation, stationNews } from "./station.js";
 import { startStream } from "./stream.js";
 import { serviceChanged, settled, startWay, stationChanged, travelled } from "./way.js";
 
-startWay();
+startWay(showStation);
+startStation();
 startOperator();
 startDecisions();
 startLineage();
-startLetters();
+startOperate();
 startLaboratory();
 startStream({
   decision(decision) { decided(decision); travelled(decision); },
   settled,
-  station(station) { stationChanged(station); lettersCounted(); },
+  station(station) { stationChanged(station); counted(station); stationNews(); },
   service: serviceChanged,
 });

@@ -38,6 +38,7 @@ export function startOperator() {
     show();
     resume?.resolve();
     resume = null;
+    document.dispatchEvent(new Event("operator"));
   });
   $("#token").addEventListener("close", () => {
     resume?.reject(new Error("nothing was done: it needs an operator's token"));

@@ -2,6 +2,8 @@
 
 import { $, age, element, say } from "./dom.js";
 
+let opened = () => {};
+
 // Where each stands, what it is, which way its events go. A queue and its listener are one station here.
 const STATIONS = [
   ["order", "order", "Order", "commands and reads over REST", "there"],
@@ -32,11 +34,14 @@ function made([id, , name, what, way]) {
     element("span", { class: "state" }), element("span", { class: "name" }, name), element("span", { class: "what" }, what),
     element("span", { class: "figure" }, element("span", { class: "number" }, "–"), element("span", { class: "unit" })),
     element("span", { class: "more" }));
+  station.addEventListener("click", () => opened(name, () => parts(id)));
   shown.set(id, station);
   return station;
 }
 
-export function startWay() {
+// `onOpened` is called with a station's name and a function that tells what stands there.
+export function startWay(onOpened) {
+  opened = onOpened;
   const areas = new Map();
   for (const each of STATIONS) {
     const area = each[1];
@@ -139,6 +144,13 @@ export function serviceChanged(service) {
   if (shown.has(service.id)) show(service.id);
 }
 
+// The stations that one place of the picture stands for.
+function parts(id) {
+  if (id === "order" || id === "scm") return [{ kind: "service", name: id, ...services.get(id) }, ...[...known.values()].filter((each) => each.service === id)];
+  const ids = id.startsWith("queue:") ? [id, `${id}-dlq`, id.replace("queue:", "listener:")] : [id];
+  return ids.flatMap((each) => known.get(each) ?? []);
+}
+
 function show(id) {
   const facts = id === "order" || id === "scm" ? ofService(id) : id.startsWith("queue:") ? ofQueue(id) : ofStation(known.get(id));
   if (!facts) return;
@@ -196,10 +208,4 @@ function showHeld(rules) {
   const held = rules.filter((each) => each.decision === "held_back").sort((a, b) => b.count - a.count).slice(0, 4);
   $("#held-rules").replaceChildren(...held.map(({ rule, count }) =>
     element("li", { title: rule }, element("span", {}, rule), element("span", {}, String(count)))));
-}
-
-// How many dead letters there are, on all queues.
-export function deadLetters() {
-  const dead = [...known.values()].filter((each) => each.kind === "dead_letters");
-  return dead.reduce((total, each) => total + (each.waiting ?? 0), 0);
 }

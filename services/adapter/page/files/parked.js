@@ -1,0 +1,23 @@
+// Parked events: those that the adapter was asked about too often in vain. They wait for somebody to resubmit them.
+
+import { ask } from "./api.js";
+import { element, moment } from "./dom.js";
+import { orderLink } from "./lineage.js";
+import { asOperator } from "./operator.js";
+import { pickList } from "./picklist.js";
+
+export function startParked(panel) {
+  const resubmit = { name: "Resubmit", doing: "Resubmitting", past: "resubmitted", async work(command) {
+    const { ids } = await asOperator(() => ask("api/parked/resubmit", { method: "POST", body: command }));
+    return { selected: ids.length, done: ids.length };
+  } };
+  return pickList(panel, {
+    name: "parked event", path: "parked", field: "service", groups: () => ["order", "scm"],
+    items: (answer) => answer.events.map((event) => ({ ...event, orderId: event.subject })),
+    note: (answer) => answer.gaps.map(({ service, reason }) => `${service} does not answer, so its part is missing: ${reason}`).join("; "),
+    cells: (event) => [[element("div", {}, event.type), orderLink(event.subject)],
+      [element("div", { class: "reason" }, event.lastError), element("div", { class: "beside" }, `${event.service} · ${event.attempts} attempts · ${moment(event.parkedAt)}`)]],
+    empty: "No parked events. One that the adapter failed on again and again would wait here for its cause to be removed.",
+    acts: [resubmit],
+  });
+}

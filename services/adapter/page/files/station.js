@@ -1,0 +1,57 @@
+// One station, in full: how it is and why, what came of what it got, and where to act on it.
+
+import { $, age, element, facts, say } from "./dom.js";
+import { open } from "./operate.js";
+
+const KINDS = { relay: "Relay", adapter: "Adapter", topic: "Topic", queue: "Queue", dead_letters: "Dead letters", listener: "Listener", service: "Service" };
+const ACTS = {
+  dead_letters: ["Look into the dead letters", "letters", ({ name }) => name],
+  relay: ["Look at the parked events", "parked", ({ service }) => service],
+  listener: ["Pause or resume", "listeners"],
+  topic: ["Replay events", "replay"],
+};
+
+let parts = null;
+
+// `partsNow` returns what stands there, as the live stream tells of it, and is asked again at every change.
+export function showStation(title, partsNow) {
+  parts = partsNow;
+  say($("#station-title"), title);
+  const leads = new Map(parts().filter(({ kind }) => ACTS[kind]).map((part) => [part.kind, leading(part, ...ACTS[part.kind])]));
+  $("#station-acts").replaceChildren(...leads.values());
+  stationNews();
+  $("#station").showModal();
+}
+
+export function stationNews() {
+  if (parts) $("#station-body").replaceChildren(...parts().map(drawn));
+}
+
+function leading(part, text, tab, narrowed) {
+  const button = element("button", { type: "button" }, text);
+  button.addEventListener("click", () => {
+    $("#station").close();
+    const panel = open(tab);
+    if (narrowed) panel.narrow(narrowed(part));
+    $(`#tab-${tab}`).focus();
+  });
+  return button;
+}
+
+function drawn(part) {
+  const { kind, name, status, trouble, waiting, inFlight, oldestSeconds, parked, perMinute, counts } = part;
+  return element("section", { class: `part ${status}` },
+    element("h3", {}, `${KINDS[kind]} `, element("span", { class: "beside" }, name)),
+    trouble && status !== "paused" ? element("p", { class: "gap" }, trouble) : null,
+    facts([["Status", status], ["Waiting", waiting], ["In work", inFlight], ["Oldest", oldestSeconds === null || !waiting ? null : age(oldestSeconds)], ["Parked", parked],
+      ["In the last minute", perMinute], ...Object.entries(counts ?? {}).map(([outcome, count]) => [words(outcome), count])]),
+    lines(Object.entries(part.handlers ?? {})), lines((part.rules ?? []).map(({ rule, decision, count }) => [`${rule}, ${decision.replace("_", " ")}`, count])));
+}
+
+const words = (name) => (name[0].toUpperCase() + name.slice(1)).replace("_", " ");
+
+const lines = (pairs) => (pairs.length ? element("ul", { class: "tallies" }, ...pairs.map(([left, right]) => element("li", {}, element("span", {}, left), element("span", { class: "mono" }, String(right))))) : null);
+
+export function startStation() {
+  $("#station").addEventListener("close", () => { parts = null; });
+}
