@@ -1,4 +1,4 @@
-"""`make bench`: what the library costs, against the bare floor, on one machine and one local server.
+"""`make bench`: what the system and its library cost, against the bare floor, on one machine.
 
 The server is the bottleneck on a small machine, so what counts most is the client's CPU per message.
 """
@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.child import only_warnings
 from benchmarks.figure import Figure
 from benchmarks.flow import flow
+from benchmarks.growth import growth
 from benchmarks.idle import idle
 from benchmarks.latency import latency
 from benchmarks.listener import listener
@@ -25,13 +26,14 @@ from benchmarks.live import live
 from benchmarks.memory import memory
 from benchmarks.publisher import publisher
 from benchmarks.relay import relay
+from benchmarks.rest import rest
 
 RESULTS = Path(".local") / "bench.json"
 
 Benchmark = Callable[[], Awaitable[list[Figure]]]
 
-USUAL: list[Benchmark] = [listener, publisher, latency, idle, flow]
-LONG: list[Benchmark] = [memory, relay, live]
+USUAL: list[Benchmark] = [listener, publisher, latency, idle, rest, flow]
+LONG: list[Benchmark] = [memory, relay, growth, live]
 
 BENCHMARKS = {each.__name__: each for each in USUAL + LONG}
 

@@ -1,7 +1,7 @@
 """The floor of the Order service: FastAPI and asyncpg as one writes them by hand.
 
 `python -m benchmarks.bare_rest DATABASE_URL PORT` serves a read of an order, and an insert of an order
-and its event. Nothing is checked, measured or logged.
+and its event, with the same answers. Nothing is checked, measured or logged.
 """
 
 import json
@@ -19,8 +19,9 @@ import uvloop
 from fastapi import FastAPI, HTTPException
 
 READ = """
-    SELECT id, version, status, buyer, delivery_address, order_lines, total_price, memo, invoice_id,
-           placed_at, completed_at
+    SELECT id, version, status, buyer, delivery_address AS "deliveryAddress", order_lines AS "orderLines",
+           total_price AS "totalPrice", memo, invoice_id AS "invoiceId", placed_at AS "placedAt",
+           completed_at AS "completedAt"
     FROM orders
     WHERE id = $1
 """
@@ -37,7 +38,7 @@ PUBLISH = """
     VALUES ($1, 'OrderPlaced', $2, 1, $3, $4)
 """
 
-JSON = ("buyer", "delivery_address", "order_lines")
+JSON = ("buyer", "deliveryAddress", "orderLines")
 
 
 def create_app(database_url: str) -> FastAPI:
@@ -60,9 +61,19 @@ def create_app(database_url: str) -> FastAPI:
         now = datetime.now(UTC)
         order_id = now.strftime("%Y%m%d%H%M%S%f")
         total = sum(line["quantity"] * line["unitPrice"] for line in order["orderLines"])
-        placed = {"id": order_id, "version": 1, "status": "PLACED", **order, "totalPrice": total}
+        placed = {
+            "id": order_id,
+            "version": 1,
+            "status": "PLACED",
+            **order,
+            "totalPrice": total,
+            "memo": None,
+            "invoiceId": None,
+            "placedAt": now.isoformat().replace("+00:00", "Z"),
+            "completedAt": None,
+        }
         event = {"source": placed, "occurenceOn": time.time_ns() // 1_000_000}
-        parts = [json.dumps(order[name]) for name in ("buyer", "deliveryAddress", "orderLines")]
+        parts = [json.dumps(order[name]) for name in JSON]
         async with app.state.pool.acquire() as connection, connection.transaction():
             await connection.execute(PLACE, order_id, *parts, total, now)
             await connection.execute(PUBLISH, uuid.uuid4(), order_id, now, json.dumps(event))

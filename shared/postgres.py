@@ -1,6 +1,5 @@
 """PostgreSQL: the pool of a service, and a transaction that in-process events are published in."""
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
@@ -8,6 +7,7 @@ from typing import TypeAlias
 import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
+from pydantic_core import from_json, to_json
 
 from shared.events import ApplicationEventPublisher
 
@@ -176,7 +176,12 @@ def without_password(url: str) -> str:
 
 
 async def _json_columns(connection: asyncpg.Connection) -> None:
-    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_json, decoder=from_json)
+
+
+def _json(value: object) -> str:
+    """Of models too, as they are on the wire."""
+    return to_json(value).decode()
 
 
 async def _nothing(_: object) -> None:

@@ -108,6 +108,16 @@ async def test_events_are_found_by_their_ids(order: Served, log: Database) -> No
     assert [event["sequence"] for event in answer.json()["events"]] == [3, 1]
 
 
+async def test_what_a_search_finds_is_counted(order: Served, log: Database) -> None:
+    """On all pages together."""
+    await append(log, 3)
+    await append(log, 2, ANOTHER_ID)
+    for asked, events in (({}, 5), ({"orderId": ANOTHER_ID}, 2), ({"type": "NoSuchThing"}, 0)):
+        answer = await order.http.get("/event-log/count", params=asked, headers=SERVICE)
+        assert answer.json() == {"events": events}
+    assert (await order.http.get("/event-log/count")).status_code == 401
+
+
 async def test_events_are_found_by_type_and_order(order: Served, log: Database) -> None:
     """Alone and together."""
     await append(log, 2)

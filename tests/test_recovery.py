@@ -278,7 +278,7 @@ async def test_a_body_about_something_else_is_not_sent(adapter: Served, dead: Gr
         ({"selection": {"all": True, "type": "X"}}, 422, "give ids, type, orderId or error"),
         ({"selection": {"kind": "X"}}, 422, "Extra inputs are not permitted"),
         ({"body": "{}"}, 422, "a body is for one dead letter"),
-        ({"perSecond": 0}, 422, "greater than 0"),
+        ({"perSecond": 0}, 422, "greater than or equal to 0.01"),
         ({"queue": "another-dlq"}, 404, "no dead-letter queue 'another-dlq' belongs to a listener"),
     ],
 )

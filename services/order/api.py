@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from services.order import commands, listing, store
 from services.order.answer import Answer, entity_tag
-from services.order.idempotency import OnlyOnce
+from services.order.idempotency import KEYED, once
 from services.order.order import (
     DeliveryAddress,
     Given,
@@ -25,7 +25,9 @@ from shared.domain_event import WireModel
 from shared.inbox import ReceivedMessage, received
 from shared.outbox import LoggedEvent, history
 from shared.web import DatabaseDependency, Problem, problems
-from shared.web.entity_tag import IfMatch, IfNoneMatch, is_known, required
+from shared.web.database import database
+from shared.web.entity_tag import IF_NONE_MATCH, IfMatch, is_known, required
+from shared.web.openapi import with_headers
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
@@ -59,51 +61,75 @@ class OrderEvents(WireModel):
     "/{order_id}",
     response_model=Order,
     responses={304: {"description": "It is still as the If-None-Match header says"}, **problems(400, 404)},
+    openapi_extra=with_headers(IF_NONE_MATCH),
     summary="The order as it is now",
 )
-async def read(order_id: OrderId, db: DatabaseDependency, if_none_match: IfNoneMatch = None) -> Response:
-    async with db.connection() as connection:
+async def read(order_id: OrderId, request: Request) -> Response:
+    async with database(request).connection() as connection:
         order = await store.find(connection, order_id)
-    if is_known(entity_tag(order), if_none_match):
+    if is_known(entity_tag(order), request.headers.getlist("if-none-match")):
         return Response(status_code=304, headers={"etag": entity_tag(order)})
     return Answer.done(order).response()
 
 
-@router.post("", status_code=201, response_model=Order, responses=problems(400), summary="Place an order")
-async def place(body: PlaceOrder, once: OnlyOnce) -> Response:
-    return await once(lambda tx: commands.place(body, tx), given=body, status=201)
+@router.post(
+    "",
+    status_code=201,
+    response_model=Order,
+    responses=problems(400),
+    openapi_extra=KEYED,
+    summary="Place an order",
+)
+async def place(body: PlaceOrder, request: Request) -> Response:
+    return await once(request, lambda tx: commands.place(body, tx), given=body, status=201)
 
 
-@router.post("/{order_id}/complete", response_model=Order, responses=REFUSALS, summary="The buyer has paid")
-async def complete(order_id: OrderId, versions: Versions, once: OnlyOnce) -> Response:
-    return await once(lambda tx: commands.complete(order_id, versions, tx))
+@router.post(
+    "/{order_id}/complete",
+    response_model=Order,
+    responses=REFUSALS,
+    openapi_extra=KEYED,
+    summary="The buyer has paid",
+)
+async def complete(order_id: OrderId, versions: Versions, request: Request) -> Response:
+    return await once(request, lambda tx: commands.complete(order_id, versions, tx))
 
 
 @router.post(
     "/{order_id}/cancel",
     response_model=Order,
     responses=REFUSALS,
+    openapi_extra=KEYED,
     summary="Cancel; a paid order waits for SCM's answer",
 )
-async def cancel(order_id: OrderId, versions: Versions, once: OnlyOnce) -> Response:
-    return await once(lambda tx: commands.cancel(order_id, versions, tx))
+async def cancel(order_id: OrderId, versions: Versions, request: Request) -> Response:
+    return await once(request, lambda tx: commands.cancel(order_id, versions, tx))
 
 
 @router.put(
     "/{order_id}/delivery-address",
     response_model=Order,
     responses=REFUSALS,
+    openapi_extra=KEYED,
     summary="Send the goods somewhere else",
 )
 async def change_delivery_address(
-    order_id: OrderId, versions: Versions, body: DeliveryAddress, once: OnlyOnce
+    order_id: OrderId, versions: Versions, body: DeliveryAddress, request: Request
 ) -> Response:
-    return await once(lambda tx: commands.change_delivery_address(order_id, versions, body, tx), given=body)
+    return await once(
+        request, lambda tx: commands.change_delivery_address(order_id, versions, body, tx), given=body
+    )
 
 
-@router.put("/{order_id}/memo", response_model=Order, responses=REFUSALS, summary="Write a note on the order")
-async def write_memo(order_id: OrderId, versions: Versions, body: MemoBody, once: OnlyOnce) -> Response:
-    return await once(lambda tx: commands.write_memo(order_id, versions, body.memo, tx), given=body)
+@router.put(
+    "/{order_id}/memo",
+    response_model=Order,
+    responses=REFUSALS,
+    openapi_extra=KEYED,
+    summary="Write a note on the order",
+)
+async def write_memo(order_id: OrderId, versions: Versions, body: MemoBody, request: Request) -> Response:
+    return await once(request, lambda tx: commands.write_memo(order_id, versions, body.memo, tx), given=body)
 
 
 @router.get("", response_model=list[Order], summary="Orders, newest first; the Link header has the next page")

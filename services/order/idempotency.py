@@ -16,19 +16,19 @@ draft leaves a choice, or where we differ:
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated
 
-from fastapi import Depends, Header, Request, Response
-from pydantic import Field, WithJsonSchema
+from fastapi import Request, Response
+from pydantic import Field
 
 from services.order.answer import Answer
 from services.order.order import NotAllowed, Order
 from shared.domain_event import WireModel
-from shared.postgres import Database, Transaction
+from shared.postgres import Transaction
 from shared.retention import Expiry
 from shared.settings import EnvironmentSettings
 from shared.web import Problem
 from shared.web.database import database
+from shared.web.openapi import header, with_headers
 
 Command = Callable[[Transaction], Awaitable[Order]]
 
@@ -63,58 +63,44 @@ DELETE_OLD = """
 _KEY = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-~]{1,255})')
 
 
-class Once:
+KEYED = with_headers(
+    header("Idempotency-Key", "Sent again with the same key, it is not done again", f"^({_KEY.pattern})$")
+)
+"""For the `openapi_extra` of an endpoint that answers with `once`."""
+
+
+async def once(
+    request: Request, command: Command, *, given: WireModel | None = None, status: int = 200
+) -> Response:
     """Carries out a request's command in a transaction of its own and answers with the order; when the
-    request has an Idempotency-Key, only the first time."""
+    request has an Idempotency-Key, only the first time. `given` is the request's body.
 
-    def __init__(self, request: Request, db: Database, key: str | None) -> None:
-        self._request = request
-        self._db = db
-        self._key = key
-
-    async def __call__(
-        self, command: Command, *, given: WireModel | None = None, status: int = 200
-    ) -> Response:
-        """`given` is the request's body. Raises Problem, and what the command raises."""
-        async with self._db.transaction() as tx:
-            if self._key is None:
-                answer = Answer.done(await command(tx), status)
-            else:
-                answer = await self._answer(self._key, command, given, status, tx)
-        return answer.response()
-
-    async def _answer(
-        self, key: str, command: Command, given: WireModel | None, status: int, tx: Transaction
-    ) -> Answer:
-        fingerprint = self._fingerprint(given)
-        claimed = await tx.connection.fetchrow(CLAIM, key, fingerprint)
-        assert claimed is not None
-        if claimed["fingerprint"] != fingerprint:
-            raise Problem(422, "the Idempotency-Key was used for another request: a new one needs a new key")
-        if claimed["status"] is not None:
-            return Answer(claimed["status"], claimed["headers"], claimed["body"])
-        answer = await _carried_out(command, status, tx)
-        await tx.connection.execute(REMEMBER, key, answer.status, answer.headers, answer.body)
-        return answer
-
-    def _fingerprint(self, given: WireModel | None) -> bytes:
-        body = given.model_dump_json() if given else ""
-        return hashlib.sha256(f"{self._request.method} {self._request.url.path} {body}".encode()).digest()
+    Raises Problem, and what the command raises.
+    """
+    key = _key(request.headers.getlist("idempotency-key"))
+    async with database(request).transaction() as tx:
+        if key is None:
+            answer = Answer.done(await command(tx), status)
+        else:
+            answer = await _answer(key, _fingerprint(request, given), command, status, tx)
+    return answer.response()
 
 
-async def _once(
-    request: Request,
-    idempotency_key: Annotated[
-        list[str] | None,
-        WithJsonSchema({"type": "string", "pattern": f"^({_KEY.pattern})$"}),
-        Header(description="Sent again with the same key, it is not done again"),
-    ] = None,
-) -> Once:
-    return Once(request, database(request), _key(idempotency_key))
+async def _answer(key: str, fingerprint: bytes, command: Command, status: int, tx: Transaction) -> Answer:
+    claimed = await tx.connection.fetchrow(CLAIM, key, fingerprint)
+    assert claimed is not None
+    if claimed["fingerprint"] != fingerprint:
+        raise Problem(422, "the Idempotency-Key was used for another request: a new one needs a new key")
+    if claimed["status"] is not None:
+        return Answer(claimed["status"], claimed["headers"], claimed["body"])
+    answer = await _carried_out(command, status, tx)
+    await tx.connection.execute(REMEMBER, key, answer.status, answer.headers, answer.body)
+    return answer
 
 
-OnlyOnce = Annotated[Once, Depends(_once)]
-"""What every command endpoint asks for."""
+def _fingerprint(request: Request, given: WireModel | None) -> bytes:
+    body = given.model_dump_json() if given else ""
+    return hashlib.sha256(f"{request.method} {request.url.path} {body}".encode()).digest()
 
 
 async def _carried_out(command: Command, status: int, tx: Transaction) -> Answer:
@@ -125,8 +111,8 @@ async def _carried_out(command: Command, status: int, tx: Transaction) -> Answer
         return Answer.refused(error)
 
 
-def _key(lines: list[str] | None) -> str | None:
-    if lines is None:
+def _key(lines: list[str]) -> str | None:
+    if not lines:
         return None
     match = _KEY.fullmatch(lines[0]) if len(lines) == 1 else None
     if match is None:

@@ -4,12 +4,12 @@ import uuid
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from shared.domain_event import WireModel
 from shared.outbox.backlog import ParkedEvent, parked, resubmit
-from shared.outbox.search import EventPage, Search, State, search
+from shared.outbox.search import EventPage, Search, State, count, search
 from shared.selection import Filter, Selection
 from shared.web import AnyAccess, DatabaseDependency, Moment, Operator
 
@@ -22,6 +22,20 @@ router = APIRouter(tags=["event log"])
 _Text = Annotated[str | None, Query(pattern=r"^[\x21-\x7e]{1,256}$")]
 
 
+def _asked_for(
+    type: _Text = None,
+    order_id: Annotated[_Text, Query(alias="orderId")] = None,
+    decision: State | None = None,
+    since: Annotated[Moment | None, Query(alias="from")] = None,
+    until: Annotated[Moment | None, Query(alias="to", description="exclusive")] = None,
+    ids: Annotated[list[uuid.UUID] | None, Query(max_length=100)] = None,
+) -> Search:
+    return Search(type, order_id, decision, since, until, ids)
+
+
+AskedFor = Annotated[Search, Depends(_asked_for)]
+
+
 @router.get(
     "/event-log",
     dependencies=[AnyAccess],
@@ -31,12 +45,7 @@ async def event_log(
     request: Request,
     response: Response,
     db: DatabaseDependency,
-    type: _Text = None,
-    order_id: Annotated[_Text, Query(alias="orderId")] = None,
-    decision: State | None = None,
-    since: Annotated[Moment | None, Query(alias="from")] = None,
-    until: Annotated[Moment | None, Query(alias="to", description="exclusive")] = None,
-    ids: Annotated[list[uuid.UUID] | None, Query(max_length=100)] = None,
+    asked: AskedFor,
     oldest_first: Annotated[bool, Query(alias="oldestFirst")] = False,
     after: Annotated[
         int | None, Query(ge=1, lt=2**63, description="the last position of the page before")
@@ -44,12 +53,21 @@ async def event_log(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> EventPage:
     """Each with its data as it was published, which holds buyers' names and phone numbers."""
-    asked = Search(type, order_id, decision, since, until, ids)
     async with db.connection() as connection:
         page = await search(connection, asked, after=after, limit=limit, oldest_first=oldest_first)
     if page.next is not None:
         response.headers["link"] = f'<{request.url.include_query_params(after=page.next)}>; rel="next"'
     return page
+
+
+class EventCount(WireModel):
+    events: int
+
+
+@router.get("/event-log/count", dependencies=[AnyAccess], summary="How many events there are on all pages")
+async def event_count(db: DatabaseDependency, asked: AskedFor) -> EventCount:
+    async with db.connection() as connection:
+        return EventCount(events=await count(connection, asked))
 
 
 class Parked(Filter):

@@ -13,9 +13,7 @@ from shared.postgres import Connection
 
 # Positions follow the time, but for transactions that took long and hosts whose clocks differ. So a time
 # is a position, five minutes either way, and an old period is found without reading what came after it.
-_SEARCH = """
-    SELECT position, id, type, subject, sequence, occurred_at, relayed_at, decided_at, decision, rule,
-           message_id, attempts, last_error, parked_at, traceparent, cause, data
+_ASKED_FOR = """
     FROM event_log
     WHERE ($1::text IS NULL OR type = $1)
       AND ($2::text IS NULL OR subject = $2)
@@ -31,6 +29,14 @@ _SEARCH = """
           ORDER BY occurred_at LIMIT 1
       ), 9223372036854775807))
       AND ($6::uuid[] IS NULL OR id = ANY ($6))
+"""
+
+COUNT = f"SELECT count(*) {_ASKED_FOR}"
+
+_SEARCH = f"""
+    SELECT position, id, type, subject, sequence, occurred_at, relayed_at, decided_at, decision, rule,
+           message_id, attempts, last_error, parked_at, traceparent, cause, data
+    {_ASKED_FOR}
 """
 
 NEWEST_FIRST = f"""{_SEARCH}
@@ -117,3 +123,11 @@ async def search(
         rows = await connection.fetch(statement, *astuple(asked), after, limit + 1)
     found = [FoundEvent(**{**row, "data": json.loads(row["data"])}) for row in rows[:limit]]
     return EventPage(events=found, next=found[-1].position if len(rows) > limit else None)
+
+
+async def count(connection: Connection, asked: Search) -> int:
+    """How many events `search` would find on all pages together."""
+    async with connection.transaction(readonly=True):
+        await connection.execute(PLAN_EACH_TIME)
+        events: int = await connection.fetchval(COUNT, *astuple(asked))
+    return events

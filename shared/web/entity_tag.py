@@ -7,21 +7,20 @@ from typing import Annotated
 from fastapi import Header
 from pydantic import WithJsonSchema
 
+from shared.web.openapi import header
 from shared.web.problem import Problem
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
-_DOCUMENTED = WithJsonSchema({"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$'})
+_PATTERN = r'^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$'
 _WEAK = "W/"
 
 IfMatch = Annotated[
     list[str] | None,
-    _DOCUMENTED,
+    WithJsonSchema({"type": "string", "pattern": _PATTERN}),
     Header(description="Do it only when the ETag is still one of these; `*` is any"),
 ]
-IfNoneMatch = Annotated[
-    list[str] | None, _DOCUMENTED, Header(description="Answer 304 when the ETag is one of these")
-]
+IF_NONE_MATCH = header("If-None-Match", "Answer 304 when the ETag is one of these", _PATTERN)
 
 
 def required(if_match: Sequence[str] | None) -> frozenset[str] | None:
@@ -31,9 +30,9 @@ def required(if_match: Sequence[str] | None) -> frozenset[str] | None:
     return None if tags is None else frozenset(tag for tag in tags if not tag.startswith(_WEAK))
 
 
-def is_known(tag: str, if_none_match: Sequence[str] | None) -> bool:
+def is_known(tag: str, if_none_match: Sequence[str]) -> bool:
     """Whether the client has this version already. Compares weakly. Raises Problem 400."""
-    if if_none_match is None:
+    if not if_none_match:
         return False
     tags = _tags("If-None-Match", if_none_match)
     return tags is None or tag in (known.removeprefix(_WEAK) for known in tags)

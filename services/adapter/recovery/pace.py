@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-PerSecond = Annotated[float, Field(gt=0, le=10_000)] | None
+PerSecond = Annotated[float, Field(strict=True, ge=0.01, le=10_000)] | None
 """A limit; none is as fast as it goes."""
 
 

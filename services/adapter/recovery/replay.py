@@ -32,15 +32,15 @@ _POLL_FIRST, _POLL_MOST = 0.1, 1.6
 Held = Callable[[Collection[str]], Awaitable[int]]
 """How many messages are in queues of these names."""
 
+Ids = Annotated[frozenset[UUID], Field(min_length=1, max_length=100, json_schema_extra=may_repeat)]
 
-class SentEvents(Deliberate):
+
+class SentSelection(Deliberate):
     """Which of the events that were forwarded; every criterion that is given has to fit."""
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: (
-        Annotated[frozenset[UUID], Field(min_length=1, max_length=100, json_schema_extra=may_repeat)] | None
-    ) = None
+    ids: Ids | None = None
     type: Name | None = None
     order_id: Name | None = None
     since: Annotated[Moment | None, Field(alias="from")] = None
@@ -54,10 +54,10 @@ class Replay(WireModel):
     model_config = ConfigDict(extra="forbid")
 
     service: str = "order"
-    selection: SentEvents
+    selection: SentSelection
     dry_run: StrictBool = False
     per_second: PerSecond = None
-    wait_seconds: Annotated[float, Field(ge=0, le=600)] = 60.0
+    wait_seconds: Annotated[float, Field(strict=True, ge=0, le=600)] = 60.0
     """How long the consumers may settle none of the deliveries until they are not waited for any more. A
     delivery to a consumer that dies of it comes to another one 30 seconds later."""
 
@@ -91,12 +91,39 @@ class Replays:
             dry_run=replay.dry_run,
             proof=Proof(),
         )
-        pages = sent_events(service, person.token, replay.selection, operation.began_at)
-        replayer = Replayer(replay, pages, consumers, self._bridge, self._held)
+        events = SentEvents(service, person.token, replay.selection, operation.began_at)
+        replayer = Replayer(replay, events, consumers, self._bridge, self._held)
         about = replay.model_dump(
             mode="json", by_alias=True, exclude={"service", "dry_run"}, exclude_none=True
         )
         return await self._operations.start(operation, replayer.replay, **about)
+
+
+class SentEvents:
+    """The selected events of a service's log that were forwarded, and happened before a time. Calls raise
+    ServiceAway and ServiceRefused."""
+
+    def __init__(self, service: Service, token: str, selection: SentSelection, before: datetime) -> None:
+        self._service = service
+        self._token = token
+        bounded = selection.model_copy(update={"until": min(selection.until or before, before)})
+        asked = bounded.model_dump(mode="json", by_alias=True, exclude={"all"}, exclude_none=True)
+        self._asked = asked | {"decision": "forwarded"}
+
+    async def count(self) -> int:
+        answer = await self._service.get("/event-log/count", self._token, self._asked)
+        events: int = answer["events"]
+        return events
+
+    async def pages(self) -> AsyncIterator[list[CloudEvent]]:
+        """Oldest first."""
+        asked = self._asked | {"oldestFirst": True, "limit": _PAGE}
+        while True:
+            page = LogPage.model_validate(await self._service.get("/event-log", self._token, asked))
+            yield page.cloud_events(self._service.name)
+            if page.next is None:
+                return
+            asked["after"] = page.next
 
 
 class Replayer:
@@ -111,13 +138,13 @@ class Replayer:
     def __init__(
         self,
         replay: Replay,
-        pages: AsyncIterator[list[CloudEvent]],
+        events: SentEvents,
         consumers: Consumers,
         bridge: Bridge,
         held: Held,
     ) -> None:
         self._replay = replay
-        self._pages = pages
+        self._events = events
         self._consumers = consumers
         self._bridge = bridge
         self._held = held
@@ -129,6 +156,7 @@ class Replayer:
         """False when it was stopped before its end. Raises ServiceAway and ServiceRefused."""
         assert operation.proof is not None
         proof = operation.proof
+        operation.expected = await self._events.count()
         if self._replay.dry_run:
             return await self._send_all(operation, proof)
         proof.under_way = await self._held(self._consumers.queues)
@@ -144,7 +172,7 @@ class Replayer:
 
     async def _send_all(self, operation: Operation, proof: Proof) -> bool:
         """False when it was stopped before the last one."""
-        async for page in self._pages:
+        async for page in self._events.pages():
             operation.looked_at += len(page)
             for part in by_count(page, self._together):
                 if not await self._pace.turn(unless=operation.stop):
@@ -186,19 +214,3 @@ class Replayer:
                     await operation.stop.wait()
                 return False
             pause = min(2 * pause, _POLL_MOST)
-
-
-async def sent_events(
-    service: Service, token: str, selection: SentEvents, before: datetime
-) -> AsyncIterator[list[CloudEvent]]:
-    """The selected events of the service's log, oldest first, page by page. Raises ServiceAway and
-    ServiceRefused."""
-    bounded = selection.model_copy(update={"until": min(selection.until or before, before)})
-    asked = bounded.model_dump(mode="json", by_alias=True, exclude={"all"}, exclude_none=True)
-    asked |= {"decision": "forwarded", "oldestFirst": True, "limit": _PAGE}
-    while True:
-        page = LogPage.model_validate(await service.get("/event-log", token, asked))
-        yield page.cloud_events(service.name)
-        if page.next is None:
-            return
-        asked["after"] = page.next
