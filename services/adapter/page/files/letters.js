@@ -8,6 +8,7 @@ import { operate, trouble } from "./operation.js";
 import { pickList } from "./picklist.js";
 
 const EMPTY = "No dead letters. A message that can never be handled would wait here, with the reason.";
+const NEEDS_TOKEN = "To read what is in them, press “Look”: it needs an operator's token.";
 
 const queues = new Map();
 
@@ -38,15 +39,15 @@ export function startLetters(panel) {
   }
 
   let known = 0;
-  // The list follows the count when there is a token to read it with.
+  // The list follows the count when there is a token to read it with; but a look is a receive, so only while it is seen.
   list.stationChanged = (station) => {
     if (station.kind !== "dead_letters") return;
     queues.set(station.name, station.waiting);
     const count = [...queues.values()].reduce((sum, each) => sum + (each ?? 0), 0);
     if (count === known) return;
     known = count;
-    if (token.get()) list.look();
-    else list.tell(count ? `${counted(count, "dead letter")}. To read what is in them, press “Look”: it needs an operator's token.` : EMPTY);
+    if (!token.get()) list.tell(count ? `${counted(count, "dead letter")}. ${NEEDS_TOKEN}` : EMPTY);
+    else if (!panel.hidden) list.look();
   };
   return list;
 }
