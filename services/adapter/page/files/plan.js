@@ -9,7 +9,7 @@ import { stop } from "./operation.js";
 // offered after a dry run is withdrawn by `say`, which is to be called when what it is about changes.
 export function planning(acts, ...idle) {
   const said = element("p", { class: "said", role: "status" });
-  const meter = element("progress", { hidden: true });
+  const meter = element("progress", { hidden: true, ariaLabel: "How far it is" });
   const controls = element("div", { class: "actions" });
   let isBusy = false;
   const beginnings = acts.map((act) => button(`${act.name} …`, () => attempt(act), act.isDangerous));
