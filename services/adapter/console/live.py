@@ -28,7 +28,7 @@ class LiveOptions:
     remembered: int = 2_000
     """Entries of the ring: what a viewer that lost its connection may have missed and still gets."""
     viewers: int = 50
-    pace: float = 0.25
+    pace: float = 0.5
     """Viewers are woken this often at most, and then get all that is new in one piece."""
     patience: float = 10.0
     """What a viewer may take for one piece before it is dropped; at most that piece is in memory for it."""
