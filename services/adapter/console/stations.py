@@ -19,8 +19,8 @@ from shared.tally import Tally
 _SOON = 30.0
 
 _RESTS = 10
-"""A reading is followed by a pause of so many times what it took, at least: those who are asked answer slowly
-while they have much to do, and then to be watched is not to keep them from it."""
+"""A reading is followed by a pause of so many times what it took, or twice the usual one: those who are asked
+answer slowly while they have much to do, and to be watched is not to keep them from it."""
 
 _INSTANCES = 8
 """Instances of a service whose cursors are remembered."""
@@ -141,8 +141,9 @@ class Stations:
             time = asyncio.get_running_loop().time
             began = time()
             self._show(await self.now())
+            pause = min(max(self._every, _RESTS * (time() - began)), 2 * self._every)
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(self._every, _RESTS * (time() - began))):
+                async with asyncio.timeout(pause):
                     await self._stopping.wait()
 
     async def now(self) -> Everything:
