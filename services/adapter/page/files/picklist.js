@@ -119,5 +119,5 @@ export function pickList(panel, list) {
   form.addEventListener("input", () => plan.say(""));
   group.addEventListener("change", () => look());
   choose(false);
-  return { look, narrow(to) { form.reset(); group.value = to; look(); }, tell: (text) => { note.hidden = false; say(note, text); } };
+  return { look, narrow(to) { form.reset(); showGroups(); group.value = to; look(); }, tell: (text) => { note.hidden = false; say(note, text); } };
 }
