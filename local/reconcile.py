@@ -104,8 +104,8 @@ def _of_both(order: dict[str, Any], scm: dict[str, Any]) -> Iterator[str]:
         yield f"is {scm['status']} at SCM, and its live invoices are: {', '.join(live) or 'none'}"
     elif live and live != [order["invoiceId"]]:
         yield f"knows the invoice {order['invoiceId']}, the live one is {live[0]}"
-    elif scm["status"] == "INVOICED" and scm["addressDigest"] != order["addressDigest"]:
-        yield "its invoice has another address"
+    elif live and scm["addressDigest"] != order["addressDigest"]:
+        yield f"its {'invoice has' if scm['status'] == 'INVOICED' else 'parcel went to'} another address"
     if _quantities(order["lines"]) != _quantities(scm["lines"]):
         yield "SCM has other lines"
     expected = _quantities(order["lines"]) if scm["status"] in ("RESERVED", "INVOICED") else {}

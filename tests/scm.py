@@ -33,11 +33,13 @@ NOON = 1626523200000
 
 
 class OrderService:
-    """Knows the addresses of orders, remembers for which it was asked, and is away when it is told so."""
+    """Knows the addresses of orders, each at version 2 until a test says another, remembers for which it was
+    asked, and is away when it is told so."""
 
     def __init__(self) -> None:
         self.is_away = False
         self.addresses: dict[str, dict[str, Any]] = {}
+        self.versions: dict[str, int] = {}
         self.asked: list[str] = []
         self.app = FastAPI()
         self.app.add_api_route("/orders/{order_id}", self.read)
@@ -48,7 +50,8 @@ class OrderService:
             return Response(status_code=503)
         if order_id not in self.addresses:
             return JSONResponse({"title": "Not Found"}, 404)
-        return JSONResponse({"id": order_id, "deliveryAddress": self.addresses[order_id]})
+        version, address = self.versions.get(order_id, 2), self.addresses[order_id]
+        return JSONResponse({"id": order_id, "version": version, "deliveryAddress": address})
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from local.postgres import Postgres
+from local.reconcile import differences, read_books
 from shared.messaging import AwsClients, Message, MessagingError, SnsChannel, Topology, aws_clients
 from shared.messaging.message import ID
 from tests.conftest import REGION, emptied, fresh_database
@@ -205,6 +206,34 @@ async def test_an_address_changed_in_preparation_is_where_the_goods_go(order: Se
     invoices = await get(scm, "/external-api/invoices", orderId=order_id)
     assert [(each["id"], each["status"]) for each in invoices] == [(first, "VOID"), (second, "ISSUED")]
     assert invoices[1]["deliveryAddress"] == ELSEWHERE
+
+
+async def test_an_address_changed_after_the_parcel_left_is_taken_back(order: Served, scm: Served) -> None:
+    """G4: SCM hears of the change only when a carrier has the goods, which go to the old address. Both sides
+    say so in the end."""
+    await stock(scm, samovar=10)
+    order_id = await completed_order(order, samovar=3)
+    invoice_id = (await eventually(lambda: invoiced(order, order_id)))["invoiceId"]
+    path = f"/external-api/invoices/{invoice_id}/dispatched"
+    async with asyncio.TaskGroup() as group, turn_taken(scm.app.state.database, order_id) as queued:
+        group.create_task(scm.http.post(path, headers=OPERATOR))
+        await queued(1)
+        changed = await order.http.put(f"/orders/{order_id}/delivery-address", json=ELSEWHERE)
+        assert changed.raise_for_status().json()["deliveryAddress"] == ELSEWHERE
+        await queued(2)
+    shipped = await eventually(lambda: status_is(order, order_id, "SHIPPED"))
+    assert shipped["deliveryAddress"] == ORDER["deliveryAddress"]
+
+    async def is_heard() -> bool:
+        """SCM is done with the change, which came too late."""
+        received = (await get(scm, f"/orders/{order_id}/events"))["received"]
+        return "DeliveryAddressChanged" in [each["type"] for each in received]
+
+    await eventually(is_heard)
+    [invoice] = await get(scm, "/external-api/invoices", orderId=order_id)
+    assert (invoice["status"], invoice["deliveryAddress"]) == ("DISPATCHED", ORDER["deliveryAddress"])
+    found = differences(await read_books(order.http, scm.http))
+    assert [each for each in found if order_id in each] == []
 
 
 async def test_both_sides_tell_the_same_of_an_order(order: Served, scm: Served) -> None:

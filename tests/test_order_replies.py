@@ -10,7 +10,7 @@ from local.ports import HOST
 from shared.messaging import AwsClients
 from tests.serving import Served, eventually, order_service
 from tests.test_flow import all_absorbed
-from tests.test_order_api import place
+from tests.test_order_api import ORDER, place
 
 QUEUE = "order-adapter-scm-event-queue"
 
@@ -29,10 +29,17 @@ async def say(
     event: str,
     status: str,
     invoice_id: str | None = None,
+    order_version: int | None = None,
 ) -> None:
     """Sends what SCM publishes about its fulfilment of the order."""
     url = (await aws.sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"]
-    source = {"id": order_id, "version": version, "status": status, "invoiceId": invoice_id}
+    source = {
+        "id": order_id,
+        "version": version,
+        "status": status,
+        "invoiceId": invoice_id,
+        "orderVersion": order_version,
+    }
     about = {
         "ce-id": f"{order_id}-{version}",
         "ce-type": event,
@@ -101,6 +108,71 @@ async def test_a_cancellation_that_came_too_late_changes_nothing(order: Served, 
     await order.http.post(f"/orders/{order_id}/cancel")
     found = await told(order, aws, order_id, 3, "CancellationRejected", "DELIVERED", "invoice-1")
     assert (found["status"], found["invoiceId"]) == ("DELIVERED", "invoice-1")
+
+
+STREETS = ["1 Seoullo", "2 Seoullo", "3 Seoullo"]
+
+
+async def moved_house(order: Served, *streets: str) -> str:
+    """A completed order, version 2, whose address was then changed to each of these, one after the other."""
+    order_id = await completed(order)
+    for street in streets:
+        address = ORDER["deliveryAddress"] | {"street": street}
+        answer = await order.http.put(f"/orders/{order_id}/delivery-address", json=address)
+        answer.raise_for_status()
+    return order_id
+
+
+def place_of(order: dict[str, Any]) -> tuple[str, str, int]:
+    return order["status"], order["deliveryAddress"]["street"], order["version"]
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "then", "asked_at", "street"),
+    [
+        ("ParcelDispatched", "DISPATCHED", "SHIPPED", 2, ORDER["deliveryAddress"]["street"]),
+        ("ParcelDelivered", "DELIVERED", "DELIVERED", 3, STREETS[0]),
+        ("CancellationRejected", "DISPATCHED", "SHIPPED", 4, STREETS[1]),
+        ("ParcelDispatched", "DISPATCHED", "SHIPPED", 5, STREETS[2]),
+    ],
+)
+async def test_an_order_that_has_left_has_the_address_that_its_parcel_has(
+    order: Served, aws: AwsClients, said: str, status: str, then: str, asked_at: int, street: str
+) -> None:
+    """The one of the version at which SCM asked for it, whatever it was changed to since, and whichever of
+    SCM's answers says first that it has left. It is one new version; a memo in between has no address."""
+    order_id = await moved_house(order, *STREETS)
+    await order.http.put(f"/orders/{order_id}/memo", json={"memo": "ring twice"})
+    if said == "CancellationRejected":
+        await order.http.post(f"/orders/{order_id}/cancel")
+    before = await now(order, order_id)
+    found = await told(order, aws, order_id, 1, said, status, "invoice-1", asked_at)
+    assert place_of(found) == (then, street, before["version"] + 1)
+
+
+async def test_what_is_said_again_of_a_parcel_changes_nothing(order: Served, aws: AwsClients) -> None:
+    """The order went back to the address of its parcel, and stays there."""
+    order_id = await moved_house(order, STREETS[0])
+    shipped = await told(order, aws, order_id, 1, "ParcelDispatched", "DISPATCHED", "invoice-1", 2)
+    again = await told(order, aws, order_id, 2, "CancellationRejected", "DISPATCHED", "invoice-1", 2)
+    assert again == shipped
+    delivered = await told(order, aws, order_id, 3, "ParcelDelivered", "DELIVERED", "invoice-1", 2)
+    street = ORDER["deliveryAddress"]["street"]
+    assert place_of(delivered) == ("DELIVERED", street, shipped["version"] + 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "asked_at"),
+    [("DeliveryInvoiceIssued", "INVOICED", 2), ("ParcelDispatched", "DISPATCHED", None)],
+    ids=["not left yet", "not said"],
+)
+async def test_an_address_that_may_still_be_followed_stays(
+    order: Served, aws: AwsClients, said: str, status: str, asked_at: int | None
+) -> None:
+    """The goods have not left, so that SCM will ask again; or an SCM of before does not say when it asked."""
+    order_id = await moved_house(order, STREETS[0])
+    found = await told(order, aws, order_id, 1, said, status, "invoice-1", asked_at)
+    assert found["deliveryAddress"]["street"] == STREETS[0]
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -12,7 +12,7 @@ import pytest
 from local.postgres import Postgres
 from local.reconcile import differences, read_books, settled
 from tests.conftest import emptied, fresh_database
-from tests.serving import Served, adapter_service, order_service, scm_service
+from tests.serving import OPERATOR, Served, adapter_service, order_service, scm_service
 from tests.test_flow import stock
 from tests.test_order_reconciliation import place
 from tests.test_processes import run
@@ -32,6 +32,8 @@ class Planted:
 
 SOMEBODY = "20200101000000000000"
 INVOICE = "00000000-0000-0000-0000-000000000000"
+
+LEFT = ("SHIPPED", "DELIVERED")
 
 PLANTED = [
     Planted(
@@ -90,6 +92,16 @@ PLANTED = [
         "order",
         "UPDATE orders SET delivery_address = '{{}}' WHERE id = '{order}'",
         ("order {order}: its invoice has another address",),
+    ),
+    *(
+        Planted(
+            f"another address of what is {state}",
+            "order",
+            "UPDATE orders SET delivery_address = '{{}}' WHERE id = '{order}'",
+            ("order {order}: its parcel went to another address",),
+            state=state,
+        )
+        for state in LEFT
     ),
     Planted(
         "other lines",
@@ -196,26 +208,37 @@ async def sides(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Sid
         await stock(scm, **{sku_of(each): 10 for each in PLANTED if each.state != "BACKORDERED"})
         ids = {each.what: await place(order, **{sku_of(each): 2}) for each in PLANTED}
         for command, states in (
-            ("complete", ("PREPARING", "CANCELLED", "BACKORDERED")),
+            ("complete", ("PREPARING", "CANCELLED", "BACKORDERED", *LEFT)),
             ("cancel", ("CANCELLED",)),
+            ("dispatched", LEFT),
+            ("delivered", ("DELIVERED",)),
         ):
             for each in PLANTED:
                 if each.state in states:
-                    path = f"/orders/{ids[each.what]}/{command}"
-                    (await order.http.post(path)).raise_for_status()
+                    await tell(order, scm, ids[each.what], command)
             _, differing = await settled(order.http, scm.http, within=15)
             assert differing == []
         yield Sides(order, scm, ids)
 
 
+async def tell(order: Served, scm: Served, order_id: str, command: str) -> None:
+    """A customer tells the Order service, a carrier SCM."""
+    if command in ("dispatched", "delivered"):
+        invoice_id = (await order.http.get(f"/orders/{order_id}")).json()["invoiceId"]
+        answer = await scm.http.post(f"/external-api/invoices/{invoice_id}/{command}", headers=OPERATOR)
+    else:
+        answer = await order.http.post(f"/orders/{order_id}/{command}")
+    answer.raise_for_status()
+
+
 async def test_sides_that_agree_differ_in_nothing(sides: Sides) -> None:
-    """Prepared, cancelled, backordered and unpaid orders; the command ends with 0."""
+    """Prepared, cancelled, backordered, unpaid and dispatched orders; the command ends with 0."""
     states = set()
     for planted in PLANTED:
         order = (await sides.order.http.get(f"/orders/{sides.ids[planted.what]}")).json()
         assert order["status"] == planted.state
         states.add(order["status"])
-    assert states == {"PREPARING", "CANCELLED", "BACKORDERED", "PLACED"}
+    assert states == {"PREPARING", "CANCELLED", "BACKORDERED", "PLACED", *LEFT}
     code, said = await sides.command()
     assert code == 0
     assert f"{len(PLANTED)} orders, {len(PLANTED) - 1} of them at SCM" in said

@@ -44,14 +44,15 @@ async def test_an_address_that_is_the_same_again_changes_nothing(scm_alone: Scm)
 
 
 async def test_an_address_change_after_the_dispatch_is_too_late(scm_alone: Scm) -> None:
-    """The goods travel under the invoice that they have."""
+    """The goods travel under the invoice that they have; SCM still names the version that had its address."""
     order_id = await scm_alone.invoiced()
     invoice = await scm_alone.live_invoice(order_id)
     await scm_alone.carrier(invoice["id"], "dispatched")
-    scm_alone.orders.addresses[order_id] = ELSEWHERE
+    scm_alone.orders.addresses[order_id], scm_alone.orders.versions[order_id] = ELSEWHERE, 3
     await scm_alone.hears(address_changed(order_id))
     assert (await scm_alone.live_invoice(order_id))["deliveryAddress"] == ADDRESS
     assert (await scm_alone.published(order_id))[-1] == "ParcelDispatched"
+    assert (await scm_alone.get(f"/orders/{order_id}"))["orderVersion"] == 2
 
 
 async def test_an_address_change_while_stock_is_short_waits_for_the_invoice(scm_alone: Scm) -> None:
@@ -205,5 +206,5 @@ async def test_a_service_that_does_not_answer_is_left_alone() -> None:
         for is_away in (True, True, True, True, False, True, True, True, True, True, True, True):
             service.is_away = is_away
             with pytest.raises(Unavailable if is_away else UnknownOrder):
-                await orders.delivery_address("1" * 20)
+                await orders.current("1" * 20)
     assert len(service.asked) == 10

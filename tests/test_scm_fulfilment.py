@@ -73,27 +73,44 @@ async def test_an_address_change_before_the_completion_opens_the_order(scm_alone
 
 
 async def test_every_event_says_all_that_the_order_needs_to_know(scm_alone: Scm) -> None:
-    """Status and invoice, so that the newest is enough: those before it may come too late."""
+    """Status, invoice, and which version of the order had its address, so that the newest is enough: those
+    before it may come too late."""
     order_id = await scm_alone.invoiced()
-    invoice = await scm_alone.live_invoice(order_id)
-    for step in ("dispatched", "delivered"):
-        await scm_alone.carrier(invoice["id"], step)
+    first = await scm_alone.live_invoice(order_id)
+    scm_alone.orders.addresses[order_id], scm_alone.orders.versions[order_id] = ELSEWHERE, 3
+    await scm_alone.hears(address_changed(order_id))
+    second = await scm_alone.live_invoice(order_id)
+    await scm_alone.carrier(second["id"], "dispatched")
+    await scm_alone.hears(cancelled(order_id))
+    await scm_alone.carrier(second["id"], "delivered")
     assert await sources(scm_alone, order_id) == [
-        ("StockReserved", 1, "RESERVED", None),
-        ("DeliveryInvoiceIssued", 2, "INVOICED", invoice["id"]),
-        ("ParcelDispatched", 3, "DISPATCHED", invoice["id"]),
-        ("ParcelDelivered", 4, "DELIVERED", invoice["id"]),
+        ("StockReserved", 1, "RESERVED", None, None),
+        ("DeliveryInvoiceIssued", 2, "INVOICED", first["id"], 2),
+        ("DeliveryInvoiceIssued", 3, "INVOICED", second["id"], 3),
+        ("ParcelDispatched", 4, "DISPATCHED", second["id"], 3),
+        ("CancellationRejected", 5, "DISPATCHED", second["id"], 3),
+        ("ParcelDelivered", 6, "DELIVERED", second["id"], 3),
     ]
 
 
-async def sources(scm: Scm, order_id: str) -> list[tuple[str, int, str, str | None]]:
-    """What was published: type, version, status, invoice."""
+async def test_a_cancelled_fulfilment_names_no_invoice_and_no_address(scm_alone: Scm) -> None:
+    """Nothing travels, so there is no version of the order to name."""
+    order_id = await scm_alone.invoiced()
+    await scm_alone.hears(cancelled(order_id))
+    assert (await sources(scm_alone, order_id))[-1] == ("FulfilmentCancelled", 3, "CANCELLED", None, None)
+
+
+async def sources(scm: Scm, order_id: str) -> list[tuple[str, int, str, str | None, int | None]]:
+    """What was published: type, version, status, invoice, version of the order."""
     async with scm.database.connection() as connection:
         rows = await connection.fetch(
             "SELECT type, data FROM event_log WHERE subject = $1 ORDER BY position", order_id
         )
     events = [(row["type"], json.loads(row["data"])["source"]) for row in rows]
-    return [(kind, each["version"], each["status"], each["invoiceId"]) for kind, each in events]
+    return [
+        (kind, each["version"], each["status"], each["invoiceId"], each["orderVersion"])
+        for kind, each in events
+    ]
 
 
 Outcome = tuple[str, list[str], list[Any]]

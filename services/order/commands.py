@@ -7,7 +7,7 @@ VersionMismatch when it is at none of the versions, and NotAllowed.
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-from services.order import store
+from services.order import former_address, store
 from services.order.events import (
     DeliveryAddressChanged,
     MemoWritten,
@@ -49,8 +49,10 @@ async def cancel(order_id: str, versions: Versions, tx: Transaction) -> Order:
 async def change_delivery_address(
     order_id: str, versions: Versions, address: DeliveryAddress, tx: Transaction
 ) -> Order:
-    """The goods are to go somewhere else."""
-    order = (await _found(order_id, versions, tx)).sent_to(address)
+    """The goods are to go somewhere else, unless they have left already: then SCM's answer takes it back."""
+    before = await _found(order_id, versions, tx)
+    order = before.sent_to(address)
+    await former_address.keep(tx.connection, before, until=order.version)
     await store.update(tx.connection, order)
     await tx.publish(DeliveryAddressChanged(source=order))
     return order

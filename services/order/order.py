@@ -153,9 +153,11 @@ class Order(Aggregate):
             raise NotAllowed(f"order {self.id} is CANCELLED; a memo can no longer be written")
         return self._changed(memo=memo)
 
-    def moved_by_scm(self, status: Status, invoice_id: str | None) -> "Order":
-        """SCM says how far it is, and under which delivery invoice. Returns the order itself when it is
-        so already.
+    def moved_by_scm(
+        self, status: Status, invoice_id: str | None, went_to: DeliveryAddress | None = None
+    ) -> "Order":
+        """SCM says how far it is, under which delivery invoice, and where the goods went once they have left.
+        Returns the order itself when it is so already.
 
         While SCM has not answered a cancellation, what it prepared before it heard of that is noted and
         moves nothing. Raises NotAllowed when SCM can have nothing to say: the order is not paid, or is at
@@ -163,12 +165,13 @@ class Order(Aggregate):
         """
         if self.status is Status.CANCELLING and status in _PAID:
             status = self.status
-        if (self.status, self.invoice_id) == (status, invoice_id):
+        address = went_to or self.delivery_address
+        if (self.status, self.invoice_id, self.delivery_address) == (status, invoice_id, address):
             return self
         is_with_scm = self.status in (*_PAID, Status.CANCELLING)
         if not is_with_scm and (self.status, status) != (Status.SHIPPED, Status.DELIVERED):
             raise NotAllowed(f"order {self.id} is {self.status}; SCM cannot make it {status}")
-        return self._changed(status=status, invoice_id=invoice_id)
+        return self._changed(status=status, invoice_id=invoice_id, delivery_address=address)
 
     def _must_be(self, *allowed: Status, to: str) -> None:
         if self.status not in allowed:

@@ -66,10 +66,11 @@ class GoodsReceived:
 
 @dataclass(frozen=True)
 class InvoiceIssued:
-    """The order's goods go to a carrier under this invoice."""
+    """The order's goods go to a carrier under this invoice, to the address that this version of it has."""
 
     order_id: str
     invoice_id: str
+    order_version: int
 
 
 @dataclass(frozen=True)

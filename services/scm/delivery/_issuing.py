@@ -1,12 +1,10 @@
 """Issuing: the goods that are set aside for an order have one invoice, with the address as it is then."""
 
-from typing import Any
-
 import structlog
 
 from services.scm.delivery import _store as store
 from services.scm.delivery._invoice import Invoice, Status
-from services.scm.delivery._orders import Orders
+from services.scm.delivery._orders import CurrentOrder, Orders
 from services.scm.events import AddressChanged, FulfilmentWithdrawn, GoodsReserved, InvoiceIssued
 from shared.events import event_listener
 from shared.postgres import Transaction
@@ -24,7 +22,7 @@ class Delivery:
     async def on_application_event(self, event: GoodsReserved | AddressChanged, tx: Transaction) -> None:
         match event:
             case GoodsReserved(order_id=order_id):
-                await _issue(order_id, await self._orders.delivery_address(order_id), tx)
+                await _issue(await self._orders.current(order_id), tx)
             case AddressChanged(order_id=order_id):
                 await self._follow(order_id, tx)
 
@@ -37,10 +35,10 @@ class Delivery:
         if live.status is not Status.ISSUED:
             log.warning("address changed too late", invoice=str(live.id), status=live.status)
             return
-        address = await self._orders.delivery_address(order_id)
-        if address != live.delivery_address:
+        order = await self._orders.current(order_id)
+        if order.delivery_address != live.delivery_address:
             await _void(live, tx)
-            await _issue(order_id, address, tx)
+            await _issue(order, tx)
 
 
 @event_listener
@@ -50,11 +48,11 @@ async def void_invoice(event: FulfilmentWithdrawn, tx: Transaction) -> None:
         await _void(live, tx)
 
 
-async def _issue(order_id: str, delivery_address: dict[str, Any], tx: Transaction) -> None:
-    invoice = Invoice.issued(order_id, delivery_address)
+async def _issue(order: CurrentOrder, tx: Transaction) -> None:
+    invoice = Invoice.issued(order.id, order.delivery_address)
     await store.insert(tx.connection, invoice)
     log.info("invoice issued", invoice=str(invoice.id))
-    await tx.publish(InvoiceIssued(order_id, str(invoice.id)))
+    await tx.publish(InvoiceIssued(order.id, str(invoice.id), order.version))
 
 
 async def _void(invoice: Invoice, tx: Transaction) -> None:

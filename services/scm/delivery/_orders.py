@@ -8,7 +8,7 @@ import stamina
 from opentelemetry import propagate
 
 from services.scm.delivery._circuit import Circuit
-from shared.domain_event import WireModel
+from shared.domain_event import Aggregate
 from shared.messaging import TerminalError, Unavailable
 
 _MOST = 3.0
@@ -19,8 +19,8 @@ class UnknownOrder(TerminalError):
     """The Order service does not know the order, so there is nothing to deliver."""
 
 
-class CurrentOrder(WireModel):
-    """What delivery reads of an order; the address is handed on as it is."""
+class CurrentOrder(Aggregate):
+    """What delivery reads of an order; the address is handed on as it is, and is that of this version."""
 
     delivery_address: dict[str, Any]
 
@@ -39,12 +39,12 @@ class Orders:
         """Why no order is read just now, or None while all is well."""
         return self._circuit.trouble
 
-    async def delivery_address(self, order_id: str) -> dict[str, Any]:
-        """The order's address as it is now. Raises UnknownOrder; Unavailable when the service is away."""
+    async def current(self, order_id: str) -> CurrentOrder:
+        """The order as it is now. Raises UnknownOrder; Unavailable when the service is away."""
         async with self._circuit.call():
             return await self._ask(order_id)
 
-    async def _ask(self, order_id: str) -> dict[str, Any]:
+    async def _ask(self, order_id: str) -> CurrentOrder:
         try:
             async with asyncio.timeout(_MOST):
                 response = await self._get(f"{self._url}/orders/{order_id}")
@@ -54,7 +54,7 @@ class Orders:
             raise UnknownOrder(f"the order service has no order {order_id}")
         if response.status_code != httpx.codes.OK:
             raise Unavailable(f"order service at {self._url}: HTTP {response.status_code}")
-        return CurrentOrder.model_validate_json(response.content).delivery_address
+        return CurrentOrder.model_validate_json(response.content)
 
     @stamina.retry(on=httpx.TransportError, attempts=3, wait_initial=0.05, wait_max=0.5)
     async def _get(self, url: str) -> httpx.Response:

@@ -33,6 +33,8 @@ class Fulfilment(Aggregate):
     lines: list[Quantity]
     shortages: list[Quantity]
     invoice_id: str | None = None
+    order_version: int | None = None
+    """Of the order when it was asked where the goods of this invoice are to go."""
 
     @classmethod
     def received(cls, order_id: str, lines: tuple[Line, ...]) -> "Fulfilment":

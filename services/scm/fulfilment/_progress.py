@@ -49,8 +49,10 @@ def _published(fulfilment: Fulfilment, event: Progress) -> FulfilmentEvent:
         case GoodsShort(missing=missing):
             short = fulfilment.changed(status=Status.SHORT, shortages=quantities(missing))
             return StockShort(source=short)
-        case InvoiceIssued(invoice_id=invoice_id):
-            invoiced = fulfilment.changed(status=Status.INVOICED, invoice_id=invoice_id)
+        case InvoiceIssued(invoice_id=invoice_id, order_version=order_version):
+            invoiced = fulfilment.changed(
+                status=Status.INVOICED, invoice_id=invoice_id, order_version=order_version
+            )
             return DeliveryInvoiceIssued(source=invoiced)
         case ParcelHandedOver():
             return ParcelDispatched(source=fulfilment.changed(status=Status.DISPATCHED))

@@ -4,18 +4,18 @@ from services.scm.fulfilment._fulfilment import Fulfilment
 from shared.postgres import Connection
 
 INSERT = """
-    INSERT INTO fulfilment (order_id, version, status, lines, shortages, invoice_id)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO fulfilment (order_id, version, status, lines, shortages, invoice_id, order_version)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 
 UPDATE = """
     UPDATE fulfilment
-    SET version = $2, status = $3, lines = $4, shortages = $5, invoice_id = $6
+    SET version = $2, status = $3, lines = $4, shortages = $5, invoice_id = $6, order_version = $7
     WHERE order_id = $1
 """
 
 FULFILMENTS = """
-    SELECT order_id AS id, version, status, lines, shortages, invoice_id
+    SELECT order_id AS id, version, status, lines, shortages, invoice_id, order_version
     FROM fulfilment
 """
 
@@ -62,4 +62,5 @@ def _row(fulfilment: Fulfilment) -> list[object]:
         [line.model_dump() for line in fulfilment.lines],
         [line.model_dump() for line in fulfilment.shortages],
         fulfilment.invoice_id,
+        fulfilment.order_version,
     ]

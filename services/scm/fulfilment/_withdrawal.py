@@ -38,7 +38,7 @@ async def _reject(fulfilment: Fulfilment, tx: Transaction) -> None:
 
 
 async def _cancel(fulfilment: Fulfilment, tx: Transaction) -> None:
-    cancelled = fulfilment.changed(status=Status.CANCELLED, shortages=[], invoice_id=None)
+    cancelled = fulfilment.changed(status=Status.CANCELLED, shortages=[], invoice_id=None, order_version=None)
     await store.update(tx.connection, cancelled)
     await tx.publish(FulfilmentWithdrawn(fulfilment.id))
     log.info("fulfilment cancelled", was=fulfilment.status)

@@ -1,0 +1,1 @@
+ALTER TABLE fulfilment DROP COLUMN order_version;
