@@ -32,6 +32,9 @@ _AT_ONCE = 20
 """Customers of the burst."""
 _SETTLED_MOST = 120.0
 
+_LIMITS = httpx.Limits(keepalive_expiry=2)
+"""Seconds; the server closes what was idle for five, perhaps while we send."""
+
 INVOICED = "SELECT order_id, extract(epoch FROM issued_at)::float8 FROM invoice WHERE order_id = ANY($1)"
 LAST_ANSWER = "SELECT extract(epoch FROM max(handled_at))::float8 FROM inbox"
 
@@ -126,7 +129,9 @@ async def flowing() -> AsyncIterator[Flow]:
             overrides = dict.fromkeys(("order", "adapter", "scm"), through)
             async with (
                 running_system(Path(folder), ports, overrides=overrides) as system,
-                httpx.AsyncClient(base_url=ports.url("order"), timeout=30, trust_env=False) as order,
+                httpx.AsyncClient(
+                    base_url=ports.url("order"), timeout=30, limits=_LIMITS, trust_env=False
+                ) as order,
                 httpx.AsyncClient(base_url=ports.url("scm"), headers=OPERATOR, trust_env=False) as scm,
             ):
                 stocked = await scm.put("/back-office/stock/MUG-01", json={"onHand": 1_000_000})

@@ -265,6 +265,31 @@ async def test_many_events_come_in_few_pieces() -> None:
     assert count < 20
 
 
+async def test_each_viewer_is_told_what_it_has_not_seen() -> None:
+    """However far the others are, who are given the same bytes where they are as far; and a state only as
+    it is now, also when everybody had left in between."""
+    async with telling(pace=0.01) as (live, served):
+        async with watching(served) as first, watching(served) as second:
+            live.show("state", "key", Told(1))
+            live.tell("told", Told(1))
+            await eventually(partial(first.has, 1, "told"))
+            async with watching(served) as third:
+                live.tell("told", Told(2))
+                for viewer, count in ((first, 2), (second, 2), (third, 1)):
+                    await eventually(partial(viewer.has, count, "told"))
+            assert first.seen == second.seen
+            assert third.seen == [("state", {"number": 1}), ("told", {"number": 2})]
+        async with watching(served) as another:
+            live.show("state", "key", Told(2))
+            await eventually(partial(another.has, 1, "state"))
+            async with watching(served) as guest:
+                await eventually(partial(guest.has, 1, "state"))
+        async with watching(served) as later:
+            live.tell("told", Told(3))
+            await eventually(partial(later.has, 1, "told"))
+        assert later.seen == [("told", {"number": 3})]
+
+
 async def test_the_process_stops_at_once_although_somebody_watches(aws_server: str) -> None:
     """The stream ends, and the adapter with it: well within the five seconds that requests are given."""
     [port] = free_ports(1)

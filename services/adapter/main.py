@@ -73,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.dead_letters = console.DeadLetters(queues, app.state.recovery)
             if faults:
                 customers = laboratory.Customers(http, settings.order_url, settings.scm_url)
-                experiments = laboratory.Laboratory(faults, customers, laboratory.Letterbox(clients.sqs))
+                experiments = laboratory.Laboratory(faults, customers, laboratory.Letterbox(clients))
                 app.state.laboratory = await stack.enter_async_context(experiments)
             await stack.enter_async_context(running(app, live, stations, operations))
             yield

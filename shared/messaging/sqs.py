@@ -38,6 +38,18 @@ class SqsQueue:
         self.url = url
         self._client = client
 
+    async def depth(self) -> tuple[int, int]:
+        """How many messages wait, and how many are leased; SQS's own estimates."""
+        answer = await self._client.get_queue_attributes(
+            QueueUrl=self.url,
+            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+        )
+        counts = answer["Attributes"]
+        return (
+            int(counts["ApproximateNumberOfMessages"]),
+            int(counts["ApproximateNumberOfMessagesNotVisible"]),
+        )
+
     async def receive(
         self, *, limit: int = BATCH, wait: int = RECEIVE_WAIT, visibility: int = 30
     ) -> list[Received]:

@@ -28,7 +28,7 @@ class LiveOptions:
     remembered: int = 2_000
     """Entries of the ring: what a viewer that lost its connection may have missed and still gets."""
     viewers: int = 50
-    pace: float = 0.2
+    pace: float = 0.5
     """Viewers are woken this often at most, and then get all that is new in one piece."""
     patience: float = 10.0
     """What a viewer may take for one piece before it is dropped; at most that piece is in memory for it."""
@@ -60,12 +60,21 @@ def _encoder(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Place:
     """How far a viewer is."""
 
     number: int
     changes: int = 0
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What a viewer is given who comes from one place to another."""
+
+    begins: _Place
+    ends: _Place
+    encoded: bytes
 
 
 class Live:
@@ -82,6 +91,8 @@ class Live:
         self._changes = 0
         self._states: dict[tuple[str, str], tuple[int, _Entry]] = {}
         self._viewers = 0
+        self._piece: _Piece | None = None
+        """The last one. Viewers are mostly at the same place, and share it."""
         self._due = asyncio.Event()
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -133,14 +144,17 @@ class Live:
             if not self._viewers and not self._stopping.is_set():
                 self.watched.clear()
                 self._states.clear()  # nobody keeps them up to date now
+                self._piece = None
 
     async def _stream(self, last_event_id: str | None) -> AsyncIterator[bytes]:
         place, gap = self._place_after(last_event_id)
         yield b"retry: 2000\n\n" + gap
         while not self._stopping.is_set() and self._is_remembered(place):
             news = self._news
-            if chunk := self._since(place):
-                yield chunk
+            piece = self._since(place)
+            place = piece.ends
+            if piece.encoded:
+                yield piece.encoded
             if not await self._within_a_heartbeat(news):
                 yield b":\n\n"
 
@@ -159,13 +173,14 @@ class Live:
     def _is_remembered(self, place: _Place) -> bool:
         return place.number >= self._number - len(self._ring)
 
-    def _since(self, place: _Place) -> bytes:
-        """What the viewer has not seen yet; it has then."""
-        states = [entry for change, entry in self._states.values() if change > place.changes]
-        new = self._number - place.number
-        entries = islice(self._ring, len(self._ring) - new, None)
-        place.number, place.changes = self._number, self._changes
-        return b"".join(entry.encoded for entry in (*states, *entries))
+    def _since(self, place: _Place) -> _Piece:
+        """What the viewer has not seen yet."""
+        here = _Place(self._number, self._changes)
+        if self._piece is None or (self._piece.begins, self._piece.ends) != (place, here):
+            states = [entry for change, entry in self._states.values() if change > place.changes]
+            new = islice(self._ring, len(self._ring) - (here.number - place.number), None)
+            self._piece = _Piece(place, here, b"".join(entry.encoded for entry in (*states, *new)))
+        return self._piece
 
     def _wake(self) -> None:
         news, self._news = self._news, asyncio.Event()

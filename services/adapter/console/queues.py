@@ -1,10 +1,9 @@
 """Queues: how much lies in the queues that listen to the adapter's topics, and in their dead letters."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from shared.messaging import AwsClients
 from shared.messaging.aws import TRANSIENT
@@ -14,9 +13,6 @@ from shared.messaging.topology.lookup import Lookup
 _MOST = 2.0
 _KEPT = 30.0
 """Seconds: who listens changes with deployments, what waits with every message."""
-
-_WAITING: Final = "ApproximateNumberOfMessages"
-_LEASED: Final = "ApproximateNumberOfMessagesNotVisible"
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,6 @@ class Queues:
     service that is down. Two calls for each when it is asked, and no more."""
 
     def __init__(self, clients: AwsClients, topics: Sequence[str]) -> None:
-        self._sqs = clients.sqs
         self._lookup = Lookup(clients)
         self._topics = topics
         self._found: list[_Listening] = []
@@ -69,34 +64,19 @@ class Queues:
 
     async def _listening(self) -> AsyncIterator[_Listening]:
         for topic in self._topics:
-            arn = await self._lookup.topic(topic)
-            for queue_arn in await self._lookup.subscribed_queues(arn) if arn else ():
-                found = await self._lookup.described_queue(_name(queue_arn))
-                if found is None:
-                    continue
-                redrive = json.loads(found.attributes.get("RedrivePolicy", "{}"))
-                dead_letters = _name(redrive.get("deadLetterTargetArn", ""))
-                yield _Listening(
-                    topic, found.queue, await self._lookup.queue(dead_letters) if dead_letters else None
-                )
+            for found in await self._lookup.listening(topic):
+                arn = found.dead_letter_queue
+                dead_letters = await self._lookup.queue_at(arn) if arn else None
+                yield _Listening(topic, found.queue, dead_letters.queue if dead_letters else None)
 
     async def _measured(self, each: _Listening) -> Depth:
         try:
             async with asyncio.timeout(_MOST):
-                waiting, in_flight = await self._counts(each.queue)
-                dead_letters = sum(await self._counts(each.dead_letters)) if each.dead_letters else None
+                waiting, in_flight = await each.queue.depth()
+                dead_letters = sum(await each.dead_letters.depth()) if each.dead_letters else None
         except TRANSIENT as error:
             return _depth(each, trouble=_said(error))
         return _depth(each, waiting=waiting, in_flight=in_flight, dead_letters=dead_letters)
-
-    async def _counts(self, queue: SqsQueue) -> tuple[int, int]:
-        """What waits, and what is leased to somebody."""
-        answer = await self._sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=[_WAITING, _LEASED])
-        return int(answer["Attributes"][_WAITING]), int(answer["Attributes"][_LEASED])
-
-
-def _name(arn: str) -> str:
-    return arn.rpartition(":")[2]
 
 
 def _depth(each: _Listening, **known: Any) -> Depth:

@@ -18,6 +18,10 @@ from shared.tally import Tally
 
 _SOON = 30.0
 
+_RESTS = 10
+"""A reading is followed by a pause of so many times what it took, or twice the usual one: those who are asked
+answer slowly while they have much to do, and to be watched is not to keep them from it."""
+
 _INSTANCES = 8
 """Instances of a service whose cursors are remembered."""
 
@@ -98,7 +102,7 @@ class Missed(WireModel):
 
 class Stations:
     """Asks the other services, SNS and SQS, and keeps what they said for `every` seconds. A Loop, which asks
-    by itself that often while somebody watches, and tells them. What is down is shown as that, with the
+    by itself about that often while somebody watches, and tells them. What is down is shown as that, with the
     stations that it is known to have."""
 
     def __init__(
@@ -134,9 +138,12 @@ class Stations:
             if not self._live.watched.is_set():
                 await self._live.watched.wait()
                 self._forget_what_is_old()
+            time = asyncio.get_running_loop().time
+            began = time()
             self._show(await self.now())
+            pause = min(max(self._every, _RESTS * (time() - began)), 2 * self._every)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._every):
+                async with asyncio.timeout(pause):
                     await self._stopping.wait()
 
     async def now(self) -> Everything:

@@ -63,7 +63,8 @@ async def buy(body: Burst, laboratory: LaboratoryDependency, authorization: Auth
     summary="Send SCM what no handler can read",
 )
 async def bad_message(laboratory: LaboratoryDependency) -> Sent:
-    await laboratory.letterbox.poison()
+    with _told():
+        await laboratory.letterbox.poison()
     return Sent(queue=QUEUE)
 
 

@@ -1,34 +1,31 @@
 """What the laboratory does to a queue, and sees of its dead letters."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from types_aiobotocore_sqs import SQSClient
+from services.adapter.laboratory.customers import ServiceFailed
+from shared.messaging import AwsClients
+from shared.messaging.sqs import SqsQueue
+from shared.messaging.topology.lookup import Lookup
 
 QUEUE = "scm-adapter-order-event-queue"
 _BAD = '{"source": {"id": "not an order", "orderLines": "none"}'
 
 
 class Letterbox:
-    """SCM's queue and its dead-letter queue, at the SQS that the adapter publishes to."""
+    """SCM's queue and its dead-letter queue, at the SQS that the adapter publishes to. Raises ServiceFailed
+    when SCM has none yet."""
 
-    def __init__(self, sqs: "SQSClient") -> None:
-        self._sqs = sqs
+    def __init__(self, clients: AwsClients) -> None:
+        self._lookup = Lookup(clients)
 
     async def poison(self) -> None:
         """Sends what no handler can read."""
-        await self._sqs.send_message(
-            QueueUrl=await self._url(QUEUE),
-            MessageBody=_BAD,
-            MessageAttributes={"ce-type": {"DataType": "String", "StringValue": "OrderCompleted"}},
-        )
+        queue = await self._queue(QUEUE)
+        await queue.send(_BAD, {"ce-type": {"DataType": "String", "StringValue": "OrderCompleted"}})
 
     async def dead_letters(self) -> int:
-        answer = await self._sqs.get_queue_attributes(
-            QueueUrl=await self._url(f"{QUEUE}-dlq"),
-            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
-        )
-        return sum(int(count) for count in answer["Attributes"].values())
+        queue = await self._queue(f"{QUEUE}-dlq")
+        return sum(await queue.depth())
 
-    async def _url(self, queue: str) -> str:
-        return (await self._sqs.get_queue_url(QueueName=queue))["QueueUrl"]
+    async def _queue(self, name: str) -> SqsQueue:
+        if queue := await self._lookup.queue(name):
+            return queue
+        raise ServiceFailed(f"there is no queue {name}: SCM makes it when it starts")

@@ -1,7 +1,6 @@
 """The dead-letter queues, found by who listens to the topics that the adapter publishes to."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,9 +47,9 @@ class Queues:
 
     async def all(self) -> list[DeadLetterQueue]:
         """All of them, by name."""
-        listening = await asyncio.gather(*(self._listening(topic) for topic in self._topics))
-        arns = sorted({arn for arns in listening for arn in arns})
-        found = await asyncio.gather(*(self._dead_letters_of(arn) for arn in arns))
+        listening = await asyncio.gather(*map(self._lookup.listening, self._topics))
+        sources = {found.queue.name: found for topic in listening for found in topic}
+        found = await asyncio.gather(*map(self._dead_letters_of, sources.values()))
         return sorted((each for each in found if each), key=lambda each: each.name)
 
     async def named(self, name: str) -> DeadLetterQueue:
@@ -60,24 +59,14 @@ class Queues:
                 return each
         raise UnknownQueue(f"no dead-letter queue {name!r} belongs to a listener of the adapter's topics")
 
-    async def _listening(self, topic: str) -> list[str]:
-        """The ARNs of the queues that are subscribed to the topic."""
-        arn = await self._lookup.topic(topic)
-        return await self._lookup.subscribed_queues(arn) if arn else []
-
-    async def _dead_letters_of(self, arn: str) -> DeadLetterQueue | None:
-        """None where the queue is gone, has no dead-letter queue, or is another account's."""
-        source = await self._described(arn)
-        target = json.loads(source.attributes.get("RedrivePolicy", "{}")) if source else {}
-        found = await self._described(target["deadLetterTargetArn"]) if target else None
-        if source is None or found is None:
+    async def _dead_letters_of(self, source: FoundQueue) -> DeadLetterQueue | None:
+        """None where the queue has no dead-letter queue, or one of another account."""
+        arn = source.dead_letter_queue
+        found = await self._lookup.queue_at(arn) if arn else None
+        if found is None:
             return None
-        passes_on = "RedrivePolicy" in found.attributes
+        passes_on = found.dead_letter_queue is not None
         return DeadLetterQueue(found.queue, source.queue, _count(found), passes_on)
-
-    async def _described(self, arn: str) -> FoundQueue | None:
-        found = await self._lookup.described_queue(arn.rpartition(":")[2])
-        return found if found and found.attributes["QueueArn"] == arn else None
 
 
 def _count(found: FoundQueue) -> int:

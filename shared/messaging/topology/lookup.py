@@ -1,5 +1,7 @@
 """Lookup: finds what SNS and SQS hold, by its name."""
 
+import asyncio
+import json
 from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
@@ -17,6 +19,12 @@ class FoundQueue:
 
     queue: SqsQueue
     attributes: Attributes
+
+    @property
+    def dead_letter_queue(self) -> str | None:
+        """Its ARN."""
+        policy: dict[str, str] = json.loads(self.attributes.get("RedrivePolicy", "{}"))
+        return policy.get("deadLetterTargetArn")
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,17 @@ class Lookup:
                 return None
             raise
         return FoundQueue(queue, {str(name): value for name, value in answer["Attributes"].items()})
+
+    async def listening(self, topic: str) -> list[FoundQueue]:
+        """The queues of this account and region that are subscribed to the topic, if there is one."""
+        arn = await self.topic(topic)
+        queues = await self.subscribed_queues(arn) if arn else []
+        return [found for found in await asyncio.gather(*map(self.queue_at, queues)) if found]
+
+    async def queue_at(self, arn: str) -> FoundQueue | None:
+        """The queue with all its attributes; None as well for one of another account or region."""
+        found = await self.described_queue(arn.rpartition(":")[2])
+        return found if found and found.attributes["QueueArn"] == arn else None
 
     async def subscription(self, topic_arn: str, queue_arn: str) -> FoundSubscription | None:
         """The queue's subscription to the topic, which must exist, with all its attributes."""

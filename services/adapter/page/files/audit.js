@@ -7,13 +7,17 @@ import { asOperator } from "./operator.js";
 
 const MOST = 200;
 
+const EXPLAINED = "Whatever an operator does to messages is written down. To read it, press “Look”: it needs an operator's token.";
+const LOST = "its end is not known: the adapter ended first";
+
 export function startAudit(panel) {
+  const head = element("tr", {}, ...["When", "Who", "What"].map((text) => element("th", { class: text.toLowerCase() }, text)));
   const rows = element("tbody");
-  const note = element("p", { class: "empty" }, "Whatever an operator does to messages is written down. To read it, press “Look”: it needs an operator's token.");
+  const note = element("p", { class: "empty" }, EXPLAINED);
   const again = element("button", { type: "button" }, "Look");
+  const table = element("table", {}, element("thead", {}, head), rows);
   panel.append(
-    element("div", { class: "scroll", tabIndex: 0, role: "region", ariaLabel: "What was done, newest first" },
-      element("table", {}, element("thead", {}, element("tr", {}, ...["When", "Who", "What"].map((text) => element("th", { class: text.toLowerCase() }, text)))), rows), note),
+    element("div", { class: "scroll", tabIndex: 0, role: "region", ariaLabel: "What was done, newest first" }, table, note),
     element("div", { class: "plan" }, element("div", { class: "actions" }, again)));
   again.addEventListener("click", () => look(asOperator));
 
@@ -37,28 +41,35 @@ export function startAudit(panel) {
 // An end says all that its beginning did; a beginning is told where its end is missing.
 function lines(records, running) {
   const ended = new Set(records.filter((each) => each.step === "ended").map((each) => each.operation));
-  return records.filter((each) => each.step === "ended" || (each.step === "begun" && each.operation && !ended.has(each.operation) && !running.has(each.operation)));
+  const isLost = ({ step, operation }) => step === "begun" && operation && !ended.has(operation) && !running.has(operation);
+  return records.filter((each) => each.step === "ended" || isLost(each));
 }
 
 function line(record) {
-  const { status, done, selected, failed, error, dryRun, step } = record;
-  const outcome = [dryRun ? `dry run of ${selected ?? 0}` : done === undefined ? "" : `${done} done`, failed ? `${failed} failed` : "",
-    step === "begun" ? "its end is not known: the adapter ended first" : "", status === "cancelled" ? "stopped" : "", error ?? ""].filter(Boolean).join(", ");
-  return row(record.at, record.who, record.what, record.service && record.what !== "resubmit" ? `${record.on} of ${record.service}` : record.on, [chosen(record.selection), outcome].filter(Boolean).join(" · "), error || failed || step === "begun");
+  const { at, who, what, on, service, selection, status, done, selected, failed, error, dryRun, step } = record;
+  const isLost = step === "begun";
+  const outcome = [dryRun ? `dry run of ${selected ?? 0}` : done === undefined ? null : `${done} done`, failed ? `${failed} failed` : null,
+    status === "cancelled" ? "stopped" : null, isLost ? LOST : null, error].filter(Boolean).join(", ");
+  const place = service && service !== on ? `${on} of ${service}` : on;
+  return row(at, who, what, place, [chosen(selection), outcome].filter(Boolean).join(" · "), error || failed || isLost);
 }
 
 function progress(operation) {
+  const { beganAt, who, what, on, done, selected } = operation;
   const stopping = element("button", { type: "button", class: "link" }, "Stop");
   stopping.addEventListener("click", () => stop(operation));
-  return row(operation.beganAt, operation.who, operation.what, operation.on, `runs: ${operation.done} of ${operation.selected} done`, false, stopping);
+  return row(beganAt, who, what, on, `runs: ${done} of ${selected} done`, false, stopping);
 }
 
-const row = (at, who, what, on, about, isBad, ...more) => element("tr", {},
-  element("td", { class: "time mono", title: new Date(at).toLocaleString() }, moment(at)), element("td", {}, who),
-  element("td", {}, element("strong", {}, what), ` ${on ?? ""} `, ...more, element("div", { class: isBad ? "beside bad" : "beside" }, about)));
+function row(at, who, what, place, about, isBad, ...more) {
+  const time = element("td", { class: "time mono", title: new Date(at).toLocaleString() }, moment(at));
+  const said = element("div", { class: isBad ? "beside bad" : "beside" }, about);
+  return element("tr", {}, time, element("td", {}, who), element("td", {}, element("strong", {}, what), ` ${place ?? ""} `, ...more, said));
+}
 
 function chosen(selection) {
   if (!selection) return "";
   if (selection.all) return "all";
-  return Object.entries(selection).filter(([, value]) => value).map(([name, value]) => (name === "ids" ? `${value.length} by id` : `${name} ${value}`)).join(", ");
+  const criteria = Object.entries(selection).filter(([, value]) => value);
+  return criteria.map(([name, value]) => (name === "ids" ? `${value.length} by id` : `${name} ${value}`)).join(", ");
 }

@@ -8,6 +8,7 @@ import { operate, trouble } from "./operation.js";
 import { pickList } from "./picklist.js";
 
 const EMPTY = "No dead letters. A message that can never be handled would wait here, with the reason.";
+const NEEDS_TOKEN = "To read what is in them, press “Look”: it needs an operator's token.";
 
 const queues = new Map();
 
@@ -20,28 +21,35 @@ export function startLetters(panel) {
   } });
   const list = pickList(panel, {
     name: "dead letter", path: "dead-letters", field: "queue", empty: EMPTY,
-    groups: () => [...queues].filter(([, count]) => count).map(([name]) => name).sort(),
+    groups: () => [...queues.keys()].sort(),
     items: (answer) => answer.letters,
-    note: (answer) => answer.queues.map(({ operation, incomplete }) => (operation ? "An operation works on them just now." : incomplete)).filter(Boolean).join("; "),
-    cells: (letter) => [[element("div", {}, letter.type ?? "?"), orderLink(letter.orderId)], [opened(letter), element("div", { class: "beside" }, `${letter.queue.replace(/-dlq$/, "")} · ${moment(letter.sentAt)}`)]],
+    note: (answer) => answer.queues.map(unseen).filter(Boolean).join("; "),
+    cells: (letter) => [
+      [element("div", {}, letter.type ?? "?"), orderLink(letter.orderId)],
+      [opened(letter), element("div", { class: "beside" }, `${letter.queue.replace(/-dlq$/, "")} · ${moment(letter.sentAt)}`)],
+    ],
     acts: [act("Redrive", "Redriving", "redriven", "redrive"), act("Discard", "Discarding", "discarded", "discard", true)],
     beside: [element("label", { class: "rate" }, "at most ", perSecond, " a second")],
   });
-  const opened = (letter) => {
+
+  function opened(letter) {
     const open = element("button", { type: "button", class: "link reason" }, letter.reason ?? "no reason was given");
     open.addEventListener("click", () => showLetter(letter, list.look));
     return open;
-  };
+  }
+
   let known = 0;
-  // The list follows the count when there is a token to read it with.
+  // The list follows the count when there is a token to read it with; but a look is a receive, so only while it is seen.
   list.stationChanged = (station) => {
     if (station.kind !== "dead_letters") return;
     queues.set(station.name, station.waiting);
     const count = [...queues.values()].reduce((sum, each) => sum + (each ?? 0), 0);
     if (count === known) return;
     known = count;
-    if (token.get()) list.look();
-    else list.tell(count ? `${counted(count, "dead letter")}. To read what is in them, press “Look”: it needs an operator's token.` : EMPTY);
+    if (!token.get()) list.tell(count ? `${counted(count, "dead letter")}. ${NEEDS_TOKEN}` : EMPTY);
+    else if (!panel.hidden) list.look();
   };
   return list;
 }
+
+const unseen = ({ operation, incomplete }) => (operation ? "An operation works on them just now." : incomplete);

@@ -6,17 +6,20 @@ import { asOperator } from "./operator.js";
 
 const ABOUT = { up: "listening", down: "down", paused: "paused", unknown: "unknown" };
 
+const EXPLAINED = "While a listener is paused, its messages wait in the queue, which keeps them for four days. "
+  + "What it has already received is still handled.";
+
 export function startListeners(panel) {
   const rows = new Map();
   const list = element("ul", { class: "lines" });
-  panel.append(list, element("p", { class: "empty" }, "While a listener is paused, its messages wait in the queue, which keeps them for four days. What it has already received is still handled."));
+  panel.append(list, element("p", { class: "empty" }, EXPLAINED));
 
   function row(station) {
-    const made = { station, details: null, title: element("strong", {}, station.name), about: element("span", { class: "beside" }), said: element("span", { class: "beside bad", role: "status" }),
-      button: element("button", { type: "button" }) };
+    const [about, said] = [element("span", { class: "beside" }), element("span", { class: "beside bad", role: "status" })];
+    const made = { station, details: null, about, said, button: element("button", { type: "button" }) };
     made.button.addEventListener("click", () => press(made));
     rows.set(station.name, made);
-    const item = element("li", { data: { queue: station.name } }, element("div", {}, made.title, made.about, made.said), made.button);
+    const item = element("li", { data: { queue: station.name } }, element("div", {}, element("strong", {}, station.name), about, said), made.button);
     const after = [...list.children].find((each) => each.dataset.queue > station.name);
     list.insertBefore(item, after ?? null);
     return made;

@@ -9,7 +9,11 @@ import { startReplay } from "./replay.js";
 
 const STARTS = { letters: startLetters, parked: startParked, listeners: startListeners, replay: startReplay, audit: startAudit };
 // What a tab counts of a station of this kind.
-const COUNTED = { dead_letters: ["letters", (station) => station.waiting], relay: ["parked", (station) => station.parked], listener: ["listeners", (station) => (station.status === "paused" ? 1 : 0)] };
+const COUNTED = {
+  dead_letters: ["letters", (station) => station.waiting],
+  relay: ["parked", (station) => station.parked],
+  listener: ["listeners", (station) => (station.status === "paused" ? 1 : 0)],
+};
 
 const tabs = [...document.querySelectorAll("#operate [role=tab]")];
 const panels = {};

@@ -4,6 +4,7 @@ import { ask } from "./api.js";
 import { asOperator } from "./operator.js";
 
 const PAUSE = 300;
+const NUMBERS = ["expected", "lookedAt", "selected", "done", "failed"];
 
 // Begins one and tells `watch` how far it is, again and again. Returns it when it has ended.
 export async function operate(path, body, watch = () => {}) {
@@ -23,3 +24,9 @@ export const stop = ({ id }) => ask(`api/operations/${id}/cancel`, { method: "PO
 
 // Why not everything was done, or null.
 export const trouble = ({ error, listed }) => error ?? listed.find((each) => each.error)?.error ?? null;
+
+// An operation with the numbers of those that were done before it.
+export function together(before, operation) {
+  const sums = NUMBERS.map((name) => [name, (before[name] ?? 0) + (operation[name] ?? 0)]);
+  return { ...operation, ...Object.fromEntries(sums), error: before.error ?? operation.error };
+}

@@ -15,8 +15,10 @@ export function startParked(panel) {
     name: "parked event", path: "parked", field: "service", groups: () => ["order", "scm"],
     items: (answer) => answer.events.map((event) => ({ ...event, orderId: event.subject })),
     note: (answer) => answer.gaps.map(({ service, reason }) => `${service} does not answer, so its part is missing: ${reason}`).join("; "),
-    cells: (event) => [[element("div", {}, event.type), orderLink(event.subject)],
-      [element("div", { class: "reason" }, event.lastError), element("div", { class: "beside" }, `${event.service} · ${event.attempts} attempts · ${moment(event.parkedAt)}`)]],
+    cells: ({ type, subject, lastError, service, attempts, parkedAt }) => [
+      [element("div", {}, type), orderLink(subject)],
+      [element("div", { class: "reason" }, lastError), element("div", { class: "beside" }, `${service} · ${attempts} attempts · ${moment(parkedAt)}`)],
+    ],
     empty: "No parked events. One that the adapter failed on again and again would wait here for its cause to be removed.",
     acts: [resubmit],
   });

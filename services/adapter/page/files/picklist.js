@@ -2,6 +2,7 @@
 
 import { ask, token } from "./api.js";
 import { counted, element, say } from "./dom.js";
+import { together } from "./operation.js";
 import { asOperator } from "./operator.js";
 import { planning } from "./plan.js";
 
@@ -9,34 +10,42 @@ const MOST = 200;
 const FIELDS = [["type", "Type"], ["orderId", "Order"], ["error", "Reason has"]];
 
 // `list`: {name, path, field, groups, items(answer), note(answer), cells(item), empty, acts, beside}. `field` is
-// the name of what the items are grouped by, because each act is for one of the `groups`.
+// the name of what the items are grouped by, one of `groups`: each act is for one group. An act is as a plan has it,
+// with `past`, and its `work` is given a command.
 export function pickList(panel, list) {
   const chosen = new Set();
   let items = [];
   let looks = 0;
 
   const group = element("select", { name: list.field, ariaLabel: list.field }, element("option", { value: "" }, `every ${list.field}`));
-  const fields = FIELDS.map(([name, label]) => element("input", { name, placeholder: label, ariaLabel: label, autocomplete: "off", spellcheck: false }));
+  const fields = FIELDS.map(([name, label]) =>
+    element("input", { name, placeholder: label, ariaLabel: label, autocomplete: "off", spellcheck: false }));
   const form = element("form", { class: "filter", ariaLabel: `Filter: ${list.name}s` }, group, ...fields, element("button", {}, "Look"));
   const all = element("input", { type: "checkbox", ariaLabel: "All that fit", title: "All that fit, also those that are not shown" });
+  const head = element("tr", {}, element("th", { class: "pick" }, all), element("th", { class: "event" }, "Event, order"), element("th", {}, "Reason"));
   const rows = element("tbody");
   const note = element("p", { class: "empty" }, list.empty);
-  const plan = planning(list.acts.map((act) => ({ ...act, work: (isDryRun, watch) => work(act, isDryRun, watch), done: (outcome) => done(act, outcome),
-    would: (outcome) => would(act, outcome), trouble: (outcome) => outcome.error })), ...(list.beside ?? []));
-  panel.append(form,
-    element("div", { class: "scroll", tabIndex: 0, role: "region", ariaLabel: `${list.name}s` },
-      element("table", {}, element("thead", {}, element("tr", {}, element("th", { class: "pick" }, all), element("th", { class: "event" }, "Event, order"), element("th", {}, "Reason"))), rows), note),
-    plan.place);
-  showGroups();
+  const plan = planning(list.acts.map((act) => ({
+    ...act,
+    work: (isDryRun, watch) => work(act, isDryRun, watch),
+    would: ({ selected }) => `${counted(selected, list.name)} would be ${act.past}.`,
+    done: ({ done }) => `${counted(done, list.name)} ${act.past}.`,
+    trouble: ({ error }) => error,
+  })), ...(list.beside ?? []));
+  const table = element("table", {}, element("thead", {}, head), rows);
+  panel.append(form, element("div", { class: "scroll", tabIndex: 0, role: "region", ariaLabel: `${list.name}s` }, table, note), plan.place);
 
-  const filter = () => Object.fromEntries([...new FormData(form)].filter(([, value]) => value.trim()).map(([name, value]) => [name, value.trim()]));
+  function filter() {
+    const given = [...new FormData(form)].map(([name, value]) => [name, value.trim()]);
+    return Object.fromEntries(given.filter(([, value]) => value));
+  }
 
   function showGroups() {
     const known = [...group.options].map((option) => option.value);
     group.append(...list.groups().filter((name) => !known.includes(name)).map((name) => element("option", { value: name }, name)));
   }
 
-  // Reads the list. Without a token it says that one is needed, or asks for it when `work` is asOperator.
+  // Reads the list, if there is a token, or when `by` is asOperator, which asks for one.
   async function look(by = (work) => work()) {
     showGroups();
     if (!token.get() && by !== asOperator) return;
@@ -57,7 +66,8 @@ export function pickList(panel, list) {
   }
 
   function row(item) {
-    const box = element("input", { type: "checkbox", value: item.id, checked: chosen.has(item.id), ariaLabel: `${item.type ?? "unknown"}, order ${item.orderId ?? "unknown"}` });
+    const label = `${item.type ?? "unknown"}, order ${item.orderId ?? "unknown"}`;
+    const box = element("input", { type: "checkbox", value: item.id, checked: chosen.has(item.id), ariaLabel: label });
     box.addEventListener("change", () => {
       if (box.checked) chosen.add(item.id);
       else chosen.delete(item.id);
@@ -80,22 +90,21 @@ export function pickList(panel, list) {
     plan.say(everything ? "All that fit are chosen." : chosen.size ? `${chosen.size} chosen.` : "");
   }
 
-  // What is chosen, as the API wants it: for each group the criteria, or the ids.
+  // What is chosen, as the API wants it: for each group that is seen the criteria, or the ids.
   function selections() {
-    if (!all.checked) {
-      const groups = Map.groupBy(items.filter((item) => chosen.has(item.id)), (item) => item[list.field]);
-      return [...groups].map(([name, of]) => ({ [list.field]: name, selection: { ids: of.map((item) => item.id) } }));
-    }
-    const { [list.field]: only, ...criteria } = filter();
-    const selection = Object.keys(criteria).length ? criteria : { all: true };
-    return (only ? [only] : list.groups()).map((name) => ({ [list.field]: name, selection }));
+    const { [list.field]: _, ...criteria } = filter();
+    const everything = Object.keys(criteria).length ? criteria : { all: true };
+    const groups = Map.groupBy(items.filter((item) => chosen.has(item.id)), (item) => item[list.field]);
+    return [...groups].map(([name, of]) => ({ [list.field]: name, selection: all.checked ? everything : { ids: of.map(({ id }) => id) } }));
   }
 
+  // One group after the other; their numbers are added up.
   async function work(act, isDryRun, watch) {
-    const total = { selected: 0, done: 0, failed: 0, lookedAt: 0, expected: 0, error: null };
+    let total = {};
     for (const selection of selections()) {
-      const sum = (one) => Object.fromEntries(Object.entries(total).map(([name, before]) => [name, name === "error" ? before ?? one.error : before + (one[name] ?? 0)]));
-      Object.assign(total, sum(await act.work({ ...selection, dryRun: isDryRun }, (one) => watch({ ...sum(one), id: one.id }))));
+      const before = total;
+      total = together(before, await act.work({ ...selection, dryRun: isDryRun }, (one) => watch(together(before, one))));
+      if (total.status === "cancelled") break;
     }
     if (!isDryRun) {
       chosen.clear();
@@ -105,13 +114,10 @@ export function pickList(panel, list) {
     return total;
   }
 
-  const would = (act, { selected }) => `${counted(selected, list.name)} would be ${act.past}.`;
-  const done = (act, outcome) => `${counted(outcome.done, list.name)} ${act.past}.`;
-
   all.addEventListener("change", () => chose(all.checked));
   form.addEventListener("submit", (submit) => { submit.preventDefault(); look(asOperator); });
   form.addEventListener("input", () => plan.say(""));
   group.addEventListener("change", () => look());
   choose(false);
-  return { look, narrow(to) { form.reset(); group.value = to; look(); }, tell: (text) => { note.hidden = false; say(note, text); } };
+  return { look, narrow(to) { form.reset(); showGroups(); group.value = to; look(); }, tell: (text) => { note.hidden = false; say(note, text); } };
 }

@@ -4,12 +4,13 @@ import { element, say } from "./dom.js";
 import { stop } from "./operation.js";
 
 // An act: {name, doing, isDangerous, work(isDryRun, watch), would(outcome), done(outcome), trouble(outcome)}.
-// `work` returns an outcome, of which `selected` says how many it is about; the others make sentences of it,
-// and `trouble` null where there is none. `idle` are controls beside the acts, while nothing is planned. What is
-// offered after a dry run is withdrawn by `say`, which is to be called when what it is about changes.
+// `work` returns an outcome, of which `selected` says how many it is about; the others make sentences of it, and
+// `trouble` null where there is none. `stage(operation)` may say how far it is, instead of the numbers. `idle` are
+// controls beside the acts, while nothing is planned. What is offered after a dry run is withdrawn by `say`, which
+// is to be called when what it is about changes.
 export function planning(acts, ...idle) {
   const said = element("p", { class: "said", role: "status" });
-  const meter = element("progress", { hidden: true });
+  const meter = element("progress", { hidden: true, ariaLabel: "How far it is" });
   const controls = element("div", { class: "actions" });
   let isBusy = false;
   const beginnings = acts.map((act) => button(`${act.name} …`, () => attempt(act), act.isDangerous));
@@ -38,7 +39,9 @@ export function planning(acts, ...idle) {
         if (end) Object.assign(meter, { max: Math.max(now, end), value: now });
         show(act.stage?.(operation) ?? (now ? `${doing}: ${now} of ${Math.max(now, end)}` : `${doing} …`), { buttons: [stopping] });
       });
-      if (most !== null) show([act.done(outcome), act.trouble(outcome)].filter(Boolean).join(" "), { isBad: Boolean(act.trouble(outcome)) });
+      const stopped = outcome.status === "cancelled" ? "Stopped." : null;
+      if (most !== null) show(sentences(act.done(outcome), stopped, act.trouble(outcome)), { isBad: Boolean(act.trouble(outcome)) });
+      else if (stopped) show(stopped);
       else if (outcome.selected) offer(act, outcome);
       else show(act.trouble(outcome) ?? "Dry run: nothing fits.");
     } catch (error) {
@@ -50,12 +53,14 @@ export function planning(acts, ...idle) {
 
   function offer(act, outcome) {
     const doIt = button(`${act.name} ${outcome.selected}`, () => attempt(act, outcome.selected), act.isDangerous);
-    show(`Dry run: ${act.would(outcome)}`, { buttons: [doIt, button("Leave it", () => show(""))] });
+    show(sentences(`Dry run: ${act.would(outcome)}`, act.trouble(outcome)), { buttons: [doIt, button("Leave it", () => show(""))] });
   }
 
   show("");
   return { place: element("div", { class: "plan" }, said, meter, controls), beginnings, say: (text) => isBusy || show(text) };
 }
+
+const sentences = (...said) => said.filter(Boolean).join(" ");
 
 function button(name, work, isDangerous = false) {
   const made = element("button", { type: "button", class: isDangerous ? "danger" : "" }, name);

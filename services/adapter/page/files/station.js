@@ -3,7 +3,9 @@
 import { $, age, element, facts, say } from "./dom.js";
 import { open } from "./operate.js";
 
-const KINDS = { relay: "Relay", adapter: "Adapter", topic: "Topic", queue: "Queue", dead_letters: "Dead letters", listener: "Listener", service: "Service" };
+const KINDS = {
+  service: "Service", relay: "Relay", adapter: "Adapter", topic: "Topic", queue: "Queue", dead_letters: "Dead letters", listener: "Listener",
+};
 const ACTS = {
   dead_letters: ["Look into the dead letters", "letters", ({ name }) => name],
   relay: ["Look at the parked events", "parked", ({ service }) => service],
@@ -40,17 +42,23 @@ function leading(part, text, tab, narrowed) {
 
 function drawn(part) {
   const { kind, name, status, trouble, waiting, inFlight, oldestSeconds, parked, perMinute, counts } = part;
-  return element("section", { class: `part ${status}` },
+  const oldest = waiting && typeof oldestSeconds === "number" ? age(oldestSeconds) : null;
+  const rules = (part.rules ?? []).map(({ rule, decision, count }) => [`${rule}, ${decision.replace("_", " ")}`, count]);
+  return element("section", { class: "part" },
     element("h3", {}, `${KINDS[kind]} `, element("span", { class: "beside" }, name)),
     trouble && status !== "paused" ? element("p", { class: "gap" }, trouble) : null,
-    facts([["Status", status], ["Waiting", waiting], ["In work", inFlight], ["Oldest", oldestSeconds === null || !waiting ? null : age(oldestSeconds)], ["Parked", parked],
+    facts([["Status", status], ["Waiting", waiting], ["In work", inFlight], ["Oldest", oldest], ["Parked", parked],
       ["In the last minute", perMinute], ...Object.entries(counts ?? {}).map(([outcome, count]) => [words(outcome), count])]),
-    lines(Object.entries(part.handlers ?? {})), lines((part.rules ?? []).map(({ rule, decision, count }) => [`${rule}, ${decision.replace("_", " ")}`, count])));
+    lines(Object.entries(part.handlers ?? {})), lines(rules));
 }
 
 const words = (name) => (name[0].toUpperCase() + name.slice(1)).replace("_", " ");
 
-const lines = (pairs) => (pairs.length ? element("ul", { class: "tallies" }, ...pairs.map(([left, right]) => element("li", {}, element("span", {}, left), element("span", { class: "mono" }, String(right))))) : null);
+function lines(pairs) {
+  if (!pairs.length) return null;
+  return element("ul", { class: "tallies" }, ...pairs.map(([left, right]) =>
+    element("li", {}, element("span", {}, left), element("span", { class: "mono" }, String(right)))));
+}
 
 export function startStation() {
   $("#station").addEventListener("close", () => { parts = null; });
