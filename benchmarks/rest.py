@@ -1,11 +1,13 @@
 """The Order service over REST, against a bare FastAPI endpoint that touches the same rows."""
 
 import asyncio
+import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
 
@@ -20,25 +22,42 @@ _ORDERS = 1_000
 
 
 @asynccontextmanager
-async def order_service(folder: Path, database: Postgres) -> AsyncIterator[LocalSystem]:
-    """The Order service as it is started everywhere, but alone; with a log for machines."""
+async def alone(folder: Path, database: Postgres) -> AsyncIterator[LocalSystem]:
+    """What the Order service needs: its database, and SNS/SQS."""
     system = LocalSystem(folder, Ports.free(), database, lambda _, __: None)
-    system.overrides["order"] = {"LOG_FORMAT": "json"}
     try:
         await asyncio.gather(system.start_aws(), system.migrate("order"))
-        await system.start_service("order")
         yield system
     finally:
         await system.stop()
 
 
 @asynccontextmanager
+async def order_service(system: LocalSystem, **environment: str) -> AsyncIterator[HttpServer]:
+    """As it is started everywhere, with a log for machines, which goes straight to a file."""
+    [port] = free_ports(1)
+    given = system.environment("order") | {"PORT": str(port), "LOG_FORMAT": "json"} | environment
+    with (system.folder / f"order-{port}.log").open("w") as log:
+        async with _serving(["services.order"], port, os.environ | given, log) as server:
+            yield server
+
+
+@asynccontextmanager
 async def _bare(database_url: str) -> AsyncIterator[HttpServer]:
     [port] = free_ports(1)
-    command = [sys.executable, "-m", "benchmarks.bare_rest", database_url, str(port)]
-    process = await asyncio.create_subprocess_exec(*command)
+    async with _serving(["benchmarks.bare_rest", database_url, str(port)], port, os.environ) as server:
+        yield server
+
+
+@asynccontextmanager
+async def _serving(
+    module: Sequence[str], port: int, environment: Mapping[str, str], output: IO[str] | None = None
+) -> AsyncIterator[HttpServer]:
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-m", *module], env=environment, stdout=output
+    )
     try:
-        async with asyncio.timeout(20), httpx.AsyncClient(trust_env=False) as http:
+        async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as http:
             while not await _answers(http, port):
                 await asyncio.sleep(0.05)
         yield HttpServer(port, process.pid)
@@ -68,10 +87,10 @@ async def rest() -> list[Figure]:
         folder = Path(name)
         with postgres(folder / "postgres") as database:
             async with (
-                order_service(folder, database) as system,
+                alone(folder, database) as system,
+                order_service(system) as ours,
                 _bare(system.database_url("order")) as bare,
             ):
-                ours = HttpServer(system.ports.order, system.programs["order"].pid)
                 await seed(database, "orders", _ORDERS)
                 ids = await some_ids(database, "orders", 1_500)
                 await _same_answer(ours, bare, ids[0])

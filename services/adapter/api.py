@@ -21,7 +21,7 @@ class Answer(WireModel):
     results: list[Result]
 
 
-def bridge(request: Request) -> Bridge:
+async def bridge(request: Request) -> Bridge:
     found: Bridge = request.app.state.bridge
     return found
 

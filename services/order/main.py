@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = application(title="Order service", description=__doc__, lifespan=lifespan, settings=settings)
-    app.include_router(api.router)
+    app.routes.extend(api.router.routes)  # one that is included is searched twice for every request
     app.include_router(reconciliation.router)
     api.answer_order_errors(app)
     return app

@@ -52,13 +52,16 @@ _operator_token = HTTPBearer(
 _Given = HTTPAuthorizationCredentials | None
 
 
-def _service(request: Request, given: Annotated[_Given, Security(_service_token)]) -> None:
+# Coroutines, although they wait for nothing: FastAPI runs a plain function in a thread.
+
+
+async def _service(request: Request, given: Annotated[_Given, Security(_service_token)]) -> None:
     access, token = _shown(request, given, "a service")
     if not access.is_service(token):
         raise _refused("a service", is_known=access.operator(token) is not None)
 
 
-def _operator(request: Request, given: Annotated[_Given, Security(_operator_token)]) -> str:
+async def _operator(request: Request, given: Annotated[_Given, Security(_operator_token)]) -> str:
     access, token = _shown(request, given, "an operator")
     name = access.operator(token)
     if name is None:
@@ -66,12 +69,14 @@ def _operator(request: Request, given: Annotated[_Given, Security(_operator_toke
     return name
 
 
-def _perhaps_operator(request: Request, given: Annotated[_Given, Security(_operator_token)]) -> str | None:
+async def _perhaps_operator(
+    request: Request, given: Annotated[_Given, Security(_operator_token)]
+) -> str | None:
     access: Access = request.app.state.access
     return access.operator(given.credentials) if given else None
 
 
-def _any(
+async def _any(
     request: Request,
     given: Annotated[_Given, Security(_service_token)],
     _: Annotated[_Given, Security(_operator_token)],  # told to OpenAPI as the other way in

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.telemetry import TelemetryConfig
+from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -86,7 +87,8 @@ class _Measured:
             await send(message)
 
         traceparent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
-        with tracer.start_as_current_span(scope["method"], continued(traceparent), SpanKind.SERVER):
+        span = tracer.start_span(scope["method"], continued(traceparent), SpanKind.SERVER)
+        with trace.use_span(span, end_on_exit=True):
             try:
                 await self._app(scope, receive, observed)
             finally:

@@ -4,15 +4,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.web.problem import Problem
 
-_A_BODY_FOLLOWS = {b"content-length", b"transfer-encoding"}
-"""Without one of them there is no body (RFC 9112, 6.3)."""
-
 
 class BodyLimit:
     """ASGI middleware that answers 413 to a body over `limit` bytes, whether its length is told or not.
 
-    The body is read here and handed on whole: an error raised while an endpoint reads it would be taken
-    for a malformed body.
+    No more is read than the length that was told (RFC 9112, 6.3). A body of untold length is read here and
+    handed on whole: an error raised while an endpoint reads it would be taken for a malformed body.
     """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
@@ -21,16 +18,24 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"]) if scope["type"] == "http" else {}
-        if headers.keys().isdisjoint(_A_BODY_FOLLOWS):
+        length = None if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
+        if length is None:
+            await self._whole(scope, receive, send)
+        elif length > self._limit:
+            await self._refuse(scope, receive, send)
+        else:
             await self._app(scope, receive, send)
-            return
-        told = headers.get(b"content-length", b"0")
-        body = None if told.isdigit() and int(told) > self._limit else await self._read(receive)
+
+    async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await self._read(receive)
         if body is None:
-            refusal = Problem(413, f"the body is over the limit of {self._limit} bytes")
-            await refusal.response()(scope, receive, send)
+            await self._refuse(scope, receive, send)
         else:
             await self._app(scope, _replayed(body, receive), send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = Problem(413, f"the body is over the limit of {self._limit} bytes")
+        await refusal.response()(scope, receive, send)
 
     async def _read(self, receive: Receive) -> bytes | None:
         """The body; None when it is over the limit."""

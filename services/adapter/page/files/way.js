@@ -55,7 +55,10 @@ export function startWay(onOpened) {
     areas.get(area).append(made(each));
   }
   areas.get("adapter").append(element("div", { id: "held" }, element("h3", {}, "Held back, by rule"), element("ul", { id: "held-rules" })));
-  new ResizeObserver(drawEdges).observe($("#stations"));
+  new ResizeObserver(() => {
+    drawEdges();
+    for (const id of shown.keys()) show(id);
+  }).observe($("#stations"));
 }
 
 const place = (id) => {
