@@ -38,6 +38,17 @@ hold_back = true
 """
 
 
+GOES_ELSEWHERE = """
+[published.order]
+OrderCompleted = ["id"]
+
+[[route]]
+id = "completed-orders-to-nobody"
+source = "order"
+type = "OrderCompleted"
+topic = "nobody-listens"
+"""
+
 LONG = """
     INSERT INTO event_log (id, type, subject, sequence, occurred_at, data, decided_at, decision)
     SELECT gen_random_uuid(), 'OrderCancelled', n::text, 1, now(), '{"source": {}, "occurenceOn": 1}', now(),
@@ -216,6 +227,18 @@ async def test_what_the_routes_of_now_keep_is_not_sent(
     [tally] = done["proof"]["tallies"]
     assert (tally["decision"], tally["rule"]) == ("held_back", "nothing-leaves-any-more")
     assert await duplicates(system, order_id) == {ORDERS: 0, DEMAND: 0}
+
+
+async def test_where_nobody_listens_nothing_is_proven(
+    system: Operated, order_id: str, tmp_path: Path
+) -> None:
+    """Sent is not heard: without a consumer there is no state that could have changed."""
+    routes = tmp_path / "routes.toml"
+    routes.write_text(GOES_ELSEWHERE)
+    async with another_adapter(system, routes_file=routes) as adapter:
+        done = await replay(adapter, {"orderId": order_id})
+    assert (done["done"], done["proof"]["states"], done["proof"]["unchanged"]) == (1, [], None)
+    assert done["error"] == "none of the services listens to such events"
 
 
 async def test_a_replay_keeps_to_its_pace_and_is_cancelled(system: Operated, long_log: int) -> None:

@@ -99,7 +99,7 @@ class Proof(WireModel):
     handled: int = 0
     unchanged: bool | None = None
     """Whether no state changed; null while that is not known, and where it cannot be known: in a dry run,
-    when it was cancelled, when deliveries are outstanding."""
+    when it was cancelled, when deliveries are outstanding, when no service listens."""
 
     def count(self, event_type: str, result: Result) -> None:
         """One more event that was decided about."""
@@ -120,7 +120,8 @@ class Proof(WireModel):
     def conclude(self, waited: float) -> str | None:
         """What is proven. Returns why it is not what was hoped for, or None. `waited` is seconds."""
         changed = {each.service: each.changed for each in self.states if each.changed}
-        self.unchanged = False if changed else None if self.outstanding else True
+        is_known = bool(self.states) and not self.outstanding
+        self.unchanged = False if changed else True if is_known else None
         said = [
             f"{service} changed: {', '.join(table.table for table in tables)}"
             for service, tables in changed.items()
@@ -129,6 +130,8 @@ class Proof(WireModel):
             said.append(f"messages that were under way when it began: {self.under_way}")
         if self.outstanding:
             said.append(f"not settled: {self.outstanding} deliveries outstanding, none came for {waited:g} s")
+        if not self.states:
+            said.append("none of the services listens to such events")
         return "; ".join(said) or None
 
 

@@ -162,8 +162,9 @@ function show(id) {
   say($(".state", station), ["up", "unknown"].includes(facts.status) ? "" : facts.status);
   say($(".number", station), facts.number === null || facts.number === undefined ? "–" : String(facts.number));
   say($(".unit", station), facts.unit);
-  say($(".more", station), facts.more.filter(Boolean).join(station.parentElement.className === "tall" && innerWidth > 900 ? "\n" : " · "));
-  $(".more", station).classList.toggle("bad", Boolean(facts.bad));
+  const more = [facts.bad, ...facts.more].filter(Boolean).join(station.parentElement.className === "tall" && innerWidth > 900 ? "\n" : " · ");
+  if ($(".more", station).textContent !== more)
+    $(".more", station).replaceChildren(element("span", { class: "bad" }, facts.bad ?? ""), more.slice(facts.bad?.length ?? 0));
   station.title = facts.trouble ?? "";
 }
 
@@ -175,12 +176,12 @@ function ofStation(station) {
   if (station.kind === "relay") {
     const parked = station.parked ? `${station.parked} parked` : "";
     const oldest = station.waiting ? `oldest ${age(station.oldestSeconds)}` : "";
-    return { status, trouble, number: station.waiting, unit: "waiting", more: [parked, oldest, perMinute(station.perMinute)], bad: parked };
+    return { status, trouble, number: station.waiting, unit: "waiting", more: [oldest, perMinute(station.perMinute)], bad: parked };
   }
   if (station.kind === "adapter") {
     const failed = counts?.failed ? `${counts.failed} failed` : "";
     return { status, trouble, number: Math.round(station.perMinute ?? 0), unit: "events/min",
-      more: [`${counts?.forwarded ?? 0} forwarded`, `${counts?.held_back ?? 0} held back`, failed], bad: failed };
+      more: [`${counts?.forwarded ?? 0} forwarded`, `${counts?.held_back ?? 0} held back`], bad: failed };
   }
   return { status, trouble, number: counts?.published ?? 0, unit: "published", more: [perMinute(station.perMinute)] };
 }
@@ -195,7 +196,7 @@ function ofQueue(id) {
   const oldest = queue.oldestSeconds && queue.waiting ? `oldest ${age(queue.oldestSeconds)}` : "";
   const status = queue.status === "up" ? listener?.status ?? "up" : queue.status;
   return { status, trouble: queue.trouble ?? listener?.trouble, number: queue.waiting, unit: "waiting",
-    more: [dead, working, oldest, perMinute(listener?.perMinute)], bad: dead };
+    more: [working, oldest, perMinute(listener?.perMinute)], bad: dead };
 }
 
 function ofService(id) {
