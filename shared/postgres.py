@@ -79,8 +79,9 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection for reading. Raises DatabaseUnavailable when it cannot be had or is lost."""
+        is_idle = self._pool.get_idle_size() > 0  # one is had at once, and a deadline costs a timer
         try:
-            connection = await self._pool.acquire(timeout=5)
+            connection = await self._pool.acquire(timeout=None if is_idle else 5)
         except (*_LOST, OSError, TimeoutError) as error:
             raise DatabaseUnavailable(f"no connection: {error!r}") from error
         try:

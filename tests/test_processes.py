@@ -323,7 +323,7 @@ async def test_logs_are_json_where_no_person_reads_them(tmp_path: Path) -> None:
     """Each line is an object; what is about an event carries its id, its type and its order."""
     async with running_system(tmp_path, Ports.free()) as system:
         await system.programs["order"].stop()
-        system.overrides["order"] = {"LOG_FORMAT": "auto"}
+        system.overrides["order"] = {"LOG_FORMAT": "auto", "LOG_LEVEL": "DEBUG"}
         (tmp_path / "logs" / "order.log").unlink()
         await system.start_service("order")
         async with httpx.AsyncClient(base_url=system.ports.url("order")) as order:

@@ -67,7 +67,7 @@ class EventLog:
             event.model_dump_json(),
             tx.cause,
         )
-        log.info(
+        log.debug(  # the relay's line, with the adapter's decision, is the one for the story
             "published in process",
             event_id=str(event_id),
             event_type=event.event_type,
