@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 import structlog
@@ -50,6 +50,14 @@ def stop(app: FastAPI) -> None:
     """Tells the loops of the application to stop; may be called early, and more than once."""
     for loop in getattr(app.state, "loops", ()):
         loop.stop()
+
+
+async def set_within(seconds: float, event: asyncio.Event) -> bool:
+    """How a loop rests: waits for the event, but no longer than that. Whether it is set then."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
 
 async def _run(app: FastAPI, loop: Loop) -> None:

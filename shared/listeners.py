@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -10,6 +9,7 @@ import asyncpg
 import structlog
 from fastapi import APIRouter, Depends, Path, Request
 
+from shared.background import set_within
 from shared.domain_event import WireModel
 from shared.messaging import ListenerContainer
 from shared.postgres import Connection, Database, DatabaseUnavailable
@@ -70,9 +70,7 @@ class Listeners:
                 self.trouble = None
             except DatabaseUnavailable as error:
                 self.trouble = str(error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_EVERY):
-                    await self._stopping.wait()
+            await set_within(_EVERY, self._stopping)
 
     async def follow(self) -> None:
         """Pauses and resumes as is written."""

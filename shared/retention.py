@@ -1,12 +1,12 @@
 """Retention: deletes what has been kept long enough, a few rows at a time."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 
+from shared.background import set_within
 from shared.postgres import Database, DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
@@ -65,10 +65,10 @@ class Retention:
             except DatabaseUnavailable as error:
                 self.trouble = str(error)
                 log.warning("retention waits", error=self.trouble, retry_in=self._options.retry)
-                await self._rest(self._options.retry)
+                await set_within(self._options.retry, self._stopping)
             else:
                 self.trouble = None
-                await self._rest(self._options.every)
+                await set_within(self._options.every, self._stopping)
 
     async def _sweep(self) -> None:
         for expiry in self._expiries:
@@ -81,7 +81,7 @@ class Retention:
             count = await self._delete_batch(expiry.delete, age)
             deleted, full = deleted + count, count == self._options.batch
             if full:
-                await self._rest(self._options.pause)
+                await set_within(self._options.pause, self._stopping)
         if deleted:
             log.info("expired", rows=expiry.rows, deleted=deleted, older_than_days=expiry.days)
 
@@ -89,9 +89,3 @@ class Retention:
         async with self._database.transaction() as tx:
             count: int = await tx.connection.fetchval(statement, age, self._options.batch)
         return count
-
-    async def _rest(self, seconds: float) -> None:
-        """Waits, but not beyond `stop`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()

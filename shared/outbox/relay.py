@@ -20,6 +20,7 @@ import structlog
 from prometheus_client import Gauge
 from pydantic import SecretStr
 
+from shared.background import set_within
 from shared.messaging.backoff import full_jitter
 from shared.outbox import backlog, outcome
 from shared.outbox.adapter import AdapterClient, AdapterUnavailable, BatchFailed, Result, failed
@@ -128,15 +129,10 @@ class Relay:
                 pause = full_jitter(failures, first=1, most=self._options.retry_most, least=0.5)
                 self.trouble = str(error) or type(error).__name__
                 log.warning("relay waits", error=self.trouble, retry_in=round(pause, 1))
-                await self._rest(pause, until=self._stopping)
+                await set_within(pause, self._stopping)
             else:
                 failures, self.trouble = 0, None
-                await self._rest(self._options.poll, until=self._wake)
-
-    async def _rest(self, seconds: float, until: asyncio.Event) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await until.wait()
+                await set_within(self._options.poll, self._wake)
 
     async def _listen(self) -> None:
         """Wakes the relay on every commit that appended events. While it has no connection, the slow poll

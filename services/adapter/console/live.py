@@ -8,13 +8,15 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import islice
 from typing import Any
 
 from pydantic import TypeAdapter
+
+from shared.background import set_within
 
 
 class TooManyViewers(Exception):
@@ -126,9 +128,7 @@ class Live:
             await self._due.wait()
             self._due.clear()
             self._wake()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.options.pace):
-                    await self._stopping.wait()
+            await set_within(self.options.pace, self._stopping)
 
     @contextmanager
     def viewing(self, last_event_id: str | None) -> Iterator[AsyncIterator[bytes]]:

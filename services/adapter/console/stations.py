@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
@@ -12,6 +11,7 @@ from services.adapter.console.decisions import Decisions, RuleCount
 from services.adapter.console.live import Live
 from services.adapter.console.neighbour import Away, Neighbour
 from services.adapter.console.queues import Depth, Queues
+from shared.background import set_within
 from shared.domain_event import WireModel
 from shared.progress import ListenerProgress, Pace, ServiceProgress, SettledMessage
 from shared.tally import Tally
@@ -142,9 +142,7 @@ class Stations:
             began = time()
             self._show(await self.now())
             pause = min(max(self._every, _RESTS * (time() - began)), 2 * self._every)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._stopping.wait()
+            await set_within(pause, self._stopping)
 
     async def now(self) -> Everything:
         """All stations, as they are or just were: however many ask, they are read once."""

@@ -1,10 +1,11 @@
 """Pace: so many a second, and not more."""
 
 import asyncio
-from contextlib import suppress
 from typing import Annotated
 
 from pydantic import Field
+
+from shared.background import set_within
 
 PerSecond = Annotated[float, Field(strict=True, ge=0.01, le=10_000)] | None
 """A limit; none is as fast as it goes."""
@@ -22,7 +23,4 @@ class Pace:
         now = asyncio.get_running_loop().time()
         begins = max(now, self._next)
         self._next = begins + self._distance
-        with suppress(TimeoutError):
-            async with asyncio.timeout(begins - now):
-                await unless.wait()
-        return not unless.is_set()
+        return not await set_within(begins - now, unless)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -19,6 +18,7 @@ from services.adapter.recovery.proof import Deliveries, Proof, State
 from services.adapter.recovery.service import Service
 from services.adapter.recovery.services import Person, Services
 from services.adapter.routes import Routes
+from shared.background import set_within
 from shared.domain_event import WireModel
 from shared.messaging.batching import by_count
 from shared.selection import Deliberate, Name, may_repeat
@@ -209,8 +209,6 @@ class Replayer:
                 ends = clock() + self._replay.wait_seconds
             if not proof.outstanding or clock() > ends:
                 return True
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await operation.stop.wait()
+            if await set_within(pause, operation.stop):
                 return False
             pause = min(2 * pause, _POLL_MOST)

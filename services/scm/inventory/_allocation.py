@@ -1,7 +1,6 @@
 """Allocation: serves the orders that wait, as soon as there are goods for them."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -10,6 +9,7 @@ from services.scm.inventory import _waiting as waiting
 from services.scm.inventory._bell import Bell, StockFreed
 from services.scm.inventory._reservation import serve_waiting
 from services.scm.turn import try_turn
+from shared.background import set_within
 from shared.messaging import TerminalError, Unavailable
 from shared.messaging.backoff import full_jitter
 from shared.postgres import Database, DatabaseUnavailable
@@ -68,16 +68,10 @@ class Allocation:
                 pause = full_jitter(failures, first=1, most=self._options.retry_most, least=0.5)
                 self.trouble = str(error) or type(error).__name__
                 log.warning("allocation waits", error=self.trouble, retry_in=round(pause, 1))
-                await self._rest(pause)
+                await set_within(pause, self._bell.rung)  # what is new may not need what is away
             else:
                 failures = 0
-                await self._rest(self._options.poll)
-
-    async def _rest(self, seconds: float) -> None:
-        """Until the bell rings, also while something is away: what is new may not need it."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._bell.rung.wait()
+                await set_within(self._options.poll, self._bell.rung)
 
     async def serve_batch(self) -> bool:
         """Serves whom it can, the oldest first. False when nobody more is left, or all are busy."""
