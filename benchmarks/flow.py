@@ -17,6 +17,7 @@ from benchmarks.child import in_child
 from benchmarks.event import REGION
 from benchmarks.figure import Figure
 from benchmarks.latency import bare
+from benchmarks.orders import ORDER
 from benchmarks.server import CREDENTIALS, make_queue
 from local.door import Door
 from local.ports import HOST
@@ -38,17 +39,7 @@ _LIMITS = httpx.Limits(keepalive_expiry=2)
 INVOICED = "SELECT order_id, extract(epoch FROM issued_at)::float8 FROM invoice WHERE order_id = ANY($1)"
 LAST_ANSWER = "SELECT extract(epoch FROM max(handled_at))::float8 FROM inbox"
 
-_ORDER = {
-    "buyer": {"name": "Kim Ji-woo", "phoneNumber": "010-1234-5678"},
-    "deliveryAddress": {
-        "receiver": "Kim Ji-woo",
-        "phoneNumber": "010-1234-5678",
-        "postalCode": "06236",
-        "street": "12 Teheran-ro",
-        "city": "Seoul",
-    },
-    "orderLines": [{"sku": "MUG-01", "name": "Mug", "quantity": 1, "unitPrice": 12_000}],
-}
+_ORDER = ORDER | {"orderLines": [{"sku": "MUG-01", "name": "Mug", "quantity": 1, "unitPrice": 12_000}]}
 
 
 @dataclass
