@@ -135,6 +135,7 @@ def _status(listener: ListenerContainer, paused: Mapping[str, asyncpg.Record]) -
 router = APIRouter(prefix="/listeners", tags=["listeners"])
 
 Queue = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,80}(\.fifo)?$")]
+"""A queue's name in a path."""
 
 
 def _listeners(request: Request) -> Listeners:

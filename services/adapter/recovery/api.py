@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from services.adapter.recovery.audit import AuditUnavailable, Record
@@ -23,6 +23,7 @@ from services.adapter.recovery.services import (
     ServiceListener,
     UnknownService,
 )
+from shared.listeners import Queue
 from shared.messaging.aws import TRANSIENT
 from shared.selection import Filter, Name
 from shared.web import Operator, OperatorAccess, Problem, problems
@@ -151,7 +152,7 @@ async def listeners(person: PersonDependency, recovery: RecoveryDependency) -> A
 )
 async def change_listener(
     service: Name,
-    queue: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,80}(\.fifo)?$")],
+    queue: Queue,
     what: Literal["pause", "resume"],
     person: PersonDependency,
     recovery: RecoveryDependency,
