@@ -162,6 +162,12 @@ async def test_one_bad_event_fails_alone(adapter: Served, bad: Any, reason: str)
     assert [results[0]["id"], results[2]["id"]] == [first["id"], second["id"]]
 
 
+async def test_an_event_that_a_rule_fails_on_names_the_rule(adapter: Served) -> None:
+    """As one that it decided about, so that they are counted together."""
+    [result] = await send(adapter, event(subject="2"))
+    assert (result["decision"], result["rule"]) == ("failed", "completed-orders-to-scm")
+
+
 async def test_any_character_of_json_reaches_the_queue(adapter: Served, aws: AwsClients) -> None:
     """SQS takes the characters of XML only, and half a surrogate is no character: both are escaped."""
     url = await subscribe(aws, "order-events")

@@ -1,6 +1,7 @@
 """Events that were sent are sent again: it changes nothing, and that is shown; a change is too."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -47,6 +48,11 @@ id = "completed-orders-to-nobody"
 source = "order"
 type = "OrderCompleted"
 topic = "nobody-listens"
+"""
+
+SENT_ONCE = """
+    INSERT INTO event_log (id, type, subject, sequence, occurred_at, data, decided_at, decision)
+    VALUES (gen_random_uuid(), 'OrderCompleted', $1, 1, now(), $2, now(), 'forwarded')
 """
 
 LONG = """
@@ -173,6 +179,26 @@ async def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(system: Opera
     again = await replay(system.adapter, {"orderId": order_id})
     assert again["proof"]["absorbed"] == 2
     assert await duplicates(system, order_id) == {ORDERS: 1, DEMAND: 1}
+
+
+@pytest.mark.parametrize(
+    ("subject", "source", "reason"),
+    [
+        ("larger", {"id": "larger", "orderLines": [{"sku": "x" * 250_000}]}, "the limit is"),
+        ("other", {"id": "another"}, "project does not make the aggregate with the id other"),
+    ],
+)
+async def test_what_cannot_be_sent_fails_in_a_dry_run_too(
+    system: Operated, subject: str, source: Json, reason: str
+) -> None:
+    """With the same reason, under the same rule."""
+    data = json.dumps({"source": source, "occurenceOn": 1})
+    await run(system.order.app.state.database, SENT_ONCE, subject, data)
+    for dry_run in (True, False):
+        done = await replay(system.adapter, {"orderId": subject}, dryRun=dry_run)
+        [failed], [tally] = done["listed"], done["proof"]["tallies"]
+        assert (done["failed"], tally["decision"], tally["rule"]) == (1, "failed", "completed-orders-to-scm")
+        assert reason in failed["error"]
 
 
 async def test_what_was_sent_is_selected(system: Operated, order_id: str) -> None:

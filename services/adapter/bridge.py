@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
@@ -13,7 +13,8 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from services.adapter.cloud_event import CloudEvent, why_not
-from services.adapter.routes import RouteFailed, Routes
+from services.adapter.routes import Routes
+from services.adapter.routes.verdict import Outcome, judge
 from shared.domain_event import WireModel
 from shared.messaging import Message, MessageChannel, MessagingError
 
@@ -28,7 +29,7 @@ class Result(WireModel):
     """What became of one event of a batch. `failed` means: not sent, and `error` says why."""
 
     id: str
-    decision: Literal["forwarded", "held_back", "failed"]
+    decision: Outcome
     rule: str | None = None
     decided_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     message_id: str | None = None
@@ -95,25 +96,18 @@ class Bridge:
             if result
         ]
 
-    def try_out(self, events: Sequence[Any]) -> list[Result]:
-        """What `take` would decide about each event. Nothing is sent, and nobody is told."""
-        leaving: dict[str, list[_Leaving]] = defaultdict(list)
-        results = [self._decide(place, event, leaving) for place, event in enumerate(events)]
-        would_leave = {each.place: each.result for of_topic in leaving.values() for each in of_topic}
-        return [result or would_leave[place] for place, result in enumerate(results)]
-
     def _decide(self, place: int, given: Any, leaving: dict[str, list[_Leaving]]) -> Result | None:
         """The event's result, or None when that has to wait for SNS."""
         try:
             event = CloudEvent.model_validate(given)
-            decision = self._routes.decide(event)
-        except (ValidationError, RouteFailed) as error:
-            reason = str(error) if isinstance(error, RouteFailed) else why_not(error)
-            return Result(id=_text(given, "id"), decision="failed", error=reason)
-        if decision.topic is None or decision.data is None:
-            return Result(id=event.id, decision="held_back", rule=decision.rule)
-        result = Result(id=event.id, decision="forwarded", rule=decision.rule)
-        leaving[decision.topic].append(_Leaving(place, result, event.message(decision.data)))
+        except ValidationError as error:
+            return Result(id=_text(given, "id"), decision="failed", error=why_not(error))
+        judged = judge(self._routes, event)
+        verdict = judged.verdict
+        result = Result(id=event.id, decision=verdict.decision, rule=verdict.rule, error=verdict.error)
+        if verdict.topic is None or judged.message is None:
+            return result
+        leaving[verdict.topic].append(_Leaving(place, result, judged.message))
         return None
 
     async def _publish(self, topic: str, leaving: Sequence[_Leaving], results: list[Result | None]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pydantic import ConfigDict, Field
 
-from services.adapter.bridge import Result
+from services.adapter.routes.verdict import Outcome
 from shared.checksum import StateChecksum
 from shared.domain_event import WireModel
 from shared.reconciliation import Consumed
@@ -101,15 +101,15 @@ class Proof(WireModel):
     """Whether no state changed; null while that is not known, and where it cannot be known: in a dry run,
     when it was cancelled, when deliveries are outstanding, when no service listens."""
 
-    def count(self, event_type: str, result: Result) -> None:
+    def count(self, event_type: str, decision: Outcome, rule: str | None) -> None:
         """One more event that was decided about."""
-        self.held_back += result.decision == "held_back"
-        about = (event_type, result.decision, result.rule)
+        self.held_back += decision == "held_back"
+        about = (event_type, decision, rule)
         for tally in self.tallies:
             if (tally.type, tally.decision, tally.rule) == about:
                 tally.events += 1
                 return
-        self.tallies.append(Tally(type=event_type, decision=result.decision, rule=result.rule, events=1))
+        self.tallies.append(Tally(type=event_type, decision=decision, rule=rule, events=1))
 
     def settle(self, deliveries: Deliveries, sent: int) -> None:
         """So much has come of the deliveries that were sent."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, StrictBool
 
-from services.adapter.bridge import Bridge
+from services.adapter.bridge import Bridge, Result
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.log_page import LogPage
 from services.adapter.recovery.consumers import Consumers
@@ -18,6 +18,7 @@ from services.adapter.recovery.proof import Deliveries, Proof, State
 from services.adapter.recovery.service import Service
 from services.adapter.recovery.services import Person, Services
 from services.adapter.routes import Routes
+from services.adapter.routes.verdict import Verdict, judge
 from shared.background import set_within
 from shared.domain_event import WireModel
 from shared.messaging.batching import by_count
@@ -92,7 +93,7 @@ class Replays:
             proof=Proof(),
         )
         events = SentEvents(service, person.token, replay.selection, operation.began_at)
-        replayer = Replayer(replay, events, consumers, self._bridge, self._held)
+        replayer = Replayer(replay, events, consumers, self._routes, self._bridge, self._held)
         about = replay.model_dump(
             mode="json", by_alias=True, exclude={"service", "dry_run"}, exclude_none=True
         )
@@ -140,12 +141,14 @@ class Replayer:
         replay: Replay,
         events: SentEvents,
         consumers: Consumers,
+        routes: Routes,
         bridge: Bridge,
         held: Held,
     ) -> None:
         self._replay = replay
         self._events = events
         self._consumers = consumers
+        self._routes = routes
         self._bridge = bridge
         self._held = held
         self._pace = Pace(replay.per_second)
@@ -186,16 +189,18 @@ class Replayer:
         ]
         for one in told:
             operation.select(one)
-        events = [each.model_dump(mode="json") for each in part]
-        is_dry = operation.dry_run
-        results = self._bridge.try_out(events) if is_dry else await self._bridge.take(events)
-        for event, one, result in zip(part, told, results, strict=True):
-            proof.count(event.type, result)
-            if result.decision == "failed":
-                operation.fail(one, result.error or "not sent")
-            elif result.decision == "forwarded" and not is_dry:
+        for event, one, decided in zip(part, told, await self._decided(part), strict=True):
+            proof.count(event.type, decided.decision, decided.rule)
+            if decided.decision == "failed":
+                operation.fail(one, decided.error or "not sent")
+            elif decided.decision == "forwarded" and not operation.dry_run:
                 operation.done += 1
                 self._deliveries += self._consumers.deliveries_of(event.type)
+
+    async def _decided(self, part: Sequence[CloudEvent]) -> Sequence[Verdict | Result]:
+        if self._replay.dry_run:
+            return [judge(self._routes, each).verdict for each in part]
+        return await self._bridge.take([each.model_dump(mode="json") for each in part])
 
     async def _settle(self, operation: Operation, proof: Proof, known: Deliveries) -> bool:
         """Waits until the consumers have settled every delivery, or none for too long. False when it was

@@ -1,4 +1,4 @@
-"""Verdict: what the routes decide about an event, as the bridge would answer it."""
+"""Verdict: what the routes decide about an event. The bridge acts on it; others only say it."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
