@@ -13,7 +13,7 @@ from benchmarks.meter import cpu_seconds
 from local.postgres import postgres
 from local.system import LocalSystem, Ports
 from shared.events import ApplicationEventPublisher
-from shared.outbox import Relay
+from shared.outbox import EventLog, Relay
 from shared.postgres import connect
 from shared.tokens import DEVELOPMENT_SERVICE
 
@@ -54,7 +54,12 @@ async def ours(database_url: str, adapter_url: str) -> dict[str, float]:
         database.connection() as connection,
     ):
         relay = Relay(
-            database, http, adapter_url=adapter_url, service_token=DEVELOPMENT_SERVICE, source="order"
+            database,
+            http,
+            EventLog(),
+            adapter_url=adapter_url,
+            service_token=DEVELOPMENT_SERVICE,
+            source="order",
         )
         cpu = cpu_seconds()
         running = asyncio.create_task(relay.run())

@@ -6,15 +6,14 @@ transaction, in the order of their registration; what a listener raises rolls th
     @event_listener
     async def reserve_stock(event: OrderCompleted, tx: Transaction) -> None: ...
 
-    publisher = ApplicationEventPublisher([reserve_stock, EventLog("scm")])
+    publisher = ApplicationEventPublisher([reserve_stock, EventLog()])
     await publisher.publish(OrderCompleted(...), tx)
 """
 
 import inspect
 import types
 import typing
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar, Union, get_args, get_origin, runtime_checkable
 
@@ -101,7 +100,8 @@ class ApplicationEventPublisher:
 
     async def publish(self, event: object, tx: PublishingScope) -> None:
         """Returns when all listeners are done; raises what a listener raised, and EventCycle."""
-        with _publishing(type(event)):
+        token = _chain.set(_chained(type(event)))
+        try:
             for registration in self._registrations:
                 if not registration.hears(event):
                     continue
@@ -109,6 +109,8 @@ class ApplicationEventPublisher:
                     tx.after_commit(_later(registration.listener, event, tx))
                 else:
                     await registration.listener(event, tx)
+        finally:
+            _chain.reset(token)
 
 
 def _later(listener: ListenerFunction, event: object, tx: PublishingScope) -> Callable[[], Awaitable[None]]:
@@ -140,14 +142,9 @@ def _name(listener: object) -> str:
     return str(getattr(listener, "__qualname__", None) or type(listener).__qualname__)
 
 
-@contextmanager
-def _publishing(event_type: type) -> Iterator[None]:
-    chain = _chain.get()
-    if event_type in chain:
-        path = " → ".join(t.__name__ for t in (*chain, event_type))
+def _chained(event_type: type) -> tuple[type, ...]:
+    chain = (*_chain.get(), event_type)
+    if event_type in chain[:-1]:
+        path = " → ".join(each.__name__ for each in chain)
         raise EventCycle(f"these events lead to each other without end: {path}")
-    token = _chain.set((*chain, event_type))
-    try:
-        yield
-    finally:
-        _chain.reset(token)
+    return chain

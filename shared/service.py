@@ -10,12 +10,12 @@ from pydantic import Field
 
 from shared import background
 from shared.background import running
-from shared.events import ApplicationEventPublisher
+from shared.events import ApplicationEventPublisher, ApplicationListener, ListenerFunction
 from shared.inbox import Inbox, InboxSettings, received_messages
 from shared.listeners import Listeners
 from shared.listeners import router as listeners_router
 from shared.messaging import ListenerContainer, ListenerOptions, Topology, aws_clients, bindings
-from shared.outbox import OutboxSettings, Relay, RelayOptions, decided_events
+from shared.outbox import EventLog, OutboxSettings, Relay, RelayOptions, decided_events
 from shared.outbox import router as event_log_router
 from shared.postgres import Database, DatabaseUnavailable, connect
 from shared.progress import Progress
@@ -28,7 +28,7 @@ from shared.telemetry import Tracing
 from shared.web import health, health_router
 
 _CONNECTIONS_BESIDE_HANDLERS = 12
-"""The relay's two, one of each other loop, and what is left for REST."""
+"""The relay's, one of each other loop, and what is left for REST."""
 
 
 class Loop(background.Loop, health.Loop, Protocol):
@@ -49,8 +49,8 @@ async def event_driven(
     *,
     source: str,
     handlers: Sequence[Callable[..., Awaitable[None]]],
-    publisher: ApplicationEventPublisher,
     http: httpx.AsyncClient,
+    listeners: Sequence[ListenerFunction | ApplicationListener] = (),
     loops: Callable[[Database], Mapping[str, Loop]] = lambda _: {},
     expiries: Sequence[Expiry] = (),
     leans_on: Mapping[str, health.Loop] | None = None,
@@ -58,14 +58,16 @@ async def event_driven(
     """Opens the database, and runs the relay, the retention, a listener per queue that the handlers name, and
     the service's own `loops`, each under its name on `/readyz`.
 
-    `app.state.database` is set for the endpoints, and the routes of health, progress, event log,
-    listeners and reconciliation are added. `source` is the name under which the service's events travel;
-    `expiries` is what expires besides events and the inbox's records; `leans_on` is what else has a trouble
-    that `/readyz` is to tell. Raises what refuses a start: DatabaseUnreachable, TopologyError,
-    ListenerMisconfigured.
+    `app.state.database` is set for the endpoints, and the routes of health, progress, event log, listeners
+    and reconciliation are added. `source` is the name under which the service's events travel; `listeners`
+    hear them in process, in this order, before the event log does; `expiries` is what expires besides events
+    and the inbox's records; `leans_on` is what else has a trouble that `/readyz` is to tell. Raises what
+    refuses a start: DatabaseUnreachable, TopologyError, ListenerMisconfigured.
     """
     consumed = bindings(handlers)
     connections = len(consumed) * ListenerOptions().in_flight + _CONNECTIONS_BESIDE_HANDLERS
+    event_log = EventLog()
+    publisher = ApplicationEventPublisher([*listeners, event_log])
     async with (
         connect(settings.database_url, publisher, connections=connections) as database,
         aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
@@ -74,6 +76,7 @@ async def event_driven(
         relay = Relay(
             database,
             http,
+            event_log,
             adapter_url=settings.adapter_url,
             service_token=settings.service_token,
             source=source,
@@ -87,21 +90,22 @@ async def event_driven(
         )
         topology = Topology(clients, create=settings.creates_topology)
         settled = SettledMessages()
-        listeners = [
+        containers = [
             ListenerContainer(
                 topology, binding, middleware=[Tracing(), Inbox(database)], observer=settled.add
             )
             for binding in consumed
         ]
-        for listener in listeners:
-            await listener.prepare()
+        for container in containers:
+            await container.prepare()
         app.state.database = database
-        app.state.progress = Progress(source, relay, listeners, settled)
+        app.state.event_log = event_log
+        app.state.progress = Progress(source, relay, containers, settled)
         app.state.measures.append(relay.measure)
-        app.state.listeners = Listeners(database, listeners)
+        app.state.listeners = Listeners(database, containers)
         with suppress(DatabaseUnavailable):  # it will be asked again, and until then nothing can be handled
             await app.state.listeners.follow()
-        queues = {listener.binding.queue: listener for listener in listeners}
+        queues = {container.binding.queue: container for container in containers}
         own = loops(database)
         running_loops: dict[str, Loop] = {
             "relay": relay,

@@ -132,6 +132,11 @@ def current_traceparent() -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
+def trace_id_of(traceparent: str) -> str:
+    """The trace's own id, as log lines have it."""
+    return traceparent.split("-")[1]
+
+
 def continued(traceparent: str | None) -> Context:
     """The context of a trace that began elsewhere; a malformed value begins a new one."""
     return propagate.extract({"traceparent": traceparent}) if traceparent else Context()

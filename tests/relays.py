@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from services.order.events import OrderEvent, OrderPlaced
 from services.order.order import Order, PlaceOrder
 from shared.background import Loop
-from shared.outbox import LoggedEvent, Relay, RelayOptions, history
+from shared.outbox import EventLog, LoggedEvent, Relay, RelayOptions, history
 from shared.postgres import Database
 from shared.retention import Expiry, Retention, RetentionOptions
 from shared.tokens import DEVELOPMENT_SERVICE
@@ -97,12 +97,16 @@ def result(event: dict[str, Any], decision: str = "held_back", **more: Any) -> d
 
 
 @asynccontextmanager
-async def relaying(database: Database, url: str, **options: Any) -> AsyncIterator[Relay]:
+async def relaying(
+    database: Database, url: str, *, event_log: EventLog | None = None, **options: Any
+) -> AsyncIterator[Relay]:
+    """What is logged in another `event_log` is found by the poll, as what another process left would be."""
     settings = {"poll": 0.2, "retry_most": 0.2} | options
     async with httpx.AsyncClient() as http:
         relay = Relay(
             database,
             http,
+            event_log or EventLog(),
             adapter_url=url,
             service_token=DEVELOPMENT_SERVICE,
             source="order",

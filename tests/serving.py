@@ -47,6 +47,19 @@ class Served:
         return httpx.URL(self.url).port or 0
 
 
+URL = "http://service"
+"""Of an application that is called without a port."""
+
+
+@asynccontextmanager
+async def calling(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """An operator's client for an application that is not served; its lifespan is not opened."""
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url=URL, headers=OPERATOR
+    ) as client:
+        yield client
+
+
 @asynccontextmanager
 async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
     """Opens the application's lifespan and serves it until the body ends."""

@@ -6,14 +6,12 @@ and the queues is a post that keeps every copy of a message until the test says 
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -24,11 +22,12 @@ from services.adapter.routes import read_routes
 from services.adapter.settings import Settings as AdapterSettings
 from services.order import main as order_main
 from services.order.settings import Settings as OrderSettings
-from services.scm import delivery, inventory
+from services.scm import inventory
 from services.scm import main as scm_main
+from services.scm.delivery import Orders
 from services.scm.settings import Settings as ScmSettings
 from shared import reconciliation
-from shared.events import ApplicationEventPublisher
+from shared.events import ApplicationEventPublisher, ApplicationListener, ListenerFunction
 from shared.inbox import Inbox
 from shared.messaging import Delivery, Message, MessagingError, bindings
 from shared.messaging.handler import compose, dispatch
@@ -37,7 +36,7 @@ from shared.outbox.adapter import AdapterClient
 from shared.outbox.relay import CLAIM
 from shared.postgres import Database, connect
 from shared.tokens import DEVELOPMENT_SERVICE
-from tests.serving import OPERATOR
+from tests.serving import URL, calling
 from tests.test_order_api import ORDER
 
 CONSUMED = [*bindings(order_main.HANDLERS), *bindings(scm_main.HANDLERS)]
@@ -183,12 +182,8 @@ class World:
         return order | scm
 
 
-@asynccontextmanager
-async def calling(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://service", headers=OPERATOR
-    ) as client:
-        yield client
+def publishing(listeners: list[ListenerFunction | ApplicationListener]) -> ApplicationEventPublisher:
+    return ApplicationEventPublisher([*listeners, EventLog()])
 
 
 @pytest.fixture
@@ -204,14 +199,14 @@ async def world(order_database: str, scm_database: str) -> AsyncIterator[World]:
         calling(order_app) as order,
         calling(scm_app) as scm,
         calling(adapter_app) as adapter,
-        connect(order_database, ApplicationEventPublisher([EventLog()])) as of_order,
-        connect(scm_database, scm_main.publisher(delivery.Orders(order, "http://service"), bell)) as of_scm,
+        connect(order_database, publishing([])) as of_order,
+        connect(scm_database, publishing(scm_main.listeners(Orders(order, URL), bell))) as of_scm,
     ):
         for app, database in ((order_app, of_order), (scm_app, of_scm)):
             app.state.database = database
             app.include_router(reconciliation.router)
         relays = {
-            name: AdapterClient(adapter, "http://service", token=DEVELOPMENT_SERVICE, source=name, timeout=5)
+            name: AdapterClient(adapter, URL, token=DEVELOPMENT_SERVICE, source=name, timeout=5)
             for name in ("order", "scm")
         }
         databases = {"order": of_order, "scm": of_scm}

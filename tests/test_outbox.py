@@ -16,10 +16,10 @@ from services.order.events import OrderCompleted
 from services.order.main import create_app
 from services.order.settings import Settings
 from shared.events import ApplicationEventPublisher
-from shared.outbox import EventLog, LoggedEvent, ParkedEvent, Waiting, parked, resubmit, waiting
+from shared.outbox import EventLog, LoggedEvent, ParkedEvent, Waiting, parked, resubmit, router, waiting
 from shared.postgres import Database, connect
 from tests.relays import ORDER_ID, Adapter, Batch, all_decided, append, log_of, relaying, run
-from tests.serving import eventually, serving
+from tests.serving import calling, eventually, serving
 from tests.test_order_api import ORDER
 
 ANOTHER_ID = "20210717235959000001"
@@ -27,8 +27,13 @@ UNREACHABLE = f"http://{HOST}:1"
 
 
 @pytest.fixture
-async def database(order_database: str) -> AsyncIterator[Database]:
-    async with connect(order_database, ApplicationEventPublisher([EventLog()])) as opened:
+def event_log() -> EventLog:
+    return EventLog()
+
+
+@pytest.fixture
+async def database(order_database: str, event_log: EventLog) -> AsyncIterator[Database]:
+    async with connect(order_database, ApplicationEventPublisher([event_log])) as opened:
         yield opened
 
 
@@ -173,16 +178,24 @@ async def test_a_parked_event_is_in_nobodys_way(database: Database, fake: tuple[
     assert adapter.ids.count(str(event.id)) == 1
 
 
-async def test_a_resubmitted_event_leaves_at_once(database: Database, fake: tuple[Adapter, str]) -> None:
-    """NOTIFY wakes the relay, long before its slow poll would."""
+async def test_a_resubmitted_event_leaves_at_once(
+    database: Database, order_database: str, event_log: EventLog, fake: tuple[Adapter, str]
+) -> None:
+    """The relay is woken, long before its slow poll would."""
     adapter, url = fake
     adapter.fail(is_second)
-    async with relaying(database, url, max_attempts=1, poll=60):
+    app = create_app(Settings(database_url=order_database, environment="development"))
+    app.state.database, app.state.event_log = database, event_log
+    app.include_router(router)
+    async with (
+        relaying(database, url, event_log=event_log, max_attempts=1, poll=60),
+        calling(app) as operator,
+    ):
         await append(database, 2)
         [event] = await eventually(lambda: parked_events(database))
         adapter.answer = adapter.held_back
-        async with database.transaction() as tx:
-            assert await resubmit(tx.connection, [event.id]) == [event.id]
+        answer = await operator.post("/parked/resubmit", json={"all": True})
+        assert answer.json() == {"ids": [str(event.id)]}
         await eventually(lambda: all_decided(database))
     assert await parked_events(database) == []
     assert [each.parked_at for each in await log_of(database)] == [None, None]

@@ -14,14 +14,19 @@ from services.order.order import Order, PlaceOrder
 from shared.events import ApplicationEventPublisher
 from shared.outbox import EventLog, Relay
 from shared.postgres import Database, connect
-from tests.relays import Adapter, Batch, all_decided, append, locked, log_of, relaying, run
+from tests.relays import Adapter, Batch, all_decided, append, locked, log_of, relaying
 from tests.serving import Served, eventually, serving
 from tests.test_order_api import ORDER
 
 
 @pytest.fixture
-async def database(order_database: str) -> AsyncIterator[Database]:
-    async with connect(order_database, ApplicationEventPublisher([EventLog()])) as opened:
+def event_log() -> EventLog:
+    return EventLog()
+
+
+@pytest.fixture
+async def database(order_database: str, event_log: EventLog) -> AsyncIterator[Database]:
+    async with connect(order_database, ApplicationEventPublisher([event_log])) as opened:
         yield opened
 
 
@@ -39,28 +44,23 @@ async def append_and_fail(database: Database) -> None:
         raise RuntimeError
 
 
-async def test_an_event_is_relayed_on_commit(database: Database, fake: tuple[Adapter, str]) -> None:
-    """NOTIFY wakes the relay, long before its slow poll would; the decision is written on the row."""
+async def test_an_event_is_relayed_on_commit(
+    database: Database, event_log: EventLog, fake: tuple[Adapter, str]
+) -> None:
+    """The commit wakes the relay, long before its slow poll would; the decision is written on the row."""
     adapter, url = fake
-    async with relaying(database, url, poll=60):
-        await eventually(lambda: _listens(database))
+    async with relaying(database, url, event_log=event_log, poll=60):
+        await append(database, 1, "20210717235959000002")  # so that it rests when the next one comes
+        await eventually(lambda: all_decided(database, "20210717235959000002"))
         await append(database)
         await eventually(lambda: all_decided(database))
     [event] = await log_of(database)
     assert (event.decision, event.rule, event.attempts, event.last_error) == ("held_back", "a-rule", 1, None)
     assert event.relayed_at is not None
-    [[sent]] = adapter.batches
+    [_, [sent]] = adapter.batches
     assert sent["type"] == "OrderPlaced"
     assert (sent["source"], sent["subject"], sent["sequence"]) == ("order", "20210717235959000000", "1")
     assert set(sent["data"]) == {"source", "occurenceOn"}
-
-
-async def _listens(database: Database) -> bool:
-    """The relay's own connection waits for notifications."""
-    activity = await run(
-        database, "SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
-    )
-    return bool(activity)
 
 
 async def test_what_was_rolled_back_is_not_relayed(database: Database, fake: tuple[Adapter, str]) -> None:
@@ -253,11 +253,11 @@ async def test_a_batch_is_bounded_in_bytes(database: Database, fake: tuple[Adapt
 
 
 async def test_the_relay_goes_on_when_postgresql_ends_its_connections(
-    database: Database, fake: tuple[Adapter, str]
+    database: Database, event_log: EventLog, fake: tuple[Adapter, str]
 ) -> None:
-    """The one that listens as well: what is appended afterwards is relayed without a hand."""
+    """What is appended afterwards is relayed without a hand."""
     _, url = fake
-    async with relaying(database, url, poll=60):
+    async with relaying(database, url, event_log=event_log, poll=60):
         await append(database)
         await eventually(lambda: all_decided(database))
         async with database.connection() as connection:

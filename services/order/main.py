@@ -11,9 +11,7 @@ from services.order import api, reconciliation, replies
 from services.order.idempotency import idempotency_keys
 from services.order.settings import Settings
 from shared import process
-from shared.events import ApplicationEventPublisher
 from shared.migration import SHARED
-from shared.outbox import EventLog
 from shared.service import event_driven
 from shared.web import application
 
@@ -25,7 +23,6 @@ HANDLERS = (replies.on_fulfilment,)
 
 def create_app(settings: Settings) -> FastAPI:
     """The application; its lifespan opens and closes everything that it needs."""
-    publisher = ApplicationEventPublisher([EventLog()])
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -36,7 +33,6 @@ def create_app(settings: Settings) -> FastAPI:
                 settings,
                 source="order",
                 handlers=HANDLERS,
-                publisher=publisher,
                 http=http,
                 expiries=[idempotency_keys(settings.idempotency_retention_days)],
             ),

@@ -19,9 +19,8 @@ from services.scm import (
 )
 from services.scm.settings import Settings
 from shared import process
-from shared.events import ApplicationEventPublisher
+from shared.events import ApplicationListener, ListenerFunction
 from shared.migration import SHARED
-from shared.outbox import EventLog
 from shared.service import event_driven
 from shared.web import application
 
@@ -56,8 +55,8 @@ def create_app(settings: Settings) -> FastAPI:
                 settings,
                 source="scm",
                 handlers=HANDLERS,
-                publisher=publisher(orders, bell),
                 http=http,
+                listeners=listeners(orders, bell),
                 loops=lambda database: {"allocation": inventory.Allocation(database, bell)},
                 leans_on={"order service": orders},
             ):
@@ -72,24 +71,21 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def publisher(orders: delivery.Orders, bell: inventory.Bell) -> ApplicationEventPublisher:
+def listeners(orders: delivery.Orders, bell: inventory.Bell) -> list[ListenerFunction | ApplicationListener]:
     """The modules, in the order in which they hear of an event."""
-    return ApplicationEventPublisher(
-        [
-            fulfilment.record_goods_ordered,
-            fulfilment.withdraw,
-            inventory.reserve_goods,
-            inventory.release_goods,
-            inventory.take_in_goods,
-            inventory.let_goods_go,
-            bell,
-            purchase.buy_what_is_missing,
-            fulfilment.record_progress,
-            delivery.Delivery(orders),
-            delivery.void_invoice,
-            EventLog(),
-        ]
-    )
+    return [
+        fulfilment.record_goods_ordered,
+        fulfilment.withdraw,
+        inventory.reserve_goods,
+        inventory.release_goods,
+        inventory.take_in_goods,
+        inventory.let_goods_go,
+        bell,
+        purchase.buy_what_is_missing,
+        fulfilment.record_progress,
+        delivery.Delivery(orders),
+        delivery.void_invoice,
+    ]
 
 
 cli = process.command_line("scm", Settings, create_app)

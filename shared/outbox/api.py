@@ -94,10 +94,13 @@ async def read_parked(db: DatabaseDependency, wanted: Annotated[Parked, Query()]
 
 
 @router.post("/parked/resubmit", summary="Let parked events wait to be relayed again")
-async def resubmit_parked(selection: Selection, operator: Operator, db: DatabaseDependency) -> Resubmitted:
+async def resubmit_parked(
+    request: Request, selection: Selection, operator: Operator, db: DatabaseDependency
+) -> Resubmitted:
     """With all their attempts before them. A thousand at most; those first that were parked first."""
     async with db.transaction() as tx:
         events = await parked(tx.connection, RESUBMITTED_MOST, selection)
         ids = await resubmit(tx.connection, [event.id for event in events])
+        request.app.state.event_log.wake_relay_after(tx)
     log.warning("parked events resubmitted", count=len(ids), by=operator)
     return Resubmitted(ids=ids)

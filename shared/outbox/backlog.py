@@ -32,13 +32,10 @@ PARKED = """
 
 # Due from now on, so behind those that were never tried: resubmitting many holds up nobody.
 RESUBMIT = """
-    WITH resubmitted AS (
-        UPDATE event_log
-        SET parked_at = NULL, attempts = 0, next_attempt_at = now()
-        WHERE id = ANY ($1) AND parked_at IS NOT NULL
-        RETURNING id
-    )
-    SELECT id, pg_notify('event_log', '') FROM resubmitted
+    UPDATE event_log
+    SET parked_at = NULL, attempts = 0, next_attempt_at = now()
+    WHERE id = ANY ($1) AND parked_at IS NOT NULL
+    RETURNING id
 """
 
 
@@ -82,6 +79,6 @@ async def parked(connection: Connection, most: int = 100, wanted: Filter = ALL) 
 
 
 async def resubmit(connection: Connection, ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
-    """Lets parked events wait again, with all their attempts before them, and wakes the relays when the
-    caller's transaction commits. Returns the ids of those that were parked; the others stay as they are."""
+    """Lets parked events wait again, with all their attempts before them. Returns the ids of those that were
+    parked; the others stay as they are."""
     return [row["id"] for row in await connection.fetch(RESUBMIT, ids)]

@@ -1,27 +1,17 @@
 """EventLog: the listener that appends every domain event, in the transaction that published it."""
 
+import asyncio
 import uuid
 from datetime import UTC, datetime
-
-import structlog
 
 from shared.domain_event import DomainEvent, WireModel
 from shared.postgres import Connection, Transaction
 from shared.retention import Expiry
 from shared.telemetry import current_traceparent
 
-log = structlog.get_logger(__name__)
-
-CHANNEL = "event_log"
-"""The NOTIFY channel that wakes relays; PostgreSQL delivers it on commit, and only then."""
-
 APPEND = """
-    WITH appended AS (
-        INSERT INTO event_log (id, type, subject, sequence, occurred_at, traceparent, data, cause)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        RETURNING id
-    )
-    SELECT pg_notify('event_log', '') FROM appended
+    INSERT INTO event_log (id, type, subject, sequence, occurred_at, traceparent, data, cause)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 
 HISTORY = """
@@ -54,11 +44,14 @@ DELETE_DECIDED = """
 class EventLog:
     """An ApplicationListener: what is published in process as a DomainEvent is logged to be relayed."""
 
+    def __init__(self) -> None:
+        self.due = asyncio.Event()
+        """Set when a transaction of this process is committed that gives the relay something to do."""
+
     async def on_application_event(self, event: DomainEvent, tx: Transaction) -> None:
-        event_id = uuid.uuid4()
         await tx.connection.execute(
             APPEND,
-            event_id,
+            uuid.uuid4(),
             event.event_type,
             event.source.id,
             event.source.version,
@@ -67,13 +60,14 @@ class EventLog:
             event.model_dump_json(),
             tx.cause,
         )
-        log.debug(  # the relay's line, with the adapter's decision, is the one for the story
-            "published in process",
-            event_id=str(event_id),
-            event_type=event.event_type,
-            order_id=event.source.id,
-            version=event.source.version,
-        )
+        self.wake_relay_after(tx)
+
+    def wake_relay_after(self, tx: Transaction) -> None:
+        """Has the relay look into the log once the transaction is committed."""
+        tx.after_commit(self._wake)
+
+    async def _wake(self) -> None:
+        self.due.set()
 
 
 class LoggedEvent(WireModel):

@@ -8,6 +8,7 @@ import structlog
 
 from shared.outbox.adapter import Result
 from shared.postgres import Connection
+from shared.telemetry import trace_id_of
 
 log = structlog.get_logger(__name__)
 
@@ -115,4 +116,5 @@ def _positions_and_errors(failed: Sequence[Failed]) -> tuple[list[int], list[str
 
 
 def _about(event: asyncpg.Record) -> dict[str, str]:
-    return {"event_id": str(event["id"]), "event_type": event["type"], "order_id": event["subject"]}
+    about = {"event_id": str(event["id"]), "event_type": event["type"], "order_id": event["subject"]}
+    return about | ({"trace_id": trace_id_of(event["traceparent"])} if event["traceparent"] else {})

@@ -10,8 +10,7 @@ and no attempt is counted.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -24,7 +23,7 @@ from shared.background import set_within
 from shared.messaging.backoff import full_jitter
 from shared.outbox import backlog, outcome
 from shared.outbox.adapter import AdapterClient, AdapterUnavailable, BatchFailed, Result, failed
-from shared.outbox.event_log import CHANNEL
+from shared.outbox.event_log import EventLog
 from shared.postgres import Connection, Database, DatabaseUnavailable
 from shared.tally import Tally
 
@@ -57,8 +56,8 @@ class RelayOptions:
     batch_bytes: int = 4 * 1024 * 1024
     send_timeout: float = 5.0
     poll: float = 5.0
-    """How often the log is read without being woken, a net under LISTEN/NOTIFY and for what waits to be
-    tried again."""
+    """How often the log is read without being woken: for what waits to be tried again, and for what a process
+    left that died before it relayed."""
     retry_most: float = 10.0
     """The longest wait while the adapter or the database is away, or the adapter is not ready."""
     max_attempts: int = 20
@@ -66,12 +65,14 @@ class RelayOptions:
 
 
 class Relay:
-    """Relays a service's events until it is stopped. Any number may run on one log."""
+    """Relays a service's events until it is stopped. Any number may run on one log; each is woken by what
+    its own process logs in `event_log`."""
 
     def __init__(
         self,
         database: Database,
         http: httpx.AsyncClient,
+        event_log: EventLog,
         *,
         adapter_url: str,
         service_token: SecretStr,
@@ -88,7 +89,7 @@ class Relay:
             http, adapter_url, token=service_token, source=source, timeout=self._options.send_timeout
         )
         self._limit = self._options.batch
-        self._wake = asyncio.Event()
+        self._wake = event_log.due
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -98,26 +99,6 @@ class Relay:
 
     async def run(self) -> None:
         """Relays what waits, then rests until a commit or the slow poll wakes it."""
-        async with asyncio.TaskGroup() as group:
-            listening = group.create_task(self._listen())
-            try:
-                await self._relay_until_stopped()
-            finally:
-                listening.cancel()
-
-    async def waiting(self) -> backlog.Waiting:
-        """How much is still to be relayed, and how much is parked."""
-        async with self._database.connection() as connection:
-            return await backlog.waiting(connection)
-
-    async def measure(self) -> None:
-        """Brings the gauges on `/metrics` up to date."""
-        waiting = await self.waiting()
-        _EVENTS_WAITING.set(waiting.events)
-        _EVENTS_PARKED.set(waiting.parked)
-        _OLDEST_SECONDS.set(waiting.oldest_seconds)
-
-    async def _relay_until_stopped(self) -> None:
         failures = 0
         while not self._stopping.is_set():
             self._wake.clear()
@@ -134,18 +115,17 @@ class Relay:
                 failures, self.trouble = 0, None
                 await set_within(self._options.poll, self._wake)
 
-    async def _listen(self) -> None:
-        """Wakes the relay on every commit that appended events. While it has no connection, the slow poll
-        does that."""
-        while True:
-            with suppress(DatabaseUnavailable):
-                async with (
-                    self._database.connection() as connection,
-                    _notified(connection, self._wake) as lost,
-                ):
-                    self._wake.set()  # for what was committed while nobody listened
-                    await lost.wait()
-            await asyncio.sleep(1)
+    async def waiting(self) -> backlog.Waiting:
+        """How much is still to be relayed, and how much is parked."""
+        async with self._database.connection() as connection:
+            return await backlog.waiting(connection)
+
+    async def measure(self) -> None:
+        """Brings the gauges on `/metrics` up to date."""
+        waiting = await self.waiting()
+        _EVENTS_WAITING.set(waiting.events)
+        _EVENTS_PARKED.set(waiting.parked)
+        _OLDEST_SECONDS.set(waiting.oldest_seconds)
 
     async def _relay_batch(self) -> bool:
         """Claims a batch, has it decided and writes that down. False when nothing more is waiting."""
@@ -198,24 +178,3 @@ class Relay:
         else:
             await outcome.postpone(connection, not_taken, most=self._options.retry_most)
         return is_ready
-
-
-@asynccontextmanager
-async def _notified(connection: Connection, wake: asyncio.Event) -> AsyncIterator[asyncio.Event]:
-    """Sets `wake` on every notification; yields an event that is set when the connection is lost."""
-    lost = asyncio.Event()
-
-    def on_notification(*_: object) -> None:
-        wake.set()
-
-    def on_termination(*_: object) -> None:
-        lost.set()
-
-    await connection.add_listener(CHANNEL, on_notification)
-    connection.add_termination_listener(on_termination)
-    try:
-        yield lost
-    finally:
-        connection.remove_termination_listener(on_termination)
-        if not connection.is_closed():
-            await connection.remove_listener(CHANNEL, on_notification)
