@@ -707,7 +707,7 @@ async def test_without_the_services_nothing_is_tried(tmp_path: Path, file: Path)
     away = {"ORDER_URL": "http://127.0.0.1:1", "SCM_URL": "http://127.0.0.1:1"}
     ended = await asyncio.to_thread(run, "dry-run", str(file), env=away)
     assert ended.exit_code == 2
-    assert ended.stderr.startswith("error: http://127.0.0.1:1: ")
+    assert ended.stderr.startswith("error: order at http://127.0.0.1:1: ")
 
 
 def test_a_file_with_errors_is_not_tried(tmp_path: Path) -> None:
