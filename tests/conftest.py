@@ -1,6 +1,7 @@
 """What the tests run against: a real PostgreSQL and a real SNS/SQS server, on free ports."""
 
 import itertools
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -36,6 +37,16 @@ structlog.configure(
 )
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def silence() -> Iterator[None]:
+    """Nothing is logged in the rest of the module: it would be too much, or be taken for what a command
+    prints that runs in the same process."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from services.adapter.cloud_event import CloudEvent
@@ -632,15 +630,6 @@ async def desk(aws_url: str, order: Served, scm: Served) -> AsyncIterator[Served
     )
     async with serving(create_app(settings)) as served:
         yield served
-
-
-@pytest.fixture
-def silence() -> Iterator[None]:
-    """The services log to the output of the command, which runs in the same process."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**before)
 
 
 SHIPPED = RoutesSettings().routes_file.read_text()
