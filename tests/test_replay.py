@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from local.ports import HOST
@@ -372,16 +370,7 @@ async def test_a_checksum_is_of_everything_that_is_stored(system: Operated, orde
         assert await changed_by(system.scm, statement) == tables, statement
 
 
-@pytest.fixture
-def _silence() -> Iterator[None]:
-    """The services are in the same process; their log would be taken for what the commands print."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**before)
-
-
-@pytest.mark.usefixtures("_silence")
+@pytest.mark.usefixtures("silence")
 async def test_the_same_on_the_command_line(system: Operated, order_id: str) -> None:
     """Both checksums are printed; the exit code is 0 only when nothing changed."""
 
