@@ -122,11 +122,8 @@ async def test_what_came_twice_and_what_came_late_is_shown_as_that(
     console: Served, answered: str, system: System
 ) -> None:
     """A duplicate is counted at the hop that handled the message; an older version is superseded."""
-    [issued] = [
-        hop
-        for hop in (await lineage(console, answered))["hops"]
-        if (hop["name"], hop["type"]) == ("published", "DeliveryInvoiceIssued")
-    ]
+    hops = (await lineage(console, answered))["hops"]
+    issued = way_to(hops, "published", "DeliveryInvoiceIssued")[-1]
     body = json.dumps({"source": {"id": answered, "version": 0, "status": "SHORT"}, "occurenceOn": 1})
     await send(system, answered, event_id=issued["eventId"], body=body)
     await send(system, answered, "StockShort", event_id="late", body=body)
@@ -161,11 +158,8 @@ async def test_a_dead_letter_of_the_order_is_shown_to_operators(
     console: Served, answered: str, system: System
 ) -> None:
     """With the reason, where the way of its event ends. Looking for it is a receive, so not everybody may."""
-    [issued] = [
-        hop
-        for hop in (await lineage(console, answered))["hops"]
-        if (hop["name"], hop["type"]) == ("decided", "DeliveryInvoiceIssued")
-    ]
+    hops = (await lineage(console, answered))["hops"]
+    issued = way_to(hops, "decided", "DeliveryInvoiceIssued")[-1]
     await send(system, answered, "NoSuchEvent", event_id=issued["eventId"], body="{}")
     path = f"/api/orders/{answered}/lineage"
     assert "dead_letter" not in json.dumps(await get(console, path))
