@@ -19,6 +19,7 @@ import stamina.instrumentation
 from rich.console import Console
 
 from local.door import Door
+from local.order import ORDER, order_of
 from local.ports import HOST
 from local.reconcile import Books, settled
 from local.system import DATABASES, OPERATOR, LocalSystem, Ports, running_system
@@ -75,16 +76,16 @@ class Customers:
 
     async def _customer(self) -> None:
         key = str(uuid.uuid4())
-        order = await self._do("POST", "/orders", key, _order(self.chance))
+        skus = self.chance.sample(sorted(_STOCK), self.chance.choice((1, 1, 2)))
+        wanted = order_of({sku: self.chance.randint(1, 3) for sku in skus})
+        order = await self._do("POST", "/orders", key, wanted)
         self.placed[key] = order["id"]
         if self.chance.random() < 0.1:
             return
         await self._do("POST", f"/orders/{order['id']}/complete", f"{key}-complete")
         self.paid.add(order["id"])
         if self.chance.random() < 0.25:
-            address = _order(self.chance)["deliveryAddress"] | {
-                "street": f"{self.chance.randrange(999)} Sejong-daero"
-            }
+            address = ORDER["deliveryAddress"] | {"street": f"{self.chance.randrange(999)} Sejong-daero"}
             await self._do("PUT", f"/orders/{order['id']}/delivery-address", f"{key}-address", address)
         if self.chance.random() < 0.25:
             await self._do("POST", f"/orders/{order['id']}/cancel", f"{key}-cancel")
@@ -275,21 +276,3 @@ async def _redelivered(system: LocalSystem) -> int:
         counts += await connection.fetchval(_REDELIVERED)
         await connection.close()
     return counts
-
-
-def _order(chance: random.Random) -> dict[str, Any]:
-    skus = chance.sample(sorted(_STOCK), chance.choice((1, 1, 2)))
-    return {
-        "buyer": {"name": "Kim Ji-woo", "phoneNumber": "010-1234-5678"},
-        "deliveryAddress": {
-            "receiver": "Kim Ji-woo",
-            "phoneNumber": "010-1234-5678",
-            "postalCode": "06236",
-            "street": "12 Teheran-ro",
-            "city": "Seoul",
-        },
-        "orderLines": [
-            {"sku": sku, "name": sku.title(), "quantity": chance.randint(1, 3), "unitPrice": 12_000}
-            for sku in skus
-        ],
-    }

@@ -11,6 +11,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from local.order import ORDER, order_of
 from local.reconcile import settled
 from local.story import Act, Story
 from local.system import OPERATOR, Ports, running_system
@@ -21,15 +22,7 @@ FOLDER = Path(__file__).parent.parent / ".local" / "demo"
 """Data and logs of the last run."""
 
 STOCK = {"MUG-01": 50, "TEAPOT-02": 20, "TRAY-03": 5, "LAMP-04": 5}
-PRICES = {"MUG-01": 12_000, "TEAPOT-02": 48_000, "TRAY-03": 21_000, "LAMP-04": 96_000}
-ADDRESS = {
-    "receiver": "Kim Ji-woo",
-    "phoneNumber": "010-1234-5678",
-    "postalCode": "06236",
-    "street": "12 Teheran-ro",
-    "city": "Seoul",
-}
-NEW_ADDRESS = ADDRESS | {"postalCode": "48058", "street": "55 Centum-ro", "city": "Busan"}
+NEW_ADDRESS = ORDER["deliveryAddress"] | {"postalCode": "48058", "street": "55 Centum-ro", "city": "Busan"}
 SUPPLIER = ("LAMP-04", "hanbit-lamps")
 SETTLED_MOST = 45.0
 """Seconds after which the demo checks what is there, settled or not."""
@@ -123,7 +116,7 @@ class _Demo:
         self.console.print("In stock: " + ", ".join(f"{count} {sku}" for sku, count in STOCK.items()))
 
     async def _place(self, story: Story) -> None:
-        placed = await self.order.post("/orders", json=_order(story))
+        placed = await self.order.post("/orders", json=order_of(story.lines))
         placed.raise_for_status()
         story.id = placed.json()["id"]
 
@@ -256,14 +249,3 @@ def _checks_of_invoices(story: Story, invoices: list[Json], live: list[Json]) ->
             )
         )
     return checks
-
-
-def _order(story: Story) -> dict[str, object]:
-    return {
-        "buyer": {"name": "Kim Ji-woo", "phoneNumber": "010-1234-5678"},
-        "deliveryAddress": ADDRESS,
-        "orderLines": [
-            {"sku": sku, "name": sku.title(), "quantity": quantity, "unitPrice": PRICES[sku]}
-            for sku, quantity in story.lines.items()
-        ],
-    }

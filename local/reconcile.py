@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import httpx
@@ -25,6 +27,8 @@ order never rests where none is named."""
 
 _INVOICED = {"INVOICED", "DISPATCHED", "DELIVERED"}
 
+_LEFT = {"DISPATCHED", "DELIVERED"}
+
 
 class NotReached(Exception):
     """A service does not answer, or not as it should. The message says which."""
@@ -37,6 +41,7 @@ class Books:
     orders: dict[str, Any]
     fulfilments: dict[str, Any]
     stock: list[dict[str, Any]]
+    purchases: list[dict[str, Any]]
     demand_of_orders: dict[str, int]
     demand_counted: dict[str, int]
     events: dict[str, dict[str, Any]]
@@ -57,6 +62,7 @@ async def read_books(order: httpx.AsyncClient, scm: httpx.AsyncClient) -> Books:
         orders={each["id"]: each for each in await _pages(order, "/reconciliation", "orders", "id")},
         fulfilments={each["id"]: each for each in await _pages(scm, "/reconciliation", "orders", "id")},
         stock=await _pages(scm, "/reconciliation/stock", "stock", "sku"),
+        purchases=await _pages(scm, "/partner-office/purchase-orders", None, "id"),
         demand_of_orders=await _demand(order),
         demand_counted=await _demand(scm),
         events={
@@ -71,8 +77,14 @@ def differences(books: Books) -> Iterator[str]:
     for order_id in sorted(books.orders.keys() | books.fulfilments.keys()):
         for difference in _of_order(books.orders.get(order_id), books.fulfilments.get(order_id)):
             yield f"order {order_id}: {difference}"
+    bought = {each["orderId"] for each in books.purchases}
+    for order_id, scm in sorted(books.fulfilments.items()):
+        if scm["status"] == "SHORT" and order_id not in bought:
+            yield f"order {order_id}: is short of goods, and nothing was bought for it"
+    left = _total((each for each in books.fulfilments.values() if each["status"] in _LEFT), "quantity")
+    received = _total(books.purchases, "received")
     for article in books.stock:
-        for difference in _of_stock(article):
+        for difference in _of_stock(article, left[article["sku"]], received[article["sku"]]):
             yield f"article {article['sku']}: {difference}"
     for sku in sorted(books.demand_of_orders.keys() | books.demand_counted.keys()):
         ordered, counted = books.demand_of_orders.get(sku, 0), books.demand_counted.get(sku, 0)
@@ -116,13 +128,26 @@ def _of_both(order: dict[str, Any], scm: dict[str, Any]) -> Iterator[str]:
         yield f"is {scm['status']} at SCM, and {'waits' if scm['waiting'] else 'does not wait'} for goods"
 
 
-def _of_stock(article: dict[str, Any]) -> Iterator[str]:
+def _of_stock(article: dict[str, Any], left: int, received: int) -> Iterator[str]:
+    """`left` and `received` are what the orders and the purchase orders say."""
     if article["onHand"] != article["moved"]:
         yield f"{article['onHand']} in stock, but its movements make {article['moved']}"
     if article["reserved"] != article["reservedForOrders"]:
         yield f"{article['reserved']} set aside, but for orders {article['reservedForOrders']}"
     if not 0 <= article["reserved"] <= article["onHand"]:
         yield f"{article['reserved']} set aside of {article['onHand']}"
+    if article["dispatched"] != left:
+        yield f"{left} on orders that have left, but {article['dispatched']} dispatched"
+    if article["received"] != received:
+        yield f"{received} received on purchase orders, but {article['received']} taken into stock"
+
+
+def _total(each_with_lines: Iterable[dict[str, Any]], what: str) -> Counter[str]:
+    """By article."""
+    total = Counter[str]()
+    for line in chain.from_iterable(each["lines"] for each in each_with_lines):
+        total[line["sku"]] += line[what]
+    return total
 
 
 def _quantities(lines: list[dict[str, Any]]) -> dict[str, int]:
@@ -134,11 +159,13 @@ async def _demand(side: httpx.AsyncClient) -> dict[str, int]:
     return {each["sku"]: each["units"] for each in articles}
 
 
-async def _pages(side: httpx.AsyncClient, path: str, name: str, key: str) -> list[Any]:
+async def _pages(side: httpx.AsyncClient, path: str, name: str | None, key: str) -> list[Any]:
+    """All that is on them; `name` is of the list, where a page is more than that."""
     found: list[Any] = []
     while True:
-        after = found[-1][key] if found else ""
-        page = (await _page(side, path, after=after, limit=_PAGE))[name]
+        after = {"after": found[-1][key]} if found else {}
+        page = await _page(side, path, limit=_PAGE, **after)
+        page = page if name is None else page[name]
         found += page
         if len(page) < _PAGE:
             return found

@@ -1,7 +1,6 @@
 """`make smoke`: the system in containers, one order through it, and all of it removed again."""
 
 import asyncio
-import json
 import os
 import secrets
 import subprocess
@@ -14,6 +13,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from local.order import ORDER
 from local.program import Program, ProgramFailed
 from local.system import DEVELOPMENT_TOKENS, OPERATOR, CannotStart, Ports
 
@@ -120,11 +120,10 @@ class _Compose:
 
 async def _send_order(console: Console, order: httpx.AsyncClient, scm: httpx.AsyncClient) -> None:
     """Raises httpx.HTTPError or ProgramFailed."""
-    wanted = json.loads((_ROOT / "docs" / "order.json").read_text(encoding="utf-8"))
-    for line in wanted["orderLines"]:
+    for line in ORDER["orderLines"]:
         answer = await scm.put(f"/back-office/stock/{line['sku']}", json={"onHand": line["quantity"]})
         answer.raise_for_status()
-    placed = await order.post("/orders", json=wanted)
+    placed = await order.post("/orders", json=ORDER)
     order_id = placed.raise_for_status().json()["id"]
     (await order.post(f"/orders/{order_id}/complete")).raise_for_status()
     console.print(f"  order {order_id} is placed and paid")

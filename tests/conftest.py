@@ -1,6 +1,7 @@
 """What the tests run against: a real PostgreSQL and a real SNS/SQS server, on free ports."""
 
 import itertools
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,11 +17,15 @@ from local.program import Program
 from local.system import aws_program
 from services.order.main import MIGRATIONS as ORDER_MIGRATIONS
 from services.scm.main import MIGRATIONS as SCM_MIGRATIONS
+from shared.events import ApplicationEventPublisher
 from shared.messaging import AwsClients, aws_clients
 from shared.migration import migrate
+from shared.outbox import EventLog
+from shared.postgres import Database, connect
 from tests.engines import AwsEngine, Engine, MemoryEngine
+from tests.relays import Adapter
 from tests.scm import Scm, supply_chain
-from tests.serving import Served, adapter_service, order_service, scm_service
+from tests.serving import Served, adapter_service, order_service, scm_service, serving
 from tests.systems import System, whole_system
 from tests.warehouse import Warehouse, warehouse_at
 
@@ -36,6 +41,16 @@ structlog.configure(
 )
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def silence() -> Iterator[None]:
+    """Nothing is logged in the rest of the module: it would be too much, or be taken for what a command
+    prints that runs in the same process."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +128,26 @@ async def fresh_database(server: Postgres, template: str) -> AsyncIterator[str]:
 async def order_database(postgres_server: Postgres) -> AsyncIterator[str]:
     async with fresh_database(postgres_server, "template_order") as url:
         yield url
+
+
+@pytest.fixture
+def event_log() -> EventLog:
+    return EventLog()
+
+
+@pytest.fixture
+async def database(order_database: str, event_log: EventLog) -> AsyncIterator[Database]:
+    """The Order service's database as the service has it open: what is published is logged."""
+    async with connect(order_database, ApplicationEventPublisher([event_log])) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[tuple[Adapter, str]]:
+    """An adapter that answers a relay as a test tells it, and its URL."""
+    adapter = Adapter()
+    async with serving(adapter.app) as served:
+        yield adapter, served.url
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from services.adapter.recovery.operation import Status
 from services.scm.main import HANDLERS
 from shared.messaging import AwsClients, Message, TerminalError, Topology, bindings
 from shared.messaging.dead_letter import dead_letter_attributes
+from shared.messaging.message import DEAD_LETTER_REASON
 from shared.messaging.queue import ListenerQueues, Received
 from tests.queues import message
 from tests.serving import OPERATOR, Served, eventually
@@ -52,6 +53,18 @@ class Graveyard:
 async def graveyard(aws: AwsClients) -> Graveyard:
     binding = next(each for each in bindings(HANDLERS) if each.queue == QUEUE)
     return Graveyard(aws, await Topology(aws, create=True).listener_queues(binding))
+
+
+async def dead_letter_reason(aws: AwsClients, queue: str) -> str:
+    """Why a message died in the queue; waits for it."""
+    url = (await aws.sqs.get_queue_url(QueueName=f"{queue}-dlq"))["QueueUrl"]
+
+    async def dead_letter() -> Any:
+        answer = await aws.sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"])
+        return answer.get("Messages")
+
+    [letter] = await eventually(dead_letter)
+    return str(letter["MessageAttributes"][DEAD_LETTER_REASON]["StringValue"])
 
 
 async def _visible(aws: AwsClients, name: str) -> int:

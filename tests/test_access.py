@@ -1,6 +1,7 @@
 """Access: who may call what, what the others are told, and that no token is ever shown."""
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -44,6 +45,33 @@ async def test_only_an_operator_sets_the_stock(scm: Served, shown: dict[str, str
     refused(await scm.http.put(path, json=body, headers=shown), status)
     assert (await scm.http.get("/back-office/stock")).json() == []
     assert (await scm.http.put(path, json=body, headers=OPERATOR)).status_code == 200
+
+
+OPEN = {
+    ("POST", "/orders"),
+    ("POST", "/orders/{order_id}/complete"),
+    ("POST", "/orders/{order_id}/cancel"),
+    ("PUT", "/orders/{order_id}/delivery-address"),
+    ("PUT", "/orders/{order_id}/memo"),
+    ("POST", "/api/routes/explain"),
+}
+"""The commands of buyers, and a question that has a body. Nothing else but reads."""
+
+
+async def test_everything_else_that_is_no_read_wants_a_token(
+    order: Served, scm: Served, adapter: Served
+) -> None:
+    """Whatever the services have: 401 without one, 403 with one of the wrong kind."""
+    for service in (order, scm, adapter):
+        paths = (await service.http.get("/openapi.json")).json()["paths"]
+        commands = [(each.upper(), path) for path, methods in paths.items() for each in methods]
+        for method, path in commands:
+            if method == "GET" or (method, path) in OPEN:
+                continue
+            url = re.sub(r"\{\w+\}", "1", path)
+            refused(await service.http.request(method, url), 401)
+            strangers = OPERATOR if path == "/events" else SERVICE
+            refused(await service.http.request(method, url, headers=strangers), 403)
 
 
 def refused(answer: httpx.Response, status: int) -> None:

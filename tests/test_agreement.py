@@ -44,10 +44,10 @@ ARTICLES = ("A", "B")
 ORDERS = 4
 
 which = st.integers(0, ORDERS - 1)
-customers = st.one_of(
-    st.tuples(st.sampled_from(["complete", "complete", "cancel", "address", "memo"]), which),
+customers = st.tuples(
+    st.sampled_from(["complete", "complete", "complete", "cancel", "address", "memo"]), which
 )
-others = st.tuples(st.sampled_from(["dispatched", "delivered", "goods"]), which)
+others = st.tuples(st.sampled_from(["dispatched", "dispatched", "delivered", "goods"]), which)
 arrivals = st.tuples(st.sampled_from(["arrives", "arrives", "arrives twice"]), st.integers(0, 50))
 lines = st.lists(
     st.dictionaries(st.sampled_from(ARTICLES), st.integers(1, 3), min_size=1),
@@ -214,19 +214,26 @@ async def world(order_database: str, scm_database: str) -> AsyncIterator[World]:
 
 
 # The database is emptied before every example, so the fixture may be shared by them.
+# Without a least size of its histories, hypothesis makes most of them too short for anything to happen.
 some = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-# An order is invoiced, its address changed, and its parcel dispatched before SCM hears of the change.
-LEFT_BEFORE = [("complete", 0), ("arrives", 0), ("address", 0), ("dispatched", 0)]
+# An order is invoiced, its address changed or the order cancelled, and its parcel dispatched before SCM hears
+# of that; and one is short until the supplier has brought the goods. Chance seldom finds these.
+INVOICED = [("complete", 0), ("arrives", 0)]
+LEFT_BEFORE = [*INVOICED, ("address", 0), ("dispatched", 0)]
+CANCELLED_TOO_LATE = [*INVOICED, ("cancel", 0), ("dispatched", 0), ("delivered", 0)]
+BOUGHT = [*INVOICED, ("goods", 0)]
 
 
 @some
 @example(orders=[{"A": 1}] * ORDERS, stock=8, steps=LEFT_BEFORE, seed=0)
+@example(orders=[{"A": 1}] * ORDERS, stock=8, steps=CANCELLED_TOO_LATE, seed=0)
+@example(orders=[{"A": 1}] * ORDERS, stock=0, steps=BOUGHT, seed=0)
 @given(
     orders=lines,
     stock=st.integers(0, 8),
-    steps=st.lists(customers | others | arrivals, max_size=40),
+    steps=st.lists(customers | others | arrivals, min_size=20, max_size=60),
     seed=which,
 )
 async def test_both_sides_end_in_the_same_story(
@@ -243,7 +250,10 @@ async def test_both_sides_end_in_the_same_story(
 
 @some
 @given(
-    orders=lines, steps=st.lists(customers, max_size=12), arriving=st.lists(arrivals, max_size=30), seed=which
+    orders=lines,
+    steps=st.lists(customers, min_size=5, max_size=12),
+    arriving=st.lists(arrivals, max_size=30),
+    seed=which,
 )
 async def test_the_order_of_arrival_does_not_matter(
     world: World, orders: list[dict[str, int]], steps: list[Step], arriving: list[Step], seed: int

@@ -1,30 +1,20 @@
 """docs/messaging.md tells the truth: its Python blocks are run, in order, as one program."""
 
-import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-import structlog
 
 from shared.messaging import AwsClients, SnsChannel, Topology
 from tests.serving import eventually, serving
 
+pytestmark = pytest.mark.usefixtures("silence")  # what fails on the page fails on purpose
+
 PAGE = Path(__file__).parent.parent / "docs" / "messaging.md"
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _silence() -> Iterator[None]:
-    """What fails on the page fails on purpose."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**before)
 
 
 def run(page: Path) -> dict[str, Any]:

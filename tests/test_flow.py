@@ -18,6 +18,7 @@ from local.reconcile import differences, read_books
 from shared.messaging import AwsClients, Message, MessagingError, SnsChannel, Topology, aws_clients
 from shared.messaging.message import ID
 from tests.conftest import REGION, emptied, fresh_database
+from tests.letters import dead_letter_reason
 from tests.scm import ELSEWHERE, completed, turn_taken
 from tests.serving import OPERATOR, Served, adapter_service, eventually, order_service, scm_service
 from tests.test_order_api import ORDER
@@ -336,15 +337,7 @@ async def test_an_order_that_the_order_service_does_not_know_is_a_dead_letter(
     """A 404 is final: no invoice, no stock set aside, and the reason says it."""
     await stock(scm, ladle=10)
     await publish(aws, completed("1" * 20, ladle=2))
-    dead_letter_url = (await aws.sqs.get_queue_url(QueueName=f"{QUEUE}-dlq"))["QueueUrl"]
-
-    async def dead_letter() -> Any:
-        answer = await aws.sqs.receive_message(QueueUrl=dead_letter_url, MessageAttributeNames=["All"])
-        return answer.get("Messages")
-
-    [letter] = await eventually(dead_letter)
-    reason = letter["MessageAttributes"]["dead-letter-reason"]["StringValue"]
-    assert reason == f"UnknownOrder: the order service has no order {'1' * 20}"
+    assert await dead_letter_reason(aws, QUEUE) == f"UnknownOrder: the order service has no order {'1' * 20}"
     assert await stock_of(scm, "ladle") == (10, 0)
 
 

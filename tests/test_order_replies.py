@@ -8,6 +8,7 @@ import pytest
 
 from local.ports import HOST
 from shared.messaging import AwsClients
+from tests.letters import dead_letter_reason
 from tests.serving import Served, eventually, order_service
 from tests.test_flow import all_absorbed
 from tests.test_order_api import ORDER, place
@@ -182,15 +183,7 @@ async def test_an_answer_about_no_paid_order_is_a_dead_letter(
     """At once, with the reason: the order is unknown, or it was never paid."""
     order_id = await place(order) if known else "20210717235959000000"
     await say(aws, order_id, 1, "StockReserved", "RESERVED")
-    url = (await aws.sqs.get_queue_url(QueueName=f"{QUEUE}-dlq"))["QueueUrl"]
-
-    async def dead_letter() -> Any:
-        answer = await aws.sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"])
-        return answer.get("Messages")
-
-    [letter] = await eventually(dead_letter)
-    reason = letter["MessageAttributes"]["dead-letter-reason"]["StringValue"]
-    assert reason == (
+    assert await dead_letter_reason(aws, QUEUE) == (
         f"TerminalError: order {order_id} is PLACED; SCM cannot make it PREPARING"
         if known
         else f"TerminalError: there is no order {order_id}"

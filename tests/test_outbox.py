@@ -2,10 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from fastapi import Response
 from prometheus_client import generate_latest
 
@@ -15,33 +13,14 @@ from services.adapter.settings import Settings as AdapterSettings
 from services.order.events import OrderCompleted
 from services.order.main import create_app
 from services.order.settings import Settings
-from shared.events import ApplicationEventPublisher
 from shared.outbox import EventLog, LoggedEvent, ParkedEvent, Waiting, parked, resubmit, router, waiting
-from shared.postgres import Database, connect
+from shared.postgres import Database
 from tests.relays import ORDER_ID, Adapter, Batch, all_decided, append, log_of, relaying, run
 from tests.serving import calling, eventually, serving
 from tests.test_order_api import ORDER
 
 ANOTHER_ID = "20210717235959000001"
 UNREACHABLE = f"http://{HOST}:1"
-
-
-@pytest.fixture
-def event_log() -> EventLog:
-    return EventLog()
-
-
-@pytest.fixture
-async def database(order_database: str, event_log: EventLog) -> AsyncIterator[Database]:
-    async with connect(order_database, ApplicationEventPublisher([event_log])) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[tuple[Adapter, str]]:
-    adapter = Adapter()
-    async with serving(adapter.app) as served:
-        yield adapter, served.url
 
 
 async def parked_events(database: Database) -> list[ParkedEvent]:

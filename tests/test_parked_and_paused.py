@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI, Response
 from typer.testing import CliRunner
 
 from local.ports import HOST
@@ -19,7 +20,7 @@ from shared.messaging.memory._queue import MemoryQueue
 from shared.messaging.queue import ListenerQueues
 from tests.operated import Operated, operated
 from tests.queues import QUEUE, Recorder
-from tests.serving import OPERATOR, SERVICE, Served, adapter_service, eventually
+from tests.serving import OPERATOR, SERVICE, Served, adapter_service, eventually, serving
 from tests.test_flow import completed_order, stock
 from tests.test_order_api import ORDER
 
@@ -220,6 +221,21 @@ async def test_a_service_that_is_away_is_a_gap(system: Operated) -> None:
     over, _ = await system.get("/api/audit", limit=2)
     assert (over["step"], over["what"]) == ("ended", "pause")
     assert "ConnectError" in over["error"]
+
+
+@pytest.mark.parametrize(("status", "text"), [(502, "<h1>Bad gateway</h1>"), (500, "[]"), (200, "fine")])
+async def test_a_service_whose_answer_is_none_is_a_gap(system: Operated, status: int, text: str) -> None:
+    """As of a proxy before a service that is away. Its status is told."""
+    proxy = FastAPI()
+    proxy.add_api_route("/listeners", lambda: Response(text, status))
+    async with (
+        serving(proxy) as served,
+        adapter_service(system.aws_url, order_url=served.url, scm_url=system.scm.url) as adapter,
+    ):
+        found = (await adapter.http.get("/api/listeners", headers=OPERATOR)).json()
+    reason = f"order at {served.url}: HTTP {status}, not as it should be"
+    assert found["gaps"] == [{"service": "order", "reason": reason}]
+    assert {each["service"] for each in found["listeners"]} == {"scm"}
 
 
 async def test_the_same_on_the_command_line(system: Operated) -> None:

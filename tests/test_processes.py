@@ -21,6 +21,7 @@ from fastapi import FastAPI, Request, Response
 from local.ports import HOST
 from local.postgres import Postgres
 from local.system import LocalSystem, Ports, running_system
+from shared.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE
 from tests.serving import OPERATOR, PRODUCTION_TOKENS, eventually, serving
 from tests.test_order_api import ORDER
 
@@ -320,22 +321,28 @@ async def test_up_says_which_port_is_taken(tmp_path: Path) -> None:
 
 
 async def test_logs_are_json_where_no_person_reads_them(tmp_path: Path) -> None:
-    """Each line is an object; what is about an event carries its id, its type and its order."""
+    """Each line is an object; what is about an event carries its id, its type and its order. None tells a
+    token, or who the buyer is."""
     async with running_system(tmp_path, Ports.free()) as system:
         await system.programs["order"].stop()
-        system.overrides["order"] = {"LOG_FORMAT": "auto"}
+        system.overrides["order"] = {"LOG_FORMAT": "auto", "LOG_LEVEL": "DEBUG"}
         (tmp_path / "logs" / "order.log").unlink()
         await system.start_service("order")
         async with httpx.AsyncClient(base_url=system.ports.url("order")) as order:
             order_id = (await order.post("/orders", json=ORDER)).json()["id"]
+            (await order.get("/event-log", headers=OPERATOR)).raise_for_status()
+            await order.put(f"/orders/{order_id}/delivery-address", json=ORDER["buyer"], headers=OPERATOR)
 
-            async def is_decided() -> bool:
-                [event] = (await order.get(f"/orders/{order_id}/events")).json()["published"]
-                return event["decision"] is not None
+            async def decided() -> bool:
+                events = (await order.get(f"/orders/{order_id}/events")).json()["published"]
+                return bool(events[0]["decision"])
 
-            await eventually(is_decided)
+            await eventually(decided)
         await system.programs["order"].stop()
-    lines = [json.loads(line) for line in (tmp_path / "logs" / "order.log").read_text().splitlines()]
+    log = (tmp_path / "logs" / "order.log").read_text()
+    tokens = [each.get_secret_value() for each in (DEVELOPMENT_SERVICE, DEVELOPMENT_OPERATOR.token)]
+    assert not [each for each in (*tokens, *ORDER["buyer"].values()) if each in log]
+    lines = [json.loads(line) for line in log.splitlines()]
     assert all({"event", "level", "timestamp", "service"} <= line.keys() for line in lines)
     [about] = [line for line in lines if line["event"] == "relayed: held back"]
     assert (about["event_type"], about["order_id"], about["service"]) == ("OrderPlaced", order_id, "order")

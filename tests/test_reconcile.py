@@ -52,7 +52,10 @@ PLANTED = [
         "an unpaid order at SCM",
         "scm",
         "INSERT INTO fulfilment VALUES ('{order}', 1, 'SHORT', '[]', '[]')",
-        ("order {order}: was never completed, yet SCM has it as SHORT",),
+        (
+            "order {order}: was never completed, yet SCM has it as SHORT",
+            "order {order}: is short of goods, and nothing was bought for it",
+        ),
         state="PLACED",
     ),
     Planted(
@@ -134,6 +137,33 @@ PLANTED = [
         "DELETE FROM waiting_order WHERE order_id = '{order}'",
         ("order {order}: is SHORT at SCM, and does not wait for goods",),
         state="BACKORDERED",
+    ),
+    Planted(
+        "a purchase order that is lost",
+        "scm",
+        "DELETE FROM purchase_order WHERE order_id = '{order}'",
+        ("order {order}: is short of goods, and nothing was bought for it",),
+        state="BACKORDERED",
+    ),
+    Planted(
+        "goods that came and are not in stock",
+        "scm",
+        """
+        UPDATE purchase_order SET lines = '[{{"sku": "{sku}", "quantity": 2, "received": 2}}]'
+        WHERE order_id = '{order}'
+        """,
+        ("article {sku}: 2 received on purchase orders, but 0 taken into stock",),
+        state="BACKORDERED",
+    ),
+    Planted(
+        "goods that left and are still in stock",
+        "scm",
+        """
+        UPDATE stock SET on_hand = 10 WHERE sku = '{sku}';
+        DELETE FROM stock_movement WHERE sku = '{sku}' AND reason = 'DISPATCHED'
+        """,
+        ("article {sku}: 2 on orders that have left, but 0 dispatched",),
+        state="SHIPPED",
     ),
     Planted(
         "stock off by one",

@@ -2,15 +2,12 @@
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from services.adapter.main import cli
@@ -19,14 +16,7 @@ from tests.letters import DEAD_LETTERS, QUEUE, Graveyard, graveyard, letters, or
 from tests.queues import message
 from tests.serving import Served, eventually
 
-
-@pytest.fixture(autouse=True)
-def _silence() -> Iterator[None]:
-    """The adapter is in the same process; its log would be taken for what the commands print."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**before)
+pytestmark = pytest.mark.usefixtures("silence")
 
 
 @pytest.fixture

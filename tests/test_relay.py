@@ -1,7 +1,6 @@
 """The relay between a real event log and an adapter, which fails in every way that an adapter can."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -13,28 +12,10 @@ from services.order.events import OrderPlaced
 from services.order.order import Order, PlaceOrder
 from shared.events import ApplicationEventPublisher
 from shared.outbox import EventLog, Relay
-from shared.postgres import Database, connect
+from shared.postgres import Database
 from tests.relays import Adapter, Batch, all_decided, append, locked, log_of, relaying
 from tests.serving import Served, eventually, serving
 from tests.test_order_api import ORDER
-
-
-@pytest.fixture
-def event_log() -> EventLog:
-    return EventLog()
-
-
-@pytest.fixture
-async def database(order_database: str, event_log: EventLog) -> AsyncIterator[Database]:
-    async with connect(order_database, ApplicationEventPublisher([event_log])) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[tuple[Adapter, str]]:
-    adapter = Adapter()
-    async with serving(adapter.app) as served:
-        yield adapter, served.url
 
 
 async def append_and_fail(database: Database) -> None:
@@ -169,44 +150,25 @@ async def test_an_event_that_the_answer_forgets_is_sent_again(
     assert [event.attempts for event in await log_of(database)] == [1, 2]
 
 
-async def test_a_refused_batch_is_halved_until_the_event_to_blame_stands_alone(
-    database: Database, fake: tuple[Adapter, str]
+@pytest.mark.parametrize(("status", "reason"), [(422, "422: no thirteen"), (500, "HTTP 500")])
+async def test_a_batch_is_halved_until_the_event_to_blame_stands_alone(
+    database: Database, fake: tuple[Adapter, str], status: int, reason: str
 ) -> None:
-    """G5: an event that makes the adapter refuse the whole batch does not hold up the other nineteen."""
+    """G5: one that makes the adapter refuse the whole batch, or break on it, does not hold up the others."""
     adapter, url = fake
 
-    def refuses_thirteen(batch: Batch) -> Response:
+    def fails_on_thirteen(batch: Batch) -> Response:
         if any(event["sequence"] == "13" for event in batch):
-            return Response("no thirteen", status_code=422)
+            return Response("no thirteen", status_code=status)
         return adapter.held_back(batch)
 
-    adapter.answer = refuses_thirteen
-    async with relaying(database, url):
-        await append(database, 20)
-        await eventually(lambda: _decided(database, 19))
-    [bad] = [event for event in await log_of(database) if event.decision is None]
-    assert bad.version == 13
-    assert "422: no thirteen" in str(bad.last_error)
-
-
-async def test_an_event_that_breaks_the_adapter_does_not_hold_up_the_others(
-    database: Database, fake: tuple[Adapter, str]
-) -> None:
-    """G5: the adapter answers 500 to a batch with this event in it, and is well otherwise."""
-    adapter, url = fake
-
-    def breaks_on_thirteen(batch: Batch) -> Response:
-        if any(event["sequence"] == "13" for event in batch):
-            return Response(status_code=500)
-        return adapter.held_back(batch)
-
-    adapter.answer = breaks_on_thirteen
+    adapter.answer = fails_on_thirteen
     await append(database, 20)
     async with relaying(database, url):
         await eventually(lambda: _decided(database, 19))
     [bad] = [event for event in await log_of(database) if event.decision is None]
     assert bad.version == 13
-    assert "HTTP 500" in str(bad.last_error)
+    assert reason in str(bad.last_error)
 
 
 async def test_while_the_adapter_is_not_ready_the_relay_waits_and_says_so(

@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from local.ports import HOST
@@ -297,11 +295,15 @@ async def test_deliveries_that_are_outstanding_are_told(system: Operated, order_
     await eventually(is_absorbed)
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("away", ["order_url", "scm_url"])
-async def test_nothing_is_replayed_while_a_service_is_away(system: Operated, away: str) -> None:
+async def test_nothing_is_replayed_while_a_service_is_away(
+    system: Operated, away: str, dry_run: bool
+) -> None:
     """Neither without the log nor without who would hear it; it is said who is missing."""
+    body = {"selection": {"all": True}, "dryRun": dry_run}
     async with another_adapter(system, **{away: f"http://{HOST}:1"}) as adapter:
-        answer = await adapter.http.post("/api/replay", json={"selection": {"all": True}}, headers=OPERATOR)
+        answer = await adapter.http.post("/api/replay", json=body, headers=OPERATOR)
     assert answer.status_code == 503
     assert answer.json()["detail"].startswith(f"{away.removesuffix('_url')} at http://{HOST}:1: ")
 
@@ -372,16 +374,7 @@ async def test_a_checksum_is_of_everything_that_is_stored(system: Operated, orde
         assert await changed_by(system.scm, statement) == tables, statement
 
 
-@pytest.fixture
-def _silence() -> Iterator[None]:
-    """The services are in the same process; their log would be taken for what the commands print."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**before)
-
-
-@pytest.mark.usefixtures("_silence")
+@pytest.mark.usefixtures("silence")
 async def test_the_same_on_the_command_line(system: Operated, order_id: str) -> None:
     """Both checksums are printed; the exit code is 0 only when nothing changed."""
 
@@ -411,9 +404,12 @@ async def test_the_same_on_the_command_line(system: Operated, order_id: str) -> 
 
 
 async def test_who_is_not_listening_cannot_prove_anything(system: Operated) -> None:
-    """A replay is refused while one of its consumers is paused, before anything is sent. (The
-    last test of the system: the server may hand the next message to the call that was open then.)"""
+    """A replay is refused while one of its consumers is paused, before anything is sent; a dry run as well,
+    which is to say what would be. (The last test of the system: the server may hand the next message to the
+    call that was open then.)"""
     await system.post(f"/api/listeners/scm/{DEMAND}/pause")
-    refusal = await system.post("/api/replay", {"selection": {"all": True}}, status=409)
-    assert refusal["detail"] == f"scm does not listen to {DEMAND}: resume it first"
+    for dry_run in (True, False):
+        body = {"selection": {"all": True}, "dryRun": dry_run}
+        refusal = await system.post("/api/replay", body, status=409)
+        assert refusal["detail"] == f"scm does not listen to {DEMAND}: resume it first"
     await system.post(f"/api/listeners/scm/{DEMAND}/resume")

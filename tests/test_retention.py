@@ -1,9 +1,6 @@
 """Retention: what is deleted, when, and in how small pieces. The inbox's own part is in test_inbox.py."""
 
-from collections.abc import AsyncIterator
-
 import asyncpg
-import pytest
 
 from services.order.main import create_app as create_order
 from services.order.settings import Settings as OrderSettings
@@ -23,12 +20,6 @@ END_THE_DELETION = """
     FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%DELETE%'
 """
-
-
-@pytest.fixture
-async def database(order_database: str) -> AsyncIterator[Database]:
-    async with connect(order_database, ApplicationEventPublisher([EventLog()])) as opened:
-        yield opened
 
 
 async def decide(database: Database, subject: str = ORDER_ID, *, days_ago: int) -> None:

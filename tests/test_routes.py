@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from services.adapter.cloud_event import CloudEvent
@@ -634,15 +632,6 @@ async def desk(aws_url: str, order: Served, scm: Served) -> AsyncIterator[Served
         yield served
 
 
-@pytest.fixture
-def silence() -> Iterator[None]:
-    """The services log to the output of the command, which runs in the same process."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**before)
-
-
 SHIPPED = RoutesSettings().routes_file.read_text()
 MEMOS_LEAVE = SHIPPED.replace("MemoWritten = []", 'MemoWritten = ["id", "memo"]').replace(
     'type = "MemoWritten"\nhold_back = true', 'type = "MemoWritten"\ntopic = "order-events"'
@@ -707,7 +696,7 @@ async def test_without_the_services_nothing_is_tried(tmp_path: Path, file: Path)
     away = {"ORDER_URL": "http://127.0.0.1:1", "SCM_URL": "http://127.0.0.1:1"}
     ended = await asyncio.to_thread(run, "dry-run", str(file), env=away)
     assert ended.exit_code == 2
-    assert ended.stderr.startswith("error: http://127.0.0.1:1: ")
+    assert ended.stderr.startswith("error: order at http://127.0.0.1:1: ")
 
 
 def test_a_file_with_errors_is_not_tried(tmp_path: Path) -> None:

@@ -1,11 +1,16 @@
 """Delivery, through SCM's doors: one live invoice per order, and what carriers report."""
 
 import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import httpx
 import pytest
 
+from local.door import Door
+from local.ports import HOST
 from services.scm.delivery import Orders, UnknownOrder
 from shared.messaging import Unavailable
 from tests.scm import ADDRESS, ELSEWHERE, OrderService, Scm, address_changed, cancelled, completed, turn_taken
@@ -208,3 +213,33 @@ async def test_a_service_that_does_not_answer_is_left_alone() -> None:
             with pytest.raises(Unavailable if is_away else UnknownOrder):
                 await orders.current("1" * 20)
     assert len(service.asked) == 10
+
+
+@pytest.mark.parametrize(("breaks", "raised"), [(2, UnknownOrder), (3, Unavailable)])
+async def test_a_connection_that_breaks_is_tried_again(breaks: int, raised: type[Exception]) -> None:
+    """To read is safe to repeat: three times in all, a moment apart."""
+    async with order_service_that_breaks(breaks) as url, httpx.AsyncClient() as http:
+        with pytest.raises(raised):
+            await Orders(http, url).current("1" * 20)
+
+
+async def test_a_service_that_hangs_is_not_waited_for_long() -> None:
+    """Two seconds for each try, three for all of them together, because a transaction waits."""
+    async with Door(behind=1) as door, door.slow(60), httpx.AsyncClient() as http, asyncio.timeout(5.5):
+        with pytest.raises(Unavailable):
+            await Orders(http, f"http://{HOST}:{door.port}").current("1" * 20)
+
+
+@asynccontextmanager
+async def order_service_that_breaks(times: int) -> AsyncIterator[str]:
+    """Ends so many connections without an answer; after that it answers, and knows no order."""
+    connections = itertools.count(1)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if next(connections) > times:
+            writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, HOST, 0) as server:
+        yield f"http://{HOST}:{server.sockets[0].getsockname()[1]}"

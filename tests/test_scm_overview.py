@@ -41,9 +41,24 @@ async def test_an_order_that_waits_shows_since_when(scm_alone: Scm) -> None:
     assert [(line["sku"], line["quantity"]) for line in bought["lines"]] == [("moon", 2)]
 
 
+async def test_an_order_that_waits_in_vain_shows_why(scm_alone: Scm) -> None:
+    """There are goods for it, but the Order service does not know it: it is parked."""
+    order_id = "1" * 20
+    await scm_alone.hears(completed(order_id, star=1))
+    assert (await overview(scm_alone, order_id))["waitingParkedAt"] is None
+    await scm_alone.stock(star=1)
+
+    async def parked() -> dict[str, Any] | None:
+        shown = await overview(scm_alone, order_id)
+        return shown if shown["waitingParkedAt"] else None
+
+    shown = await eventually(parked)
+    assert shown["waitingError"] == f"UnknownOrder: the order service has no order {order_id}"
+
+
 async def test_an_order_that_scm_has_not_heard_of_is_a_problem(scm_alone: Scm) -> None:
     """404, and no events."""
-    order_id = "1" * 20
+    order_id = "2" * 20
     answer = await scm_alone.served.http.get(f"/orders/{order_id}")
     assert (answer.status_code, answer.headers["content-type"]) == (404, PROBLEM)
     assert await scm_alone.get(f"/orders/{order_id}/events") == {"received": [], "published": []}

@@ -1,15 +1,12 @@
 """The listener under every fault that a queue has, on the simulator: thousands of histories, by seed."""
 
 import asyncio
-import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +21,8 @@ from shared.messaging import (
 )
 from shared.messaging.memory import Faults, MemoryBroker, run_on_virtual_clock
 from tests.queues import QUEUE, TOPIC, Painted, message
+
+pytestmark = pytest.mark.usefixtures("silence")
 
 HISTORIES = int(os.environ.get("HISTORIES", "1000"))
 """How many are tried; `make simulate` tries many more."""
@@ -53,15 +52,6 @@ class World:
 
     inbox: OnceOnly = field(default_factory=OnceOnly)
     effects: list[Message[str]] = field(default_factory=list)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _silence() -> Iterator[None]:
-    """A thousand histories have a lot to say."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**before)
 
 
 rates = st.floats(0, 0.4)

@@ -9,7 +9,8 @@ import pytest
 from fastapi import FastAPI, Response
 
 from local.ports import HOST
-from services.adapter.console import Decisions, Live, Neighbour, Queues, Stations
+from services.adapter.console import Decisions, Live, Queues, Stations
+from services.adapter.neighbour import Neighbour
 from shared.background import running
 from tests.relays import locked, run
 from tests.serving import OPERATOR, Served, adapter_service, eventually, serving

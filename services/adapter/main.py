@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 
 from services.adapter import api, console, laboratory, page, recovery
 from services.adapter.bridge import Bridge
+from services.adapter.neighbour import Neighbour
 from services.adapter.recovery import command as recovery_command
 from services.adapter.routes import RouteFile, RoutesInvalid
 from services.adapter.routes import api as routes_api
@@ -23,6 +24,8 @@ from shared.web import application, health_router
 log = structlog.get_logger(__name__)
 
 _BATCH_BYTES = 8 * 1024 * 1024
+_LOOK_MOST = 2.0
+"""Seconds; a person waits for the answer."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -52,9 +55,10 @@ def create_app(settings: Settings) -> FastAPI:
             interceptors = [faults.sends_copies] if faults else []
             channels = {name: InterceptedChannel(topic, *interceptors) for name, topic in topics.items()}
             app.state.bridge = Bridge(routes, channels, decisions.add)
-            urls = {"order": settings.order_url, "scm": settings.scm_url}
+            order = Neighbour("order", settings.order_url, http)
+            scm = Neighbour("scm", settings.scm_url, http)
             shown = bearer(settings.service_token)
-            neighbours = {name: console.Neighbour(name, url, http, shown) for name, url in urls.items()}
+            neighbours = {each.name: each.shown(shown, most=_LOOK_MOST) for each in (order, scm)}
             app.state.neighbours = neighbours
             queues = console.Queues(clients, routes.topics)
             stations = console.Stations(list(neighbours.values()), queues, routes.topics, decisions, live)
@@ -65,14 +69,12 @@ def create_app(settings: Settings) -> FastAPI:
             audit = recovery.Audit(settings.audit_file)
             operations = recovery.Operations(audit)
             dead_letter_queues = recovery.Queues(clients, routes.topics)
-            services = recovery.Services(
-                [recovery.Service(name, url, http) for name, url in urls.items()], audit
-            )
+            services = recovery.Services([order, scm], audit)
             replays = recovery.Replays(services, operations, routes, app.state.bridge, queues.held)
             app.state.recovery = recovery.Recovery(dead_letter_queues, services, operations, audit, replays)
             app.state.dead_letters = console.DeadLetters(queues, app.state.recovery)
             if faults:
-                customers = laboratory.Customers(http, settings.order_url, settings.scm_url)
+                customers = laboratory.Customers(order, scm)
                 experiments = laboratory.Laboratory(faults, customers, laboratory.Letterbox(clients))
                 app.state.laboratory = await stack.enter_async_context(experiments)
             await stack.enter_async_context(running(app, live, stations, operations))

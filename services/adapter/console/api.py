@@ -11,8 +11,8 @@ from services.adapter.console.dead_letters import DeadLetters
 from services.adapter.console.event_stream import EVENTS, EventStream
 from services.adapter.console.lineage import Lineage, UnknownOrder, lineage
 from services.adapter.console.live import Live, TooManyViewers
-from services.adapter.console.neighbour import Neighbour
 from services.adapter.console.stations import Everything, Stations
+from services.adapter.neighbour import Neighbour
 from shared.web import OPTIONAL_TOKEN, PerhapsOperator, Problem, problems
 
 router = APIRouter(prefix="/api", tags=["console"])

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from services.adapter.console.dead_letters import DeadLetters
 from services.adapter.console.hop import Events, Hop, Known, distance, hops
-from services.adapter.console.neighbour import Away, Neighbour
+from services.adapter.neighbour import Away, Neighbour
 from services.adapter.recovery.recovery import Found
 from shared.domain_event import Aggregate, WireModel
 from shared.messaging.aws import TRANSIENT
@@ -120,8 +120,8 @@ async def _letters(dead_letters: DeadLetters | None, order_id: str) -> tuple[dic
 
 
 async def _read(neighbour: Neighbour, path: str, model: type[M]) -> M | None:
-    answer = await neighbour.get(path)
+    answer = await neighbour.find(path)
     try:
-        return None if answer is None else model.model_validate_json(answer)
+        return None if answer is None else model.model_validate(answer)
     except ValidationError as error:
-        raise Away(f"{neighbour.url}{path} is not answered as it should be") from error
+        raise Away(f"{neighbour}: {path} is not answered as it should be") from error

@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError
 
 from services.adapter.console.decisions import Decisions, RuleCount
 from services.adapter.console.live import Live
-from services.adapter.console.neighbour import Away, Neighbour
 from services.adapter.console.queues import Depth, Queues
+from services.adapter.neighbour import Away, Neighbour
 from shared.background import set_within
 from shared.domain_event import WireModel
 from shared.progress import ListenerProgress, Pace, ServiceProgress, SettledMessage
@@ -184,10 +184,9 @@ class Stations:
         cursors = self._cursors[neighbour.name]
         wanted = {"after": list(cursors.values())} if self._live.watched.is_set() else None
         try:
-            answer = await neighbour.get("/progress", wanted)
-            progress = ServiceProgress.model_validate_json(answer or b"")
+            progress = ServiceProgress.model_validate(await neighbour.find("/progress", wanted))
         except (Away, ValidationError) as error:
-            trouble = str(error) if isinstance(error, Away) else f"{neighbour.url} does not tell its progress"
+            trouble = str(error) if isinstance(error, Away) else f"{neighbour}: does not tell its progress"
             return ServiceStatus(id=neighbour.name, status="down", trouble=trouble)
         self._known[neighbour.name] = progress
         self._tell(neighbour.name, progress)

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request
 from pydantic import ConfigDict, Field
 
-from services.adapter.laboratory.customers import ServiceFailed
 from services.adapter.laboratory.experiment import Busy, Laboratory, Report, UnknownExperiment
-from services.adapter.laboratory.letterbox import QUEUE
+from services.adapter.laboratory.letterbox import QUEUE, NoQueue
+from services.adapter.neighbour import Away, Refused
 from shared.domain_event import WireModel
 from shared.web import OperatorAccess, Problem
 
@@ -93,5 +93,5 @@ def _told() -> Iterator[None]:
         raise Problem(404, str(error)) from error
     except Busy as error:
         raise Problem(409, str(error)) from error
-    except ServiceFailed as error:
+    except (Away, Refused, NoQueue) as error:
         raise Problem(503, str(error)) from error

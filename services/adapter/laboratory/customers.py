@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import Any
 
-import httpx
+from services.adapter.neighbour import Neighbour
 
 ARTICLE = "DEMO-MUG"
 _STOCK = 100_000
@@ -22,37 +22,28 @@ _ORDER: dict[str, Any] = {
 }
 
 
-class ServiceFailed(Exception):
-    """A service did not do what the laboratory asked of it. The message says which, and its answer."""
-
-
 class Customers:
-    """Places orders at the Order service, and asks both sides about them. All raise ServiceFailed."""
+    """Places orders at the Order service, and asks both sides about them. All raise Away and Refused."""
 
-    def __init__(self, http: httpx.AsyncClient, order_url: str, scm_url: str) -> None:
-        self._http = http
-        self._order = order_url.rstrip("/")
-        self._scm = scm_url.rstrip("/")
+    def __init__(self, order: Neighbour, scm: Neighbour) -> None:
+        self._order = order
+        self._scm = scm
 
     async def stock(self, authorization: str) -> None:
         """Puts enough of the demo article into stock, in the name of the operator who asks for orders."""
-        await self._ask(
-            "PUT",
-            f"{self._scm}/back-office/stock/{ARTICLE}",
-            json={"onHand": _STOCK},
-            headers={"authorization": authorization},
-        )
+        operated = self._scm.shown({"authorization": authorization})
+        await operated.send("PUT", f"/back-office/stock/{ARTICLE}", {"onHand": _STOCK})
 
     async def listening(self, queue: str, change: str, authorization: str) -> None:
         """`change` is pause or resume: whether SCM takes messages from the queue."""
-        url = f"{self._scm}/listeners/{queue}/{change}"
-        await self._ask("POST", url, headers={"authorization": authorization})
+        operated = self._scm.shown({"authorization": authorization})
+        await operated.send("POST", f"/listeners/{queue}/{change}")
 
     async def buy(self) -> str:
         """Places an order and pays it; returns its id."""
         line = {"sku": ARTICLE, "name": "Demo mug", "quantity": random.randint(1, 3), "unitPrice": 12_000}  # noqa: S311
-        placed = await self._ask("POST", f"{self._order}/orders", json={**_ORDER, "orderLines": [line]})
-        await self._ask("POST", f"{self._order}/orders/{placed['id']}/complete")
+        placed = await self._order.send("POST", "/orders", {**_ORDER, "orderLines": [line]})
+        await self._order.send("POST", f"/orders/{placed['id']}/complete")
         return str(placed["id"])
 
     async def buy_many(self, count: int) -> list[str]:
@@ -72,24 +63,13 @@ class Customers:
 
     async def is_prepared(self, order_id: str) -> bool:
         """Whether SCM has issued its invoice, and the order knows it."""
-        order = await self._ask("GET", f"{self._order}/orders/{order_id}")
+        order = await self._order.get(f"/orders/{order_id}")
         return order["invoiceId"] is not None
 
     async def invoices(self, order_id: str) -> int:
-        return len(await self._ask("GET", f"{self._scm}/external-api/invoices", params={"orderId": order_id}))
+        return len(await self._scm.get("/external-api/invoices", {"orderId": order_id}))
 
     async def duplicates(self, order_id: str) -> int:
         """How many deliveries of the order's messages were absorbed, at both ends."""
-        events = [
-            await self._ask("GET", f"{url}/orders/{order_id}/events") for url in (self._order, self._scm)
-        ]
+        events = [await side.get(f"/orders/{order_id}/events") for side in (self._order, self._scm)]
         return sum(message["duplicates"] for side in events for message in side["received"])
-
-    async def _ask(self, method: str, url: str, **request: Any) -> Any:
-        try:
-            answer = await self._http.request(method, url, timeout=5, **request)
-        except httpx.RequestError as error:
-            raise ServiceFailed(f"{url} does not answer: {type(error).__name__}") from error
-        if answer.is_error:
-            raise ServiceFailed(f"{method} {url} answered {answer.status_code}: {answer.text[:300]}")
-        return answer.json()

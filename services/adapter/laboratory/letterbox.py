@@ -1,6 +1,5 @@
 """What the laboratory does to a queue, and sees of its dead letters."""
 
-from services.adapter.laboratory.customers import ServiceFailed
 from shared.messaging import AwsClients
 from shared.messaging.sqs import SqsQueue
 from shared.messaging.topology.lookup import Lookup
@@ -9,9 +8,12 @@ QUEUE = "scm-adapter-order-event-queue"
 _BAD = '{"source": {"id": "not an order", "orderLines": "none"}'
 
 
+class NoQueue(Exception):
+    """SCM has no queue yet: it makes it when it starts."""
+
+
 class Letterbox:
-    """SCM's queue and its dead-letter queue, at the SQS that the adapter publishes to. Raises ServiceFailed
-    when SCM has none yet."""
+    """SCM's queue and its dead-letter queue, at the SQS that the adapter publishes to. Raises NoQueue."""
 
     def __init__(self, clients: AwsClients) -> None:
         self._lookup = Lookup(clients)
@@ -28,4 +30,4 @@ class Letterbox:
     async def _queue(self, name: str) -> SqsQueue:
         if queue := await self._lookup.queue(name):
             return queue
-        raise ServiceFailed(f"there is no queue {name}: SCM makes it when it starts")
+        raise NoQueue(f"there is no queue {name}: SCM makes it when it starts")

@@ -7,7 +7,6 @@ from services.adapter.recovery.operation import Operations
 from services.adapter.recovery.queues import Queues
 from services.adapter.recovery.recovery import Recovery
 from services.adapter.recovery.replay import Replays
-from services.adapter.recovery.service import Service
 from services.adapter.recovery.services import Services
 
-__all__ = ["Audit", "Operations", "Queues", "Recovery", "Replays", "Service", "Services", "router"]
+__all__ = ["Audit", "Operations", "Queues", "Recovery", "Replays", "Services", "router"]

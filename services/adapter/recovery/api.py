@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
+from services.adapter.neighbour import Away, Refused
 from services.adapter.recovery.audit import AuditUnavailable, Record
 from services.adapter.recovery.consumers import Paused
 from services.adapter.recovery.operation import Busy, Operation, UnknownOperation
@@ -13,7 +14,6 @@ from services.adapter.recovery.queues import PassesOn, UnknownQueue
 from services.adapter.recovery.recovery import Found, Recovery
 from services.adapter.recovery.redrive import Discard, Redrive
 from services.adapter.recovery.replay import Replay
-from services.adapter.recovery.service import ServiceAway, ServiceRefused
 from services.adapter.recovery.services import (
     AllListeners,
     ParkedEvents,
@@ -38,7 +38,7 @@ _REFUSALS = {
     PassesOn: 409,
     Paused: 409,
     AuditUnavailable: 503,
-    ServiceAway: 503,
+    Away: 503,
 }
 
 
@@ -48,7 +48,7 @@ async def _recovery(request: Request) -> AsyncIterator[Recovery]:
         yield request.app.state.recovery
     except tuple(_REFUSALS) as error:
         raise Problem(_REFUSALS[type(error)], str(error)) from error
-    except ServiceRefused as error:
+    except Refused as error:
         raise Problem(error.status, str(error)) from error
     except TRANSIENT as error:
         raise Problem(503, f"SNS and SQS cannot be asked: {error}") from error
@@ -58,7 +58,7 @@ RecoveryDependency = Annotated[Recovery, Depends(_recovery)]
 
 
 def _person(request: Request, operator: Operator) -> Person:
-    return Person(operator, request.headers["authorization"].partition(" ")[2])
+    return Person(operator, {"authorization": request.headers["authorization"]})
 
 
 PersonDependency = Annotated[Person, Depends(_person)]

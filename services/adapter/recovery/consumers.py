@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
+from services.adapter.neighbour import Neighbour
 from services.adapter.recovery.proof import Deliveries
-from services.adapter.recovery.service import Service
 from shared.checksum import MOST, StateChecksum
 from shared.progress import ServiceProgress
 from shared.reconciliation import Consumed, EventCounts
@@ -20,32 +20,31 @@ class Paused(Exception):
 class Consumer:
     """A service, and for each of its queues the types of events that it takes from there."""
 
-    service: Service
+    service: Neighbour
     queues: dict[str, frozenset[str]]
 
-    async def checksum(self, token: str) -> StateChecksum:
-        answer = await self.service.get("/reconciliation/checksum", token, most=MOST)
+    async def checksum(self) -> StateChecksum:
+        answer = await replace(self.service, most=MOST).get("/reconciliation/checksum")
         return StateChecksum.model_validate(answer)
 
-    async def consumed(self, token: str) -> list[Consumed]:
+    async def consumed(self) -> list[Consumed]:
         """What these queues brought, as far as it is still known."""
-        counts = EventCounts.model_validate(await self.service.get("/reconciliation/events", token))
+        counts = EventCounts.model_validate(await self.service.get("/reconciliation/events"))
         return [each for each in counts.consumed if each.consumer in self.queues]
 
 
 class Consumers:
-    """Those of some topics, asked in an operator's name. Calls raise ServiceAway and ServiceRefused."""
+    """Those of some topics. Calls raise Away and Refused."""
 
-    def __init__(self, consumers: Sequence[Consumer], token: str) -> None:
+    def __init__(self, consumers: Sequence[Consumer]) -> None:
         self._consumers = consumers
-        self._token = token
 
     @classmethod
-    async def of(cls, topics: Collection[str], services: Sequence[Service], token: str) -> "Consumers":
+    async def of(cls, topics: Collection[str], services: Sequence[Neighbour]) -> "Consumers":
         """Finds them by asking every service what it listens to. Raises Paused."""
-        progress = await asyncio.gather(*(_progress(service, token) for service in services))
+        progress = await asyncio.gather(*(_progress(service) for service in services))
         found = [_consumer(*each, topics) for each in zip(services, progress, strict=True)]
-        return cls([each for each in found if each.queues], token)
+        return cls([each for each in found if each.queues])
 
     @property
     def queues(self) -> set[str]:
@@ -57,20 +56,20 @@ class Consumers:
 
     async def checksums(self) -> dict[str, StateChecksum]:
         """By service."""
-        found = await asyncio.gather(*(each.checksum(self._token) for each in self._consumers))
+        found = await asyncio.gather(*(each.checksum() for each in self._consumers))
         return {each.service.name: state for each, state in zip(self._consumers, found, strict=True)}
 
     async def deliveries(self) -> Deliveries:
         """What became of all that they ever got."""
-        found = await asyncio.gather(*(each.consumed(self._token) for each in self._consumers))
+        found = await asyncio.gather(*(each.consumed() for each in self._consumers))
         return Deliveries.of(chain.from_iterable(found))
 
 
-async def _progress(service: Service, token: str) -> ServiceProgress:
-    return ServiceProgress.model_validate(await service.get("/progress", token))
+async def _progress(service: Neighbour) -> ServiceProgress:
+    return ServiceProgress.model_validate(await service.get("/progress"))
 
 
-def _consumer(service: Service, progress: ServiceProgress, topics: Collection[str]) -> Consumer:
+def _consumer(service: Neighbour, progress: ServiceProgress, topics: Collection[str]) -> Consumer:
     listeners = [each for each in progress.listeners if each.topic in topics]
     if paused := [each.queue for each in listeners if each.is_paused]:
         raise Paused(f"{service.name} does not listen to {', '.join(paused)}: resume it first")

@@ -11,11 +11,11 @@ from pydantic import ConfigDict, Field, StrictBool
 from services.adapter.bridge import Bridge, Result
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.log_page import LogPage
+from services.adapter.neighbour import Neighbour
 from services.adapter.recovery.consumers import Consumers
 from services.adapter.recovery.operation import Operation, Operations, Selected
 from services.adapter.recovery.pace import Pace, PerSecond
 from services.adapter.recovery.proof import Deliveries, Proof, State
-from services.adapter.recovery.service import Service
 from services.adapter.recovery.services import Person, Services
 from services.adapter.routes import Routes
 from services.adapter.routes.verdict import Verdict, judge
@@ -76,15 +76,15 @@ class Replays:
         self._held = held
 
     async def start(self, replay: Replay, person: Person) -> Operation:
-        """What would refuse the replay refuses a dry run too. Raises UnknownService, ServiceAway,
-        ServiceRefused, Paused, Busy, AuditUnavailable."""
-        service = self._services.named(replay.service)
+        """What would refuse the replay refuses a dry run too. Raises UnknownService, Away, Refused,
+        Paused, Busy, AuditUnavailable."""
+        service = self._services.named(replay.service, person)
         topics = {
             route.topic.rpartition(":")[2]
             for route in self._routes.routes
             if route.topic and route.source == service.name
         }
-        consumers = await Consumers.of(topics, self._services.all, person.token)
+        consumers = await Consumers.of(topics, self._services.all(person))
         operation = Operation(
             what="replay",
             who=person.name,
@@ -92,7 +92,7 @@ class Replays:
             dry_run=replay.dry_run,
             proof=Proof(),
         )
-        events = SentEvents(service, person.token, replay.selection, operation.began_at)
+        events = SentEvents(service, replay.selection, operation.began_at)
         replayer = Replayer(replay, events, consumers, self._routes, self._bridge, self._held)
         about = replay.model_dump(
             mode="json", by_alias=True, exclude={"service", "dry_run"}, exclude_none=True
@@ -102,17 +102,16 @@ class Replays:
 
 class SentEvents:
     """The selected events of a service's log that were forwarded, and happened before a time. Calls raise
-    ServiceAway and ServiceRefused."""
+    Away and Refused."""
 
-    def __init__(self, service: Service, token: str, selection: SentSelection, before: datetime) -> None:
+    def __init__(self, service: Neighbour, selection: SentSelection, before: datetime) -> None:
         self._service = service
-        self._token = token
         bounded = selection.model_copy(update={"until": min(selection.until or before, before)})
         asked = bounded.model_dump(mode="json", by_alias=True, exclude={"all"}, exclude_none=True)
         self._asked = asked | {"decision": "forwarded"}
 
     async def count(self) -> int:
-        answer = await self._service.get("/event-log/count", self._token, self._asked)
+        answer = await self._service.get("/event-log/count", self._asked)
         events: int = answer["events"]
         return events
 
@@ -120,7 +119,7 @@ class SentEvents:
         """Oldest first."""
         asked = self._asked | {"oldestFirst": True, "limit": _PAGE}
         while True:
-            page = LogPage.model_validate(await self._service.get("/event-log", self._token, asked))
+            page = LogPage.model_validate(await self._service.get("/event-log", asked))
             yield page.cloud_events(self._service.name)
             if page.next is None:
                 return
@@ -156,7 +155,7 @@ class Replayer:
         self._deliveries = 0
 
     async def replay(self, operation: Operation) -> bool:
-        """False when it was stopped before its end. Raises ServiceAway and ServiceRefused."""
+        """False when it was stopped before its end. Raises Away and Refused."""
         assert operation.proof is not None
         proof = operation.proof
         operation.expected = await self._events.count()

@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import ConfigDict, StrictBool
 
+from services.adapter.neighbour import Away, Neighbour
 from services.adapter.recovery.audit import Audit
-from services.adapter.recovery.service import Service, ServiceAway
 from shared.domain_event import WireModel
 from shared.listeners import ListenerStatus
 from shared.outbox import ParkedEvent
@@ -21,10 +21,11 @@ class UnknownService(Exception):
 
 
 class Person(NamedTuple):
-    """Who asks, and the token that says so to the services too."""
+    """Who asks, and what says so to the services too. The adapter needs no right of its own to do what
+    operators may."""
 
     name: str
-    token: str
+    headers: Mapping[str, str]
 
 
 class Gap(WireModel):
@@ -77,20 +78,20 @@ class Resubmitted(WireModel):
 
 
 class Services:
-    """Asks the services over REST. Raises ServiceAway and ServiceRefused; AuditUnavailable before anything
-    is done; UnknownService."""
+    """Asks the services over REST. Raises Away and Refused; AuditUnavailable before anything is done;
+    UnknownService."""
 
-    def __init__(self, services: Sequence[Service], audit: Audit) -> None:
+    def __init__(self, services: Sequence[Neighbour], audit: Audit) -> None:
         self._by_name = {each.name: each for each in services}
         self._audit = audit
 
-    @property
-    def all(self) -> list[Service]:
-        return list(self._by_name.values())
+    def all(self, person: Person) -> list[Neighbour]:
+        """As they are asked by a person."""
+        return [each.shown(person.headers) for each in self._by_name.values()]
 
-    def named(self, name: str) -> Service:
+    def named(self, name: str, person: Person) -> Neighbour:
         try:
-            return self._by_name[name]
+            return self._by_name[name].shown(person.headers)
         except KeyError:
             raise UnknownService(f"no service {name!r}; there are {', '.join(self._by_name)}") from None
 
@@ -101,15 +102,15 @@ class Services:
         return ParkedEvents(events=events, gaps=gaps)
 
     async def resubmit(self, command: Resubmit, person: Person) -> Resubmitted:
-        service, selection = self.named(command.service), command.selection
+        service, selection = self.named(command.service, person), command.selection
         about = {"on": service.name, "dryRun": command.dry_run, "selection": _params(selection)}
         async with self._audit.of(person.name, "resubmit", **about) as outcome:
             if command.dry_run:
                 params = _params(selection, exclude={"all"}) | {"limit": 1_000}
-                ids = [each["id"] for each in await service.get("/parked", person.token, params)]
+                ids = [each["id"] for each in await service.get("/parked", params)]
             else:
-                body = _params(selection)
-                ids = outcome["events"] = (await service.post("/parked/resubmit", person.token, body))["ids"]
+                answer = await service.send("POST", "/parked/resubmit", _params(selection))
+                ids = outcome["events"] = answer["ids"]
             outcome["done"] = 0 if command.dry_run else len(ids)
         return Resubmitted(ids=ids)
 
@@ -121,9 +122,9 @@ class Services:
         self, what: Literal["pause", "resume"], service: str, queue: str, person: Person
     ) -> ServiceListener:
         """Pauses or resumes a listener."""
-        asked = self.named(service)
+        asked = self.named(service, person)
         async with self._audit.of(person.name, what, on=queue, service=service):
-            status = await asked.post(f"/listeners/{queue}/{what}", person.token)
+            status = await asked.send("POST", f"/listeners/{queue}/{what}")
         return ServiceListener(**status, service=service)
 
     async def _of_all(
@@ -131,14 +132,14 @@ class Services:
     ) -> tuple[list[M], list[Gap]]:
         """The lists of the services together, and those that did not answer."""
 
-        async def of(service: Service) -> list[M] | Gap:
+        async def of(service: Neighbour) -> list[M] | Gap:
             try:
-                found = await service.get(path, person.token, params)
-            except ServiceAway as error:
+                found = await service.get(path, params)
+            except Away as error:
                 return Gap(service=service.name, reason=str(error))
             return [kind(**each, service=service.name) for each in found]
 
-        services = self.all if only is None else [self.named(only)]
+        services = self.all(person) if only is None else [self.named(only, person)]
         answers = await asyncio.gather(*(of(service) for service in services))
         together = [each for answer in answers if not isinstance(answer, Gap) for each in answer]
         return together, [answer for answer in answers if isinstance(answer, Gap)]

@@ -9,8 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from services.adapter.cloud_event import CloudEvent
-from services.adapter.console import Neighbour
-from services.adapter.console.neighbour import Away
+from services.adapter.neighbour import Away, Neighbour
 from services.adapter.routes.dry_run import DryRun, dry_run
 from services.adapter.routes.explanation import Explanation, explain
 from services.adapter.routes.file import RouteFile

@@ -13,8 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from services.adapter.cloud_event import CloudEvent, why_not
-from services.adapter.console import Neighbour
-from services.adapter.console.neighbour import Away
+from services.adapter.neighbour import Away, Neighbour
 from services.adapter.routes import printed
 from services.adapter.routes.dry_run import dry_run
 from services.adapter.routes.explanation import explain

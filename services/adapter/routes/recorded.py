@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from services.adapter.cloud_event import CloudEvent
-from services.adapter.console import Neighbour
-from services.adapter.console.neighbour import Away
 from services.adapter.log_page import LogPage
+from services.adapter.neighbour import Away, Neighbour
 
 _PAGE = 500
 
@@ -28,12 +27,12 @@ async def _newest_of(service: Neighbour, last: int, asked: dict[str, str]) -> li
     query = asked
     while len(found) < last:
         limit = {"limit": str(min(_PAGE, last - len(found)))}
-        answer = await service.get("/event-log", {name: [value] for name, value in (query | limit).items()})
+        answer = await service.find("/event-log", query | limit)
         try:
-            page = LogPage.model_validate_json(answer or b"")
+            page = LogPage.model_validate(answer)
             found += page.cloud_events(service.name)
         except ValidationError as error:
-            raise Away(f"{service.url}: its answer is no event log") from error
+            raise Away(f"{service}: its answer is no event log") from error
         if page.next is None:
             break
         query = asked | {"after": str(page.next)}

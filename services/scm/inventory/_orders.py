@@ -13,7 +13,11 @@ RESERVATIONS = """
     ORDER BY order_id, sku
 """
 
-WAITING = "SELECT order_id, since FROM waiting_order WHERE order_id = ANY ($1)"
+WAITING = """
+    SELECT order_id, since AS waiting_since, last_error AS waiting_error, parked_at AS waiting_parked_at
+    FROM waiting_order
+    WHERE order_id = ANY ($1)
+"""
 
 
 class Reservation(WireModel):
@@ -28,7 +32,11 @@ class StockOfOrder(WireModel):
     """An order either has reservations or waits; one that was cancelled while it waited has neither."""
 
     reservations: list[Reservation]
-    waiting_since: datetime | None
+    waiting_since: datetime | None = None
+    waiting_error: str | None = None
+    """Why it still waits although there were goods for it."""
+    waiting_parked_at: datetime | None = None
+    """Since when it is not tried again by itself, and claims nothing."""
 
 
 async def of_orders(connection: Connection, order_ids: Sequence[str]) -> dict[str, StockOfOrder]:
@@ -36,9 +44,9 @@ async def of_orders(connection: Connection, order_ids: Sequence[str]) -> dict[st
     reservations: dict[str, list[Reservation]] = {order_id: [] for order_id in order_ids}
     for row in await connection.fetch(RESERVATIONS, order_ids):
         reservations[row["order_id"]].append(Reservation.model_validate(dict(row), by_name=True))
-    since = {row["order_id"]: row["since"] for row in await connection.fetch(WAITING, order_ids)}
+    waiting = {row["order_id"]: dict(row) for row in await connection.fetch(WAITING, order_ids)}
     return {
-        order_id: StockOfOrder(reservations=reservations[order_id], waiting_since=since.get(order_id))
+        order_id: StockOfOrder(reservations=reservations[order_id], **waiting.get(order_id, {}))
         for order_id in order_ids
     }
 
