@@ -9,8 +9,8 @@ from contextlib import AbstractAsyncContextManager, suppress
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.telemetry import TelemetryConfig
-from opentelemetry import trace
-from opentelemetry.trace import SpanKind
+from opentelemetry import context, trace
+from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -91,11 +91,17 @@ class _Measured:
 
         traceparent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
         span = tracer.start_span(scope["method"], continued(traceparent), SpanKind.SERVER)
-        with trace.use_span(span, end_on_exit=True):
-            try:
-                await self._app(scope, receive, observed)
-            finally:
-                seconds = time.perf_counter() - began
-                route = getattr(scope.get("route"), "path", "none")
-                _seconds_of(scope["method"], route, status).observe(seconds)
-                self._log.debug("request", path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+        token = context.attach(trace.set_span_in_context(span))
+        try:
+            await self._app(scope, receive, observed)
+        except Exception as error:
+            span.record_exception(error)
+            span.set_status(StatusCode.ERROR)
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            route = getattr(scope.get("route"), "path", "none")
+            _seconds_of(scope["method"], route, status).observe(seconds)
+            self._log.debug("request", path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+            context.detach(token)
+            span.end()
