@@ -20,7 +20,7 @@ FEW_ORDERS, MANY_ORDERS = "orders", "many_orders"
 DATABASES = {FEW_ORDERS: FEW, MANY_ORDERS: MANY}
 
 _CLAIMED = 100
-_CLAIMS = 100
+_CLAIMS = 40
 
 WAITING = """
     INSERT INTO event_log (id, type, subject, sequence, occurred_at, data)
@@ -57,12 +57,12 @@ async def _reads(database: Postgres, servers: Sequence[HttpServer]) -> list[Figu
         "GET /orders?status&placedTo": f"/orders?limit=20&status=PLACED&{before}",
     }
     ids = {
-        server: [get(f"/orders/{each}") for each in await some_ids(database, name, 2_000)]
+        server: [get(f"/orders/{each}") for each in await some_ids(database, name, 800)]
         for server, name in zip(servers, DATABASES, strict=True)
     }
     figures = [await _compared("GET /orders/{id}", servers, ids)]
     for name, path in paths.items():
-        figures.append(await _compared(name, servers, dict.fromkeys(servers, [get(path)] * 500)))
+        figures.append(await _compared(name, servers, dict.fromkeys(servers, [get(path)] * 200)))
     return figures
 
 

@@ -13,7 +13,7 @@ from benchmarks.figure import Measured
 from local.ports import HOST
 
 CONNECTIONS = 16
-ROUNDS = 9
+ROUNDS = 21
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class HttpServer:
 async def in_rounds(
     servers: Sequence[HttpServer], requests: Mapping[HttpServer, Sequence[str]], expected: int = 200
 ) -> list[Measured]:
-    """The medians of each server. They take turns, because the machine is not the same all the time."""
+    """The medians of each server. They take many short turns, because the machine is not the same all the
+    time."""
     for server in servers:
         await server.measure(requests[server], expected)
     rounds = [[await server.measure(requests[server], expected) for server in servers] for _ in range(ROUNDS)]

@@ -92,13 +92,13 @@ async def rest() -> list[Figure]:
                 _bare(system.database_url("order")) as bare,
             ):
                 await seed(database, "orders", _ORDERS)
-                ids = await some_ids(database, "orders", 1_500)
+                ids = await some_ids(database, "orders", 800)
                 await _same_answer(ours, bare, ids[0])
                 reads = [get(f"/orders/{each}") for each in ids]
                 return [
                     *await _compared("GET /orders/{id}", ours, bare, reads, at_least=0.85),
                     *await _compared(
-                        "POST /orders", ours, bare, [post("/orders", ORDER)] * 700, at_least=0.8, expected=201
+                        "POST /orders", ours, bare, [post("/orders", ORDER)] * 400, at_least=0.8, expected=201
                     ),
                 ]
 

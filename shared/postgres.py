@@ -75,13 +75,13 @@ class Database:
     def __init__(self, pool: asyncpg.Pool, publisher: ApplicationEventPublisher) -> None:
         self._pool = pool
         self._publisher = publisher
+        self._users = 0
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection for reading. Raises DatabaseUnavailable when it cannot be had or is lost."""
-        is_idle = self._pool.get_idle_size() > 0  # one is had at once, and a deadline costs a timer
         try:
-            connection = await self._pool.acquire(timeout=None if is_idle else 5)
+            connection = await self._acquire()
         except (*_LOST, OSError, TimeoutError) as error:
             raise DatabaseUnavailable(f"no connection: {error!r}") from error
         try:
@@ -124,7 +124,19 @@ class Database:
             raise
         await transaction.run_after_commit()
 
+    async def _acquire(self) -> Connection:
+        """Waits 5 s for one to come back. While one is free there is nothing to wait for but its opening,
+        which has a deadline of its own; another would cost a timer on every request."""
+        self._users += 1
+        has_to_wait = self._users > self._pool.get_max_size()
+        try:
+            return await self._pool.acquire(timeout=5 if has_to_wait else None)
+        except BaseException:
+            self._users -= 1
+            raise
+
     async def _release(self, connection: Connection) -> None:
+        self._users -= 1
         try:
             await self._pool.release(connection, timeout=5)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:

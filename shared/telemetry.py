@@ -17,8 +17,6 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from shared.messaging.handler import Delivery, MessageHandler
 from shared.messaging.message import TRACEPARENT
 
-tracer = trace.get_tracer("order-to-supply")
-
 # No span is written down that nobody would take, unless the caller writes its own down. Ids are made, told in
 # every log line and passed on all the same. Whoever adds an exporter samples more.
 _NOBODY_COLLECTS = ParentBased(ALWAYS_OFF)
@@ -56,6 +54,11 @@ def configure(service: str, *, log_format: LogFormat = "auto", log_level: str = 
     trace.set_tracer_provider(
         TracerProvider(sampler=_NOBODY_COLLECTS, resource=Resource.create({SERVICE_NAME: service}))
     )
+
+
+def tracer() -> trace.Tracer:
+    """To be asked for once `configure` was called; one from before asks for it anew with each span."""
+    return trace.get_tracer("order-to-supply")
 
 
 class _Output:
@@ -147,7 +150,10 @@ class Tracing:
 
     provides = ()
 
+    def __init__(self) -> None:
+        self._tracer = tracer()
+
     async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
         context = continued(delivery.message.headers.get(TRACEPARENT))
-        with tracer.start_as_current_span(f"handle {delivery.message.type}", context=context):
+        with self._tracer.start_as_current_span(f"handle {delivery.message.type}", context=context):
             await proceed(delivery)

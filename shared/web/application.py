@@ -76,6 +76,7 @@ class _Measured:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._log = log.bind()  # what is not shown costs less than by way of the lazy one
+        self._tracer = tracer()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in _QUIET:
@@ -90,7 +91,7 @@ class _Measured:
             await send(message)
 
         traceparent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
-        span = tracer.start_span(scope["method"], continued(traceparent), SpanKind.SERVER)
+        span = self._tracer.start_span(scope["method"], continued(traceparent), SpanKind.SERVER)
         token = context.attach(trace.set_span_in_context(span))
         try:
             await self._app(scope, receive, observed)
