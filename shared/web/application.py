@@ -75,7 +75,6 @@ class _Measured:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._log = log.bind()  # what is not shown costs less than by way of the lazy one
         self._tracer = tracer()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,6 +102,6 @@ class _Measured:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "none")
             _seconds_of(scope["method"], route, status).observe(seconds)
-            self._log.debug("request", path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+            log.debug("request", path=scope["path"], status=status, ms=round(seconds * 1000, 1))
             context.detach(token)
             span.end()
