@@ -17,9 +17,9 @@ from benchmarks.child import in_child
 from benchmarks.event import REGION
 from benchmarks.figure import Figure
 from benchmarks.latency import bare
-from benchmarks.orders import ORDER
 from benchmarks.server import CREDENTIALS, make_queue
 from local.door import Door
+from local.order import order_of
 from local.ports import HOST
 from local.reconcile import settled
 from local.system import OPERATOR, LocalSystem, Ports, running_system
@@ -39,7 +39,7 @@ _LIMITS = httpx.Limits(keepalive_expiry=2)
 INVOICED = "SELECT order_id, extract(epoch FROM issued_at)::float8 FROM invoice WHERE order_id = ANY($1)"
 LAST_ANSWER = "SELECT extract(epoch FROM max(handled_at))::float8 FROM inbox"
 
-_ORDER = ORDER | {"orderLines": [{"sku": "MUG-01", "name": "Mug", "quantity": 1, "unitPrice": 12_000}]}
+_ORDER = order_of({"MUG-01": 1})
 
 
 @dataclass

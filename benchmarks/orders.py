@@ -2,13 +2,11 @@
 
 import json
 import random
-from pathlib import Path
 
 import asyncpg
 
+from local.order import ORDER
 from local.postgres import Postgres
-
-ORDER = json.loads((Path(__file__).parent.parent / "docs" / "order.json").read_text(encoding="utf-8"))
 
 # One a second since 2000, of a thousand buyers; every tenth is not completed.
 SEED = """

@@ -13,7 +13,8 @@ import httpx
 
 from benchmarks.figure import Figure
 from benchmarks.http_server import HttpServer, get, in_rounds, post
-from benchmarks.orders import ORDER, seed, some_ids
+from benchmarks.orders import seed, some_ids
+from local.order import ORDER
 from local.ports import HOST, free_ports
 from local.postgres import Postgres, postgres
 from local.system import LocalSystem, Ports

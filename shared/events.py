@@ -48,6 +48,7 @@ class ApplicationListener(Protocol):
 
 
 ListenerFunction = Callable[[Any, Any], Awaitable[None]]
+Listener = ListenerFunction | ApplicationListener
 F = TypeVar("F", bound=ListenerFunction)
 
 _MARK = "__event_listener__"
@@ -95,7 +96,7 @@ class ApplicationEventPublisher:
     process never hear each other. Safe to share between tasks.
     """
 
-    def __init__(self, listeners: Iterable[ListenerFunction | ApplicationListener] = ()) -> None:
+    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
         self._registrations = [_register(listener) for listener in listeners]
 
     async def publish(self, event: object, tx: PublishingScope) -> None:
@@ -117,7 +118,7 @@ def _later(listener: ListenerFunction, event: object, tx: PublishingScope) -> Ca
     return lambda: listener(event, tx)
 
 
-def _register(listener: ListenerFunction | ApplicationListener) -> _Registration:
+def _register(listener: Listener) -> _Registration:
     if isinstance(listener, ApplicationListener):
         return _Registration(listener.on_application_event, after_commit=False)
     mark = getattr(listener, _MARK, None)

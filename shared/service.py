@@ -10,7 +10,7 @@ from pydantic import Field
 
 from shared import background
 from shared.background import running
-from shared.events import ApplicationEventPublisher, ApplicationListener, ListenerFunction
+from shared.events import ApplicationEventPublisher, Listener
 from shared.inbox import Inbox, InboxSettings, received_messages
 from shared.listeners import Listeners
 from shared.listeners import router as listeners_router
@@ -50,7 +50,7 @@ async def event_driven(
     source: str,
     handlers: Sequence[Callable[..., Awaitable[None]]],
     http: httpx.AsyncClient,
-    listeners: Sequence[ListenerFunction | ApplicationListener] = (),
+    listeners: Sequence[Listener] = (),
     loops: Callable[[Database], Mapping[str, Loop]] = lambda _: {},
     expiries: Sequence[Expiry] = (),
     leans_on: Mapping[str, health.Loop] | None = None,

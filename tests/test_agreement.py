@@ -27,7 +27,7 @@ from services.scm import main as scm_main
 from services.scm.delivery import Orders
 from services.scm.settings import Settings as ScmSettings
 from shared import reconciliation
-from shared.events import ApplicationEventPublisher, ApplicationListener, ListenerFunction
+from shared.events import ApplicationEventPublisher, Listener
 from shared.inbox import Inbox
 from shared.messaging import Delivery, Message, MessagingError, bindings
 from shared.messaging.handler import compose, dispatch
@@ -182,7 +182,7 @@ class World:
         return order | scm
 
 
-def publishing(listeners: list[ListenerFunction | ApplicationListener]) -> ApplicationEventPublisher:
+def publishing(listeners: list[Listener]) -> ApplicationEventPublisher:
     return ApplicationEventPublisher([*listeners, EventLog()])
 
 

@@ -19,7 +19,7 @@ from services.scm import (
 )
 from services.scm.settings import Settings
 from shared import process
-from shared.events import ApplicationListener, ListenerFunction
+from shared.events import Listener
 from shared.migration import SHARED
 from shared.service import event_driven
 from shared.web import application
@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def listeners(orders: delivery.Orders, bell: inventory.Bell) -> list[ListenerFunction | ApplicationListener]:
+def listeners(orders: delivery.Orders, bell: inventory.Bell) -> list[Listener]:
     """The modules, in the order in which they hear of an event."""
     return [
         fulfilment.record_goods_ordered,
