@@ -74,18 +74,18 @@ async def read_books(order: httpx.AsyncClient, scm: httpx.AsyncClient) -> Books:
 
 def differences(books: Books) -> Iterator[str]:
     """A sentence for everything that does not agree."""
-    for order_id in sorted(books.orders.keys() | books.fulfilments.keys()):
-        for difference in _of_order(books.orders.get(order_id), books.fulfilments.get(order_id)):
-            yield f"order {order_id}: {difference}"
     bought = {each["orderId"] for each in books.purchases}
-    for order_id, scm in sorted(books.fulfilments.items()):
-        if scm["status"] == "SHORT" and order_id not in bought:
-            yield f"order {order_id}: is short of goods, and nothing was bought for it"
-    left = _total((each for each in books.fulfilments.values() if each["status"] in _LEFT), "quantity")
-    received = _total(books.purchases, "received")
+    for order_id in sorted(books.orders.keys() | books.fulfilments.keys()):
+        order, scm = books.orders.get(order_id), books.fulfilments.get(order_id)
+        for difference in chain(_of_order(order, scm), _of_scm(scm, is_bought=order_id in bought)):
+            yield f"order {order_id}: {difference}"
+    aside = _total(each["reserved"] for each in books.fulfilments.values())
+    left = _total(each["lines"] for each in books.fulfilments.values() if each["status"] in _LEFT)
+    received = _total((each["lines"] for each in books.purchases), "received")
     for article in books.stock:
-        for difference in _of_stock(article, left[article["sku"]], received[article["sku"]]):
-            yield f"article {article['sku']}: {difference}"
+        sku = article["sku"]
+        for difference in _of_stock(article, aside[sku], left[sku], received[sku]):
+            yield f"article {sku}: {difference}"
     for sku in sorted(books.demand_of_orders.keys() | books.demand_counted.keys()):
         ordered, counted = books.demand_of_orders.get(sku, 0), books.demand_counted.get(sku, 0)
         if ordered != counted:
@@ -120,20 +120,29 @@ def _of_both(order: dict[str, Any], scm: dict[str, Any]) -> Iterator[str]:
         yield f"its {'invoice has' if scm['status'] == 'INVOICED' else 'parcel went to'} another address"
     if _quantities(order["lines"]) != _quantities(scm["lines"]):
         yield "SCM has other lines"
-    expected = _quantities(order["lines"]) if scm["status"] in ("RESERVED", "INVOICED") else {}
+
+
+def _of_scm(scm: dict[str, Any] | None, *, is_bought: bool) -> Iterator[str]:
+    """What SCM says of one order, in itself."""
+    if scm is None:
+        return
+    status = scm["status"]
+    expected = _quantities(scm["lines"]) if status in ("RESERVED", "INVOICED") else {}
     if _quantities(scm["reserved"]) != expected:
         aside = ", ".join(f"{each['quantity']} {each['sku']}" for each in scm["reserved"])
-        yield f"is {scm['status']} at SCM, with {aside or 'nothing'} set aside for it"
-    if scm["waiting"] != (scm["status"] == "SHORT"):
-        yield f"is {scm['status']} at SCM, and {'waits' if scm['waiting'] else 'does not wait'} for goods"
+        yield f"is {status} at SCM, with {aside or 'nothing'} set aside for it"
+    if scm["waiting"] != (status == "SHORT"):
+        yield f"is {status} at SCM, and {'waits' if scm['waiting'] else 'does not wait'} for goods"
+    if status == "SHORT" and not is_bought:
+        yield "is short of goods, and nothing was bought for it"
 
 
-def _of_stock(article: dict[str, Any], left: int, received: int) -> Iterator[str]:
-    """`left` and `received` are what the orders and the purchase orders say."""
+def _of_stock(article: dict[str, Any], aside: int, left: int, received: int) -> Iterator[str]:
+    """`aside`, `left` and `received` are what the orders and the purchase orders say."""
     if article["onHand"] != article["moved"]:
         yield f"{article['onHand']} in stock, but its movements make {article['moved']}"
-    if article["reserved"] != article["reservedForOrders"]:
-        yield f"{article['reserved']} set aside, but for orders {article['reservedForOrders']}"
+    if article["reserved"] != aside:
+        yield f"{article['reserved']} set aside, but for orders {aside}"
     if not 0 <= article["reserved"] <= article["onHand"]:
         yield f"{article['reserved']} set aside of {article['onHand']}"
     if article["dispatched"] != left:
@@ -142,10 +151,10 @@ def _of_stock(article: dict[str, Any], left: int, received: int) -> Iterator[str
         yield f"{received} received on purchase orders, but {article['received']} taken into stock"
 
 
-def _total(each_with_lines: Iterable[dict[str, Any]], what: str) -> Counter[str]:
+def _total(lines_of_each: Iterable[list[dict[str, Any]]], what: str = "quantity") -> Counter[str]:
     """By article."""
     total = Counter[str]()
-    for line in chain.from_iterable(each["lines"] for each in each_with_lines):
+    for line in chain.from_iterable(lines_of_each):
         total[line["sku"]] += line[what]
     return total
 

@@ -31,6 +31,7 @@ class Planted:
 
 
 SOMEBODY = "20200101000000000000"
+NOBODY = "20200101000000000001"
 INVOICE = "00000000-0000-0000-0000-000000000000"
 
 LEFT = ("SHIPPED", "DELIVERED")
@@ -46,7 +47,10 @@ PLANTED = [
         "a fulfilment that is lost",
         "scm",
         "DELETE FROM fulfilment WHERE order_id = '{order}'",
-        ("order {order}: is PREPARING, but SCM has not heard of it",),
+        (
+            "order {order}: is PREPARING, but SCM has not heard of it",
+            "article {sku}: 2 set aside, but for orders 0",
+        ),
     ),
     Planted(
         "an unpaid order at SCM",
@@ -54,6 +58,7 @@ PLANTED = [
         "INSERT INTO fulfilment VALUES ('{order}', 1, 'SHORT', '[]', '[]')",
         (
             "order {order}: was never completed, yet SCM has it as SHORT",
+            "order {order}: is SHORT at SCM, and does not wait for goods",
             "order {order}: is short of goods, and nothing was bought for it",
         ),
         state="PLACED",
@@ -110,7 +115,10 @@ PLANTED = [
         "other lines",
         "scm",
         """UPDATE fulfilment SET lines = '[{{"sku": "{sku}", "quantity": 3}}]' WHERE order_id = '{order}'""",
-        ("order {order}: SCM has other lines",),
+        (
+            "order {order}: SCM has other lines",
+            "order {order}: is INVOICED at SCM, with 2 {sku} set aside for it",
+        ),
     ),
     Planted(
         "a reservation of a cancelled order",
@@ -130,6 +138,15 @@ PLANTED = [
             "article {sku}: 2 set aside, but for orders 0",
             "order {order}: is INVOICED at SCM, with nothing set aside for it",
         ),
+    ),
+    Planted(
+        "a reservation of an order that nobody knows",
+        "scm",
+        f"""
+        UPDATE stock SET reserved = 3 WHERE sku = '{{sku}}';
+        INSERT INTO reservation (order_id, sku, quantity, status) VALUES ('{NOBODY}', '{{sku}}', 1, 'OPEN')
+        """,
+        ("article {sku}: 3 set aside, but for orders 2",),
     ),
     Planted(
         "an order that does not wait any more",
