@@ -138,7 +138,7 @@ class Database:
     async def _release(self, connection: Connection) -> None:
         self._users -= 1
         try:
-            await self._pool.release(connection, timeout=5)
+            await self._pool.release(connection)  # within `command_timeout`, if it has to ask anything
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             # What was done is done; the pool has ended this connection and opens another one.
             log.warning("connection not released", error=repr(error))
