@@ -189,6 +189,13 @@ async def _page(side: httpx.AsyncClient, path: str, **params: str | int) -> Any:
         raise NotReached(f"{str(side.base_url).rstrip('/')}{path} does not tell: {said}") from error
 
 
+def _service(url: str) -> httpx.AsyncClient:
+    try:
+        return httpx.AsyncClient(base_url=url, trust_env=False)
+    except httpx.InvalidURL as error:
+        raise NotReached(f"{url} is no URL: {error}") from error
+
+
 async def settled(
     order: httpx.AsyncClient, scm: httpx.AsyncClient, *, within: float
 ) -> tuple[Books, list[str]]:
@@ -212,10 +219,7 @@ async def settled(
 async def run_reconcile(order_url: str, scm_url: str, wait: float) -> int:
     """Returns 0 when everything agrees, 1 when something differs. Raises NotReached."""
     console = Console(highlight=False, soft_wrap=True)
-    async with (
-        httpx.AsyncClient(base_url=order_url, trust_env=False) as order,
-        httpx.AsyncClient(base_url=scm_url, trust_env=False) as scm,
-    ):
+    async with _service(order_url) as order, _service(scm_url) as scm:
         books, found = await settled(order, scm, within=wait)
     for difference in found:
         console.print(f"[red]✗[/] {difference}")

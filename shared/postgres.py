@@ -84,8 +84,10 @@ class Database:
             connection = await self._acquire()
         except (*_LOST, OSError, TimeoutError) as error:
             raise DatabaseUnavailable(f"no connection: {error!r}") from error
+        is_well = False
         try:
             yield connection
+            is_well = True
         except (*_LOST, TimeoutError) as error:
             raise DatabaseUnavailable(f"connection lost or too slow: {error!r}") from error
         except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as error:
@@ -97,7 +99,7 @@ class Database:
                 raise DatabaseUnavailable(f"connection lost: {error}") from error
             raise
         finally:
-            await self._release(connection)
+            await self._release(connection, most=None if is_well else 2)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Connection]:
@@ -135,10 +137,12 @@ class Database:
             self._users -= 1
             raise
 
-    async def _release(self, connection: Connection) -> None:
+    async def _release(self, connection: Connection, *, most: float | None) -> None:
+        """`most` is how many seconds it may take to cancel what still runs on it. Of one that is well nothing
+        is asked, and a deadline would cost a timer."""
         self._users -= 1
         try:
-            await self._pool.release(connection)  # within `command_timeout`, if it has to ask anything
+            await self._pool.release(connection, timeout=most)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             # What was done is done; the pool has ended this connection and opens another one.
             log.warning("connection not released", error=repr(error))

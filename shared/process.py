@@ -67,7 +67,7 @@ def add_migrate(cli: typer.Typer, service: str, folders: Sequence[Path]) -> None
         url = load(MigrationSettings, service).database_url
         try:
             applied = migrate(url, folders)
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             refuse_to_start(service, f"{without_password(url)}: {str(error).splitlines()[0]}")
         typer.echo(f"{service}: {', '.join(applied) if applied else 'the database is up to date'}")
 

@@ -14,21 +14,32 @@ from shared.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, OperatorTok
 def _postgres_url(value: str) -> str:
     if not value.startswith("postgresql://"):
         raise ValueError("must begin with postgresql://")
+    _ = _host(value)
     return value
 
 
 def _http_url(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://")
-    url = urlsplit(value)
-    _ = url.port  # raises ValueError
-    if not url.hostname:
+    if not _host(value):
         raise ValueError("names no host")
     return value
 
 
+def _host(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # whose message may have a part of the password in it
+        raise ValueError("host and port cannot be read") from None
+    if url.split() != [url]:
+        raise ValueError("has a space in it")
+    return parts.hostname
+
+
 PostgresUrl = Annotated[str, AfterValidator(_postgres_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class EnvironmentSettings(BaseSettings):
@@ -49,10 +60,10 @@ class ServiceSettings(EnvironmentSettings):
     environment: Literal["development", "production"] = "production"
     """In development, topics and queues are created; in production, a missing one is a start-up error."""
     host: str = "127.0.0.1"
-    port: int = Field(ge=1, le=65535)
+    port: Port
     log_format: LogFormat = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    aws_region: str = "us-east-1"
+    aws_region: str = Field("us-east-1", pattern=r"^[a-z0-9-]+$")
     aws_endpoint_url: HttpUrl | None = None
     """Where the local SNS/SQS server is; unset, AWS itself is used."""
     service_token: Token = Field(DEVELOPMENT_SERVICE, validate_default=True)
@@ -87,7 +98,7 @@ class ServiceSettings(EnvironmentSettings):
 
 
 def _refuse_in_production(is_known_to_everybody: bool, info: ValidationInfo) -> None:
-    if is_known_to_everybody and info.data.get("environment") == "production":
+    if is_known_to_everybody and info.data.get("environment", "production") == "production":
         raise ValueError("must be set in production, and not to what it is in development")
 
 

@@ -1,6 +1,7 @@
 """SCM under test: an Order service that answers as it is told, and order events on the topic. There is no
 adapter: what SCM publishes waits in its event log, where REST shows it."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -34,10 +35,12 @@ NOON = 1626523200000
 
 class OrderService:
     """Knows the addresses of orders, each at version 2 until a test says another, remembers for which it was
-    asked, and is away when it is told so."""
+    asked, and is away or keeps its answers back when it is told so."""
 
     def __init__(self) -> None:
         self.is_away = False
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.addresses: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, int] = {}
         self.asked: list[str] = []
@@ -46,6 +49,7 @@ class OrderService:
 
     async def read(self, order_id: str) -> Response:
         self.asked.append(order_id)
+        await self.answers.wait()
         if self.is_away:
             return Response(status_code=503)
         if order_id not in self.addresses:

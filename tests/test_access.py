@@ -13,7 +13,8 @@ from services.adapter.main import create_app as create_adapter
 from services.adapter.settings import Settings as AdapterSettings
 from services.order.main import create_app
 from services.order.settings import Settings
-from shared.settings import load
+from services.scm.settings import Settings as ScmSettings
+from shared.settings import EnvironmentSettings, load
 from shared.tokens import bearer
 from shared.web import Operator
 from tests.serving import OPERATOR, PRODUCTION_TOKENS, SERVICE, Served, eventually, order_service, serving
@@ -165,6 +166,22 @@ def test_production_does_not_start_with_a_token_that_protects_nothing(
     assert said in line
     assert "secret" not in line
     assert TOKEN not in line
+
+
+@pytest.mark.parametrize("settings", [Settings, ScmSettings, AdapterSettings])
+@pytest.mark.parametrize("token", ["", "development-service-token"])
+def test_no_service_accepts_the_development_token_in_production(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: type[EnvironmentSettings],
+    token: str,
+) -> None:
+    """Given or by default."""
+    for name, text in (ENVIRONMENT | {"SERVICE_TOKEN": token}).items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(SystemExit):
+        load(settings, "service")
+    assert "environment variable SERVICE_TOKEN is wrong: must be set in production" in capsys.readouterr().err
 
 
 def settings_of(**environment: str) -> Settings:

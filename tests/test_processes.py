@@ -55,7 +55,17 @@ async def run(*arguments: str, **environment: str) -> tuple[int, str]:
             "adapter: environment variable PORT is wrong: Input should be a valid int",
         ),
         ("adapter", {"ORDER_URL": "http:///orders"}, "ORDER_URL is wrong: names no host"),
-        ("adapter", {"SCM_URL": "http://scm:http"}, "SCM_URL is wrong: Port could not be cast to integer"),
+        ("adapter", {"SCM_URL": "http://scm:http"}, "SCM_URL is wrong: host and port cannot be read"),
+        ("adapter", {"AWS_ENDPOINT_URL": "http://s q s/"}, "AWS_ENDPOINT_URL is wrong: has a space in it"),
+        ("adapter", {"AWS_REGION": "mars 1"}, "AWS_REGION is wrong: String should match pattern"),
+        ("adapter", {"PORT": "70000"}, "PORT is wrong: Input should be less than or equal to 65535"),
+        ("order", {"PORT": "0"}, "PORT is wrong: Input should be greater than or equal to 1"),
+        ("scm", {"PORT": "0"}, "PORT is wrong: Input should be greater than or equal to 1"),
+        (
+            "order",
+            {"DATABASE_URL": "postgresql://a:secret/secret@here/orders"},
+            "DATABASE_URL is wrong: host and port cannot be read",
+        ),
         ("adapter", {"ENVIRONMENT": "prod"}, "ENVIRONMENT is wrong: Input should be 'development' or 'prod"),
         ("adapter", {"ROUTES_FILE": "/nowhere.toml"}, "adapter: /nowhere.toml: "),
         (
@@ -74,6 +84,49 @@ async def test_a_wrong_setting_is_refused_in_one_line(
     [line] = output.splitlines()
     assert said in line
     assert "secret" not in line
+
+
+@pytest.mark.parametrize("url", ["postgresql://a:secret@here/orders?foo=bar", "postgresql://a:secret@[::1/x"])
+async def test_a_migration_without_a_database_is_refused_in_one_line(url: str) -> None:
+    """Whatever is wrong with its URL."""
+    code, output = await run("-m", "services.order", "migrate", DATABASE_URL=url)
+    assert code == 2
+    [line] = output.splitlines()
+    assert line.startswith("order: ")
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("services.adapter", "audit", "--url", "http://[::1"),
+            "http://[::1 is no URL (ADAPTER_URL, --url): ",
+        ),
+        (
+            (
+                "services.adapter",
+                "dead-letters",
+                "redrive",
+                "--queue",
+                "q",
+                "--id",
+                "x",
+                "--body",
+                sys.executable,
+            ),
+            f"{sys.executable} cannot be read as text: ",
+        ),
+        (("local", "reconcile", "--order-url", "http://[::1"), "http://[::1 is no URL: "),
+        (("local", "up", "--folder", __file__), f"{__file__} cannot be made a folder: "),
+    ],
+)
+async def test_a_command_that_cannot_begin_says_so_in_one_line(arguments: tuple[str, ...], said: str) -> None:
+    """It names what it was given, and the reason."""
+    code, output = await run("-m", *arguments)
+    assert code in (1, 2)
+    assert output.splitlines()[-1].startswith(f"error: {said}")
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(

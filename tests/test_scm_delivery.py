@@ -14,7 +14,7 @@ from local.ports import HOST
 from services.scm.delivery import Orders, UnknownOrder
 from shared.messaging import Unavailable
 from tests.scm import ADDRESS, ELSEWHERE, OrderService, Scm, address_changed, cancelled, completed, turn_taken
-from tests.serving import SERVICE, serving
+from tests.serving import SERVICE, eventually, serving
 from tests.test_order_api import PROBLEM
 
 
@@ -201,6 +201,49 @@ async def test_cancelling_and_dispatching_at_once_always_agree(scm_alone: Scm) -
         ]
 
     await asyncio.gather(*(told_both() for _ in range(10)))
+
+
+async def test_while_the_order_service_thinks_nobody_waits_for_the_goods(scm_alone: Scm) -> None:
+    """The articles of the order that it was asked about are not locked, so other orders of them are served,
+    carried and counted."""
+    order_id = scm_alone.order(ADDRESS)
+    await scm_alone.stock(mug=1_000)
+    message = completed(order_id, mug=1)
+
+    async def is_asked() -> bool:
+        """The Order service was asked."""
+        return order_id in scm_alone.orders.asked
+
+    scm_alone.orders.answers.clear()
+    try:
+        await scm_alone.send(message)
+        await eventually(is_asked)
+        async with scm_alone.database.transaction() as tx:
+            await tx.connection.execute("SELECT FROM stock WHERE sku = 'mug' FOR UPDATE NOWAIT")
+    finally:
+        scm_alone.orders.answers.set()
+    await scm_alone.is_done_with(message)
+    assert await scm_alone.status(order_id) == "INVOICED"
+    assert scm_alone.orders.asked.count(order_id) == 1
+
+
+async def test_of_a_great_many_invoices_the_newest_are_shown(scm_alone: Scm) -> None:
+    """The live one is the last, and the carrier finds it."""
+    order_id = await scm_alone.invoiced()
+    live = await scm_alone.live_invoice(order_id)
+    async with scm_alone.database.connection() as connection:
+        await connection.execute(
+            """
+            INSERT INTO invoice (id, order_id, delivery_address, issued_at, voided_at)
+            SELECT gen_random_uuid(), $1, '{}', now() - n * interval '1 hour', now()
+            FROM generate_series(1, 1000) AS n
+            """,
+            order_id,
+        )
+    invoices = await scm_alone.invoices(order_id)
+    assert len(invoices) == 1000
+    assert invoices[-1] == live
+    assert [each["issuedAt"] for each in invoices] == sorted(each["issuedAt"] for each in invoices)
 
 
 async def test_a_service_that_does_not_answer_is_left_alone() -> None:

@@ -1,6 +1,7 @@
 """Inventory: what is set aside for whom, who waits for what, and that nothing is ever lost or sold twice."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -226,6 +227,8 @@ async def test_an_order_that_can_never_be_served_gives_up_its_claim(warehouse: W
         third = await warehouse.order(mug=2)
         warehouse.invoicing.errors.clear()
         await retry(warehouse, unknown)
+        [retried, _] = await warehouse.get("/back-office/waiting-orders")
+        assert (retried["orderId"], retried["lastError"]) == (unknown, None)
         await warehouse.count(mug=4)
         await warehouse.serves(unknown)
     assert await warehouse.waiting() == [third]
@@ -245,6 +248,20 @@ async def test_an_order_that_fails_too_often_is_parked(warehouse: Warehouse) -> 
         await eventually(is_parked)
         await warehouse.withdraw(order_id)
     assert await warehouse.waiting() == []
+
+
+async def test_an_order_whose_article_is_in_use_holds_up_no_other(warehouse: Warehouse) -> None:
+    """It is not to blame, and served as soon as the article is free."""
+    orders = [await warehouse.order(mug=1), await warehouse.order(cup=1)]
+    await warehouse.count(mug=1, cup=1)
+    async with AsyncExitStack() as allocating:
+        async with warehouse.database.transaction() as tx:
+            await tx.connection.execute("SELECT FROM stock WHERE sku = 'mug' FOR UPDATE")
+            await allocating.enter_async_context(warehouse.allocating(poll=0.1))
+            await warehouse.serves(orders[1])
+            [waiting] = await warehouse.get("/back-office/waiting-orders")
+            assert (waiting["orderId"], waiting["attempts"]) == (orders[0], 0)
+        await warehouse.serves(orders[0])
 
 
 async def test_several_allocations_serve_each_order_once(warehouse: Warehouse) -> None:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from shared.settings import EnvironmentSettings, HttpUrl, ServiceSettings
+from pydantic import Field
+
+from shared.settings import EnvironmentSettings, HttpUrl, Port, ServiceSettings
 from shared.tokens import DEVELOPMENT_SERVICE, Token
 
 
@@ -12,12 +14,12 @@ class RoutesSettings(EnvironmentSettings):
     routes_file: Path = Path(__file__).parent / "routes.toml"
     order_url: HttpUrl = "http://127.0.0.1:8001"
     scm_url: HttpUrl = "http://127.0.0.1:8003"
-    service_token: Token = DEVELOPMENT_SERVICE
+    service_token: Token = Field(DEVELOPMENT_SERVICE, validate_default=True)
 
 
-class Settings(ServiceSettings, RoutesSettings):
+class Settings(RoutesSettings, ServiceSettings):
     """See ServiceSettings for the rest."""
 
     audit_file: Path = Path("audit.jsonl")
     """Who did what to the messages, a JSON object a line. Nothing is moved while it cannot be written."""
-    port: int = 8002
+    port: Port = 8002

@@ -64,8 +64,8 @@ class Filter(Given):
 
     @model_validator(mode="after")
     def _period(self) -> "Filter":
-        if self.placed_from and self.placed_to and self.placed_from >= self.placed_to:
-            raise ValueError("placedFrom must be before placedTo")
+        if self.placed_from and self.placed_to and self.placed_from > self.placed_to:
+            raise ValueError("placedFrom must not be after placedTo")
         return self
 
 

@@ -2,9 +2,10 @@
 
 from services.order.idempotency import IdempotencySettings
 from shared.service import EventDrivenSettings
+from shared.settings import Port
 
 
 class Settings(EventDrivenSettings, IdempotencySettings):
     """See EventDrivenSettings for the rest."""
 
-    port: int = 8001
+    port: Port = 8001

@@ -42,6 +42,14 @@ class FulfilmentWithdrawn:
 
 
 @dataclass(frozen=True)
+class GoodsFound:
+    """There seem to be goods for all of the order, and they are to be set aside next. What takes long is done
+    now: afterwards, everybody who wants one of these articles waits for it."""
+
+    order_id: str
+
+
+@dataclass(frozen=True)
 class GoodsReserved:
     """All goods of the order are set aside."""
 

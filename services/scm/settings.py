@@ -1,11 +1,11 @@
 """What the SCM service reads from its environment."""
 
 from shared.service import EventDrivenSettings
-from shared.settings import HttpUrl
+from shared.settings import HttpUrl, Port
 
 
 class Settings(EventDrivenSettings):
     """See EventDrivenSettings for the rest."""
 
     order_url: HttpUrl = "http://127.0.0.1:8001"
-    port: int = 8003
+    port: Port = 8003

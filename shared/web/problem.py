@@ -55,9 +55,9 @@ async def _problem(_: Request, error: Exception) -> JSONResponse:
     return error.response()
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    errors = [{"field": _field(problem["loc"]), "reason": problem["msg"]} for problem in error.errors()]
+    errors = [{"field": _field(each["loc"]), "reason": _reason(each, request)} for each in error.errors()]
     first = errors[0]
     return Problem(422, f"{first['field']}: {first['reason']}", errors=errors).response()
 
@@ -89,6 +89,13 @@ async def _unknown_outcome(_: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(_: Request, __: Exception) -> JSONResponse:
     return Problem(500, "something went wrong here; it is in the service's log").response()
+
+
+def _reason(error: dict[str, Any], request: Request) -> str:
+    content_type = request.headers.get("content-type", "none")
+    if error["loc"] == ("body",) and "json" not in content_type:
+        return f"must be sent with the content type application/json, not {content_type}"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _field(location: tuple[int | str, ...]) -> str:

@@ -1,11 +1,13 @@
 """Issuing: the goods that are set aside for an order have one invoice, with the address as it is then."""
 
+from weakref import WeakKeyDictionary
+
 import structlog
 
 from services.scm.delivery import _store as store
 from services.scm.delivery._invoice import Invoice, Status
 from services.scm.delivery._orders import CurrentOrder, Orders
-from services.scm.events import AddressChanged, FulfilmentWithdrawn, GoodsReserved, InvoiceIssued
+from services.scm.events import AddressChanged, FulfilmentWithdrawn, GoodsFound, GoodsReserved, InvoiceIssued
 from shared.events import event_listener
 from shared.postgres import Transaction
 
@@ -13,18 +15,30 @@ log = structlog.get_logger(__name__)
 
 
 class Delivery:
-    """An ApplicationListener: when the goods are set aside, it asks where they are to go, and issues the
-    delivery invoice; when the address has changed, it asks again."""
+    """An ApplicationListener: when there are goods it asks where they are to go, and when they are set aside
+    it issues the delivery invoice; when the address has changed, it asks again."""
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
+        self._asked = WeakKeyDictionary[Transaction, CurrentOrder]()
 
-    async def on_application_event(self, event: GoodsReserved | AddressChanged, tx: Transaction) -> None:
+    async def on_application_event(
+        self, event: GoodsFound | GoodsReserved | AddressChanged, tx: Transaction
+    ) -> None:
         match event:
+            case GoodsFound(order_id=order_id):
+                await self._ask(order_id, tx)
             case GoodsReserved(order_id=order_id):
-                await _issue(await self._orders.current(order_id), tx)
+                await _issue(await self._ask(order_id, tx), tx)
             case AddressChanged(order_id=order_id):
                 await self._follow(order_id, tx)
+
+    async def _ask(self, order_id: str, tx: Transaction) -> CurrentOrder:
+        """Once in a transaction, which is about one order. Goods that came at the last moment were not found
+        before."""
+        if tx not in self._asked:
+            self._asked[tx] = await self._orders.current(order_id)
+        return self._asked[tx]
 
     async def _follow(self, order_id: str, tx: Transaction) -> None:
         """Issues a new invoice in place of one that has another address, as long as nothing travels under it.

@@ -31,7 +31,7 @@ LIVE = f"{INVOICES} WHERE order_id = $1 AND voided_at IS NULL"
 
 LIVE_OF_ORDERS = f"{INVOICES} WHERE order_id = ANY ($1) AND voided_at IS NULL"
 
-OF_ORDER = f"{INVOICES} WHERE order_id = $1 ORDER BY issued_at LIMIT 1000"
+OF_ORDER = f"{INVOICES} WHERE order_id = $1 ORDER BY issued_at DESC LIMIT 1000"
 
 
 async def insert(connection: Connection, invoice: Invoice) -> None:
@@ -75,5 +75,5 @@ async def live_of_orders(connection: Connection, order_ids: Sequence[str]) -> li
 
 
 async def of_order(connection: Connection, order_id: str) -> list[Invoice]:
-    """All of them, oldest first, a thousand at most."""
-    return [Invoice(**dict(row)) for row in await connection.fetch(OF_ORDER, order_id)]
+    """All of them, oldest first; of more than a thousand the newest."""
+    return [Invoice(**dict(row)) for row in reversed(await connection.fetch(OF_ORDER, order_id))]

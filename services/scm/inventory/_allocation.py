@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+import asyncpg
 import structlog
 
 from services.scm.inventory import _waiting as waiting
@@ -18,6 +19,10 @@ log = structlog.get_logger(__name__)
 
 _AWAY_AFTER = 3
 """When so many orders in a row met something that is away, the others would meet it too."""
+
+
+LOCKS_WAIT_SHORTLY = "SET LOCAL lock_timeout = '1s'"
+"""Else the order would wait until the statement's time is over, which looks as if the database were away."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +92,17 @@ class Allocation:
         return tried > 0 and len(order_ids) == self._options.batch
 
     async def _try_to_serve(self, order_id: str) -> bool:
-        """False when somebody else has the order's turn. Raises Unavailable when what it met would meet the
-        others too."""
+        """False when somebody else has the order's turn or keeps one of its articles. Raises Unavailable when
+        what it met would meet the others too."""
         try:
             async with self._database.transaction() as tx:
                 if not await try_turn(tx, order_id):
                     return False
+                await tx.connection.execute(LOCKS_WAIT_SHORTLY)
                 await serve_waiting(order_id, tx)
+        except asyncpg.LockNotAvailableError:
+            log.warning("waiting order not served yet", order_id=order_id, error="its articles are in use")
+            return False
         except DatabaseUnavailable:
             raise
         except Unavailable as error:

@@ -6,6 +6,7 @@ import structlog
 
 from services.scm.events import (
     FulfilmentWithdrawn,
+    GoodsFound,
     GoodsOrdered,
     GoodsReserved,
     GoodsShort,
@@ -44,7 +45,7 @@ CLOSE = """
 @event_listener
 async def reserve_goods(event: GoodsOrdered, tx: Transaction) -> None:
     """Sets all goods of the order aside; or none, says what is missing, and lets the order wait for it."""
-    missing = await _set_aside(tx.connection, event.order_id, event.lines)
+    missing = await _set_aside(tx, event.order_id, event.lines)
     if not missing:
         await tx.publish(GoodsReserved(event.order_id))
         return
@@ -57,7 +58,7 @@ async def serve_waiting(order_id: str, tx: Transaction) -> bool:
     """Sets all goods aside for an order that waits, and says whether it did. Whoever calls this has the
     order's turn."""
     found = await waiting.find(tx.connection, order_id)
-    if found is None or await _set_aside(tx.connection, order_id, found.lines, found.position):
+    if found is None or await _set_aside(tx, order_id, found.lines, found.position):
         return False
     await waiting.end(tx.connection, order_id)
     await tx.publish(GoodsReserved(order_id))
@@ -82,21 +83,28 @@ async def let_goods_go(event: ParcelHandedOver, tx: Transaction) -> None:
 
 
 async def _set_aside(
-    connection: Connection, order_id: str, lines: Sequence[Line], position: int = waiting.LAST
+    tx: Transaction, order_id: str, lines: Sequence[Line], position: int = waiting.LAST
 ) -> tuple[Line, ...]:
     """Returns what is missing; then nothing was set aside."""
     skus, quantities = stock.columns(lines)
-    await stock.lock(connection, skus)
-    free = await waiting.free(connection, skus, position)
-    missing = tuple(
-        Line(line.sku, line.quantity - max(0, free[line.sku]))
-        for line in lines
-        if line.quantity > free[line.sku]
-    )
+    if not await _missing(tx.connection, lines, position):
+        await tx.publish(GoodsFound(order_id))
+    await stock.lock(tx.connection, skus)
+    missing = await _missing(tx.connection, lines, position)
     if not missing:
-        await connection.execute(SET_ASIDE, order_id, skus, quantities)
+        await tx.connection.execute(SET_ASIDE, order_id, skus, quantities)
         log.info("stock reserved", lines=dict(zip(skus, quantities, strict=True)))
     return missing
+
+
+async def _missing(connection: Connection, lines: Sequence[Line], position: int) -> tuple[Line, ...]:
+    """Of an order at this position. It stays so only while the articles are locked."""
+    free = await waiting.free(connection, [line.sku for line in lines], position)
+    return tuple(
+        Line(line.sku, line.quantity - max(0, left))
+        for line in lines
+        if line.quantity > (left := free.get(line.sku, 0))
+    )
 
 
 async def _close(connection: Connection, order_id: str, status: str) -> list[Line]:

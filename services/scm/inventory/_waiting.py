@@ -103,7 +103,7 @@ CLAIM_AGAIN = """
 
 RESUME = """
     UPDATE waiting_order
-    SET parked_at = NULL, attempts = 0, next_attempt_at = '-infinity'
+    SET parked_at = NULL, attempts = 0, last_error = NULL, next_attempt_at = '-infinity'
     WHERE order_id = $1
     RETURNING order_id
 """

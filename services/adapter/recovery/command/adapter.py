@@ -49,7 +49,11 @@ class AdapterApi:
 @contextmanager
 def adapter_at(url: str) -> Iterator[AdapterApi]:
     headers = bearer(load(OperatorSettings, "adapter").operator_token)
-    with httpx.Client(base_url=url, headers=headers, timeout=_MOST) as http:
+    try:
+        http = httpx.Client(base_url=url, headers=headers, timeout=_MOST)
+    except httpx.InvalidURL as error:
+        refuse(f"{url} is no URL (ADAPTER_URL, --url): {error}")
+    with http:
         yield AdapterApi(http)
 
 

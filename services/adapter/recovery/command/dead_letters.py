@@ -86,7 +86,7 @@ def redrive(
     selected = selection(ids, event_type, order, error, everything)
     command = _command(queue, selected, dry_run, per_second)
     if body is not None:
-        command["body"] = body.read_text()
+        command["body"] = _text(body)
     with adapter_at(url) as api:
         follow(api, api.post("/api/dead-letters/redrive", command), as_json)
 
@@ -128,3 +128,10 @@ def _row(letter: dict[str, Any]) -> tuple[object, ...]:
     names = ("id", "queue", "type", "orderId", "receiveCount", "reason")
     letter_id, queue, event_type, order, receives, reason = (letter[name] for name in names)
     return letter_id, queue, event_type, order, moment(letter["sentAt"]), receives, reason
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        refuse(f"{file} cannot be read as text: {error}")
