@@ -27,6 +27,13 @@ class WireModel(BaseModel):
     )
 
 
+class Given(WireModel):
+    """What a client gives: in camelCase only, and a field that we do not know is a mistake, not something to
+    pass over."""
+
+    model_config = ConfigDict(extra="forbid", validate_by_name=False)
+
+
 VERSIONS = 10**18
 """A version is below; so many digits are a `bigint` everywhere."""
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, model_validator
 
-from shared.domain_event import WireModel
+from shared.domain_event import Given
 
 Name = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$")]
 Phrase = Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[^\x00]*$")]
@@ -18,10 +18,8 @@ def may_repeat(schema: dict[str, Any]) -> None:
 Names = Annotated[frozenset[Name], Field(min_length=1, json_schema_extra=may_repeat)]
 
 
-class Filter(WireModel):
+class Filter(Given):
     """Every criterion that is given has to fit."""
-
-    model_config = ConfigDict(extra="forbid")
 
     ids: Annotated[Names, Field(max_length=100)] | None = None
     """As many as a URL can have."""
@@ -34,7 +32,7 @@ class Filter(WireModel):
 S = TypeVar("S", bound="Deliberate")
 
 
-class Deliberate(WireModel):
+class Deliberate(Given):
     """A filter that says what it means: everything is only meant by `all`."""
 
     all: StrictBool = False

@@ -136,3 +136,16 @@ async def test_an_event_that_is_nested_deeply_fails_alone(adapter: Served) -> No
     }
     answer = await adapter.http.post("/events", json=[event, event | {"id": "2"}], headers=BATCH)
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain"])
+async def test_a_body_of_another_content_type_is_told_which_it_should_have(
+    lone_order: Served, content_type: str
+) -> None:
+    """curl's own among them, which says nothing about JSON."""
+    answer = await lone_order.http.post(
+        "/orders", content=json.dumps(ORDER), headers={"content-type": content_type}
+    )
+    assert answer.status_code == 422
+    expected = f"body: must be sent with the content type application/json, not {content_type}"
+    assert answer.json()["detail"] == expected

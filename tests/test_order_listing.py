@@ -86,6 +86,7 @@ async def test_orders_are_found_by_buyer_status_and_time(lone_order: Served) -> 
         ({"cursor": "bm9uc2Vuc2UsIGJ1dCB0d2VudHk="}, "cursor"),
         ({"cursor": "é"}, "cursor"),
         ({"cursor": ""}, "cursor"),
+        ({"buyer_name": "Kim"}, "buyer_name"),
         ({"placedFrom": "yesterday"}, "placedFrom"),
         ({"placedFrom": "2026-01-01T00:00:00"}, "placedFrom"),
         ({"placedFrom": "2026-01-02T00:00:00Z", "placedTo": "2026-01-01T00:00:00Z"}, "placedFrom"),

@@ -12,7 +12,6 @@ from services.order.answer import Answer, entity_tag
 from services.order.idempotency import KEYED, once
 from services.order.order import (
     DeliveryAddress,
-    Given,
     Memo,
     Order,
     OrderError,
@@ -21,7 +20,7 @@ from services.order.order import (
     VersionMismatch,
 )
 from services.order.order_id import FORM
-from shared.domain_event import WireModel
+from shared.domain_event import Given, WireModel
 from shared.inbox import ReceivedMessage, received
 from shared.outbox import LoggedEvent, history
 from shared.web import DatabaseDependency, Problem, problems

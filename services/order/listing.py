@@ -9,8 +9,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from services.order import store
-from services.order.order import Given, Name, Order, Phone, Status
+from services.order.order import Name, Order, Phone, Status
 from services.order.order_id import id_at, is_id
+from shared.domain_event import Given
 from shared.postgres import Connection
 from shared.web import Moment
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from services.order.order_id import moment_of
-from shared.domain_event import Aggregate, Integral, WireModel
+from shared.domain_event import Aggregate, Given, Integral
 
 
 class OrderError(Exception):
@@ -57,12 +57,6 @@ Sku = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-
 Phone = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9+() -]{5,30}$")]
 Memo = Annotated[str, StringConstraints(strict=True, max_length=500, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]*$")]
 Won = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000), Integral]
-
-
-class Given(WireModel):
-    """What a client gives: a field that we do not know is a mistake, not something to pass over."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Buyer(Given):

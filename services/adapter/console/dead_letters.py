@@ -19,7 +19,9 @@ class DeadLetters:
     async def of(self, order_id: str) -> dict[str, Found]:
         """By the queue where they died. Raises what the SDK raises."""
         return {
-            depth.queue: await self._recovery.browse(depth.queue, Filter(order_id=order_id), _MOST)
+            depth.queue: await self._recovery.browse(
+                depth.queue, Filter.model_validate({"orderId": order_id}), _MOST
+            )
             for depth in await self._queues.depths()
             if depth.dead_letters
         }

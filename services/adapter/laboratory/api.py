@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from services.adapter.laboratory.experiment import Busy, Laboratory, Report, UnknownExperiment
 from services.adapter.laboratory.letterbox import QUEUE, NoQueue
 from services.adapter.neighbour import Away, Refused
-from shared.domain_event import WireModel
+from shared.domain_event import Given, WireModel
 from shared.web import OperatorAccess, Problem
 
 router = APIRouter(prefix="/api", include_in_schema=False)
@@ -25,9 +25,7 @@ LaboratoryDependency = Annotated[Laboratory, Depends(_laboratory)]
 Authorization = Annotated[str, Header(include_in_schema=False)]
 
 
-class Burst(WireModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Burst(Given):
     count: Annotated[int, Field(strict=True, ge=1, le=200)] = 1
 
 

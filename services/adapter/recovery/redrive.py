@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from services.adapter.recovery.audit import Audit
 from services.adapter.recovery.dead_letter import DeadLetter, attributes_before_death, dead_letter
@@ -15,7 +15,7 @@ from services.adapter.recovery.operation import Operation, Selected
 from services.adapter.recovery.pace import Pace, PerSecond
 from services.adapter.recovery.queues import DeadLetterQueue
 from services.adapter.recovery.reading import Reading, reading
-from shared.domain_event import WireModel
+from shared.domain_event import Given
 from shared.messaging.aws import TRANSIENT
 from shared.messaging.batching import by_count
 from shared.messaging.message import TYPE
@@ -27,10 +27,9 @@ class WrongBody(Exception):
     """The corrected body is not an event about the same version of the same aggregate as the message."""
 
 
-class Removal(WireModel):
+class Removal(Given):
     """Which letters are to leave which dead-letter queue. `queue` is its name, or its source's."""
 
-    model_config = ConfigDict(extra="forbid")
     what: ClassVar[str]
 
     queue: str

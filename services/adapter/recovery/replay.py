@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StrictBool
+from pydantic import Field, StrictBool
 
 from services.adapter.bridge import Bridge, Result
 from services.adapter.cloud_event import CloudEvent
@@ -20,7 +20,7 @@ from services.adapter.recovery.services import Person, Services
 from services.adapter.routes import Routes
 from services.adapter.routes.verdict import Verdict, judge
 from shared.background import set_within
-from shared.domain_event import WireModel
+from shared.domain_event import Given
 from shared.messaging.batching import by_count
 from shared.selection import Deliberate, Name, may_repeat
 from shared.web import Moment
@@ -39,8 +39,6 @@ Ids = Annotated[frozenset[UUID], Field(min_length=1, max_length=100, json_schema
 class SentSelection(Deliberate):
     """Which of the events that were forwarded; every criterion that is given has to fit."""
 
-    model_config = ConfigDict(extra="forbid")
-
     ids: Ids | None = None
     type: Name | None = None
     order_id: Name | None = None
@@ -49,10 +47,8 @@ class SentSelection(Deliberate):
     """Exclusive. What happens after the replay has begun is never replayed."""
 
 
-class Replay(WireModel):
+class Replay(Given):
     """Which events of which service's event log are to be sent once more, by the routes of now."""
-
-    model_config = ConfigDict(extra="forbid")
 
     service: str = "order"
     selection: SentSelection

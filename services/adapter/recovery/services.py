@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from pydantic import ConfigDict, StrictBool
+from pydantic import StrictBool
 
 from services.adapter.neighbour import Away, Neighbour
 from services.adapter.recovery.audit import Audit
-from shared.domain_event import WireModel
+from shared.domain_event import Given, WireModel
 from shared.listeners import ListenerStatus
 from shared.outbox import ParkedEvent
 from shared.selection import Filter, Selection
@@ -28,7 +28,7 @@ class Person(NamedTuple):
     headers: Mapping[str, str]
 
 
-class Gap(WireModel):
+class Gap(Given):
     """A service that could not be asked."""
 
     service: str
@@ -63,8 +63,6 @@ class AllListeners(WireModel):
 
 class Resubmit(WireModel):
     """Which parked events of which service are to be relayed again."""
-
-    model_config = ConfigDict(extra="forbid")
 
     service: str
     selection: Selection

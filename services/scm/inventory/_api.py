@@ -5,12 +5,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from services.scm.inventory._receipt import SetAside, record_count
 from services.scm.inventory._stock import Reason
 from services.scm.names import LastName, Name
-from shared.domain_event import Integral, WireModel
+from shared.domain_event import Given, Integral, WireModel
 from shared.web import DatabaseDependency, Limit, Operator, Problem, link_next, problems
 
 router = APIRouter(prefix="/back-office/stock", tags=["back office"])
@@ -38,9 +38,7 @@ MOVEMENTS = """
 """
 
 
-class Counted(WireModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Counted(Given):
     on_hand: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000), Integral]
 
 

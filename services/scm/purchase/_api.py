@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from services.scm.names import Name, Pieces
 from services.scm.purchase import _store as store
@@ -15,7 +15,7 @@ from services.scm.purchase._purchase_order import (
     Status,
     UnknownPurchaseOrder,
 )
-from shared.domain_event import WireModel
+from shared.domain_event import Given
 from shared.web import DatabaseDependency, Limit, OperatorAccess, Problem, link_next, problems
 
 router = APIRouter(prefix="/partner-office/purchase-orders", tags=["partner office"])
@@ -24,17 +24,13 @@ router = APIRouter(prefix="/partner-office/purchase-orders", tags=["partner offi
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
 
-class ReceivedLine(WireModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ReceivedLine(Given):
     sku: Name
     quantity: Pieces
 
 
-class Receipt(WireModel):
+class Receipt(Given):
     """What came under one delivery note. An article may be on several lines."""
-
-    model_config = ConfigDict(extra="forbid")
 
     delivery_note: Annotated[
         str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")
@@ -58,6 +54,8 @@ async def purchase_orders(
     after: Annotated[int, Query(ge=0, lt=2**63, description="the last id of the page before")] = 0,
     limit: Limit = 100,
 ) -> list[PurchaseOrder]:
+    """To hear of new ones, ask for all that are RAISED: a purchase order may be seen later than one with a
+    higher id."""
     async with db.connection() as connection:
         page = await store.page(connection, after, supplier, status, limit)
     if len(page) == limit:

@@ -3,10 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import ConfigDict
 
 from services.scm.names import LastName, Name
-from shared.domain_event import WireModel
+from shared.domain_event import Given, WireModel
 from shared.web import DatabaseDependency, Limit, OperatorAccess, link_next
 
 router = APIRouter(prefix="/back-office/supplies", tags=["back office"])
@@ -20,9 +19,7 @@ SET = """
 PAGE = "SELECT sku, supplier FROM supply WHERE sku > $1 ORDER BY sku LIMIT $2"
 
 
-class Supplier(WireModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Supplier(Given):
     supplier: Name
 
 
