@@ -99,8 +99,8 @@ class Operation(WireModel):
 Work = Callable[[Operation], Awaitable[bool]]
 """Does it, and keeps the operation's numbers. Returns False when `stop` ended it before its end."""
 
-_OUTCOME = {"status", "selected", "done", "failed", "error", "proof"}
-"""What the audit's last line has."""
+_OUTCOME = {"selected", "done", "failed", "error", "proof"}
+"""What the audit's last line has, beside the status."""
 
 
 class Operations:
@@ -169,13 +169,13 @@ class Operations:
     async def _run(self, operation: Operation, work: Work, recorded: AsyncExitStack, outcome: Record) -> None:
         async with recorded:
             try:
-                is_through = await work(operation)
-                operation.status = Status.DONE if is_through else Status.CANCELLED
+                status = Status.DONE if await work(operation) else Status.CANCELLED
             except Exception as error:
-                operation.status, operation.error = Status.FAILED, f"{type(error).__name__}: {error}"
+                status, operation.error = Status.FAILED, f"{type(error).__name__}: {error}"
                 log.warning("operation failed", operation=operation.id, exc_info=error)
-            operation.ended_at = datetime.now(UTC)
-            outcome |= operation.model_dump(mode="json", by_alias=True, include=_OUTCOME, exclude_none=True)
+            told = operation.model_dump(mode="json", by_alias=True, include=_OUTCOME, exclude_none=True)
+            outcome |= {"status": status.value, **told}
+        operation.status, operation.ended_at = status, datetime.now(UTC)  # whoever sees it finds the record
 
     def _remember(self, operation: Operation) -> None:
         if self._stopping.is_set():
