@@ -291,6 +291,23 @@ async def test_a_command_that_is_not_meant_so_is_refused(
     assert reason in detail
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("parked/resubmit", {"service": "order", "selection": {"all": True}, "dryrun": True}),
+        ("dead-letters/discard", {"queue": DEAD_LETTERS, "selection": {"all": True}, "dry_run": True}),
+        ("replay", {"selection": {"order_id": "1"}}),
+    ],
+)
+async def test_a_field_that_is_spelled_wrong_is_not_passed_over(
+    adapter: Served, path: str, body: dict[str, Any]
+) -> None:
+    """A dry run would be a real one, and a selection everything."""
+    answer = await adapter.http.post(f"/api/{path}", json=body, headers=OPERATOR)
+    assert answer.status_code == 422
+    assert "Extra inputs are not permitted" in answer.json()["detail"]
+
+
 async def test_only_operators_look_and_move(adapter: Served, dead: Graveyard) -> None:
     """The services' token is not enough."""
     await dead.bury(*orders(1))

@@ -28,7 +28,7 @@ class Person(NamedTuple):
     headers: Mapping[str, str]
 
 
-class Gap(Given):
+class Gap(WireModel):
     """A service that could not be asked."""
 
     service: str
@@ -61,7 +61,7 @@ class AllListeners(WireModel):
     gaps: list[Gap]
 
 
-class Resubmit(WireModel):
+class Resubmit(Given):
     """Which parked events of which service are to be relayed again."""
 
     service: str
