@@ -14,7 +14,7 @@ from shared.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, OperatorTok
 def _postgres_url(value: str) -> str:
     if not value.startswith("postgresql://"):
         raise ValueError("must begin with postgresql://")
-    _ = _host(value)
+    _host(value)
     return value
 
 

@@ -76,6 +76,20 @@ async def test_orders_are_found_by_buyer_status_and_time(lone_order: Served) -> 
 
 
 @pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("1900-01-01T00:00:00Z", "1960-01-01T00:00:00Z"),
+        ("9100-01-01T00:00:00Z", "9200-01-01T00:00:00Z"),
+        ("0001-01-01T00:00:00+10:00", "0001-01-01T00:00:00Z"),
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59-10:00"),
+    ],
+)
+async def test_in_a_period_without_orders_none_is_found(lone_order: Served, start: str, end: str) -> None:
+    """Also where nothing can be stored."""
+    assert await ids(lone_order, placedFrom=start, placedTo=end) == []
+
+
+@pytest.mark.parametrize(
     ("asked", "field"),
     [
         ({"status": "LOST"}, "status"),
@@ -89,7 +103,7 @@ async def test_orders_are_found_by_buyer_status_and_time(lone_order: Served) -> 
         ({"buyer_name": "Kim"}, "buyer_name"),
         ({"placedFrom": "yesterday"}, "placedFrom"),
         ({"placedFrom": "2026-01-01T00:00:00"}, "placedFrom"),
-        ({"placedFrom": "2026-01-02T00:00:00Z", "placedTo": "2026-01-01T00:00:00Z"}, "placedFrom"),
+        ({"placedFrom": "2026-01-02T00:00:00Z", "placedTo": "2026-01-02T00:00:00Z"}, "placedFrom"),
         ({"buyerName": "zero\x00byte"}, "buyerName"),
         ({"buyerPhone": "call me"}, "buyerPhone"),
         ({"buyer": "Kim"}, "buyer"),

@@ -13,7 +13,8 @@ from services.order.order import Name, Order, Phone, Status
 from services.order.order_id import id_at, is_id
 from shared.domain_event import Given
 from shared.postgres import Connection
-from shared.web import Moment
+from shared.web import Timestamp
+from shared.web.moment import storable
 
 LIMIT_MOST = 200
 
@@ -58,15 +59,15 @@ class Filter(Given):
     status: Status | None = None
     buyer_name: Annotated[Name | None, Field(description="the whole name")] = None
     buyer_phone: Annotated[Phone | None, Field(description="as the order has it")] = None
-    placed_from: Moment | None = None
-    placed_to: Annotated[Moment | None, Field(description="exclusive")] = None
+    placed_from: Timestamp | None = None
+    placed_to: Annotated[Timestamp | None, Field(description="exclusive")] = None
     cursor: Annotated[Cursor | None, Field(description="from the Link header of the page before")] = None
     limit: Annotated[int, Field(ge=1, le=LIMIT_MOST)] = 50
 
     @model_validator(mode="after")
     def _period(self) -> "Filter":
-        if self.placed_from and self.placed_to and self.placed_from > self.placed_to:
-            raise ValueError("placedFrom must not be after placedTo")
+        if self.placed_from and self.placed_to and self.placed_from >= self.placed_to:
+            raise ValueError("placedFrom must be before placedTo")
         return self
 
 
@@ -80,8 +81,8 @@ class Page:
 
 async def page(connection: Connection, wanted: Filter) -> Page:
     """A stable page: what is placed meanwhile is before the first page, and moves no other."""
-    first = id_at(wanted.placed_from) if wanted.placed_from else _FIRST_ID
-    end = id_at(wanted.placed_to) if wanted.placed_to else _LAST_ID
+    first = id_at(storable(wanted.placed_from)) if wanted.placed_from else _FIRST_ID
+    end = id_at(storable(wanted.placed_to)) if wanted.placed_to else _LAST_ID
     if wanted.cursor:
         end = min(end, wanted.cursor)
     asked = {name: value for name in CONDITIONS if (value := getattr(wanted, name)) is not None}

@@ -19,7 +19,7 @@ def _as_text(value: object) -> object:
     return value
 
 
-def _storable(value: datetime) -> datetime:
+def storable(value: datetime) -> datetime:
     """The times at both ends of what can be written are not times in every zone. Nothing of ours happened
     so early or so late, so a nearer one asks the same."""
     return min(max(value, _EARLIEST), _LATEST)
@@ -28,7 +28,7 @@ def _storable(value: datetime) -> datetime:
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_as_text)]
 """As it was told."""
 
-Moment = Annotated[Timestamp, AfterValidator(_storable)]
+Moment = Annotated[Timestamp, AfterValidator(storable)]
 """One to compare with what is stored."""
 
 
