@@ -12,6 +12,9 @@ RUN python -m venv --without-pip /venv
 FROM build AS build-services
 COPY requirements/services.txt .
 RUN pip --python /venv/bin/python install --no-cache-dir --require-hashes -r services.txt
+# pip refuses folders where hashes are required.
+COPY shared/snsqs snsqs
+RUN pip --python /venv/bin/python install --no-cache-dir --no-deps ./snsqs
 
 FROM build AS build-aws
 COPY requirements/aws.txt .

@@ -36,13 +36,13 @@ reconcile: setup  ## compare what Order and SCM of `make up` say about every ord
 	@$(BIN)/python -m local reconcile
 
 screenshots: setup  ## renew the pictures of the page in docs/ (needs Chromium)
-	@SCREENSHOTS=docs $(BIN)/python -m pytest -q tests/test_page.py
+	@SCREENSHOTS=docs $(BIN)/python -m pytest -q tests/console/test_page.py
 
 conformance: setup .venv-localstack/installed  ## the suites of listener, channels and topology on a second engine
 	@$(BIN)/python -m local conformance
 
 simulate: setup  ## the listener under every fault that a queue has, in HISTORIES=10000 histories
-	@HISTORIES=$(or $(HISTORIES),10000) $(BIN)/python -m pytest -q tests/test_simulation.py
+	@HISTORIES=$(or $(HISTORIES),10000) $(BIN)/python -m pytest -q tests/snsqs/test_simulation.py
 
 bench: setup  ## measure the messaging library against what is written by hand; BENCH=--full, BENCH=--help
 	@$(BIN)/python -m benchmarks $(BENCH)
@@ -66,8 +66,11 @@ lock: setup  ## renew requirements/*.txt from pyproject.toml (needs uv)
 
 LOCK := --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
-$(VENV)/installed: requirements/dev.txt
+# pip refuses folders where hashes are required, so the library of this repository is a second step.
+$(VENV)/installed: requirements/dev.txt shared/snsqs/pyproject.toml
 	@$(call make_venv,$(VENV),requirements/dev.txt)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ./shared/snsqs
+	@touch $@
 
 .venv-aws/installed: requirements/aws.txt
 	@$(call make_venv,.venv-aws,requirements/aws.txt)

@@ -2,9 +2,8 @@
 
 import json
 
-from shared.domain_event import Aggregate, DomainEvent
-from shared.messaging import Message
-from shared.messaging.message import ID, SEQUENCE, SUBJECT, TYPE
+from snsqs import Aggregate, DomainEvent, Message
+from snsqs.headers import ID, SEQUENCE, SUBJECT, TYPE
 
 QUEUE, TOPIC = "bench-queue", "bench-topic"
 REGION = "us-east-1"

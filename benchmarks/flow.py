@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+from snsqs import aws_clients
 
 from benchmarks.child import in_child
 from benchmarks.event import REGION
@@ -23,7 +24,6 @@ from local.order import order_of
 from local.ports import HOST
 from local.reconcile import settled
 from local.system import OPERATOR, LocalSystem, Ports, running_system
-from shared.messaging import aws_clients
 
 PER_SECOND = 20
 WARM_UP = 60

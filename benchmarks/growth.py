@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
+from snsqs.outbox._relay import CLAIM
 
 from benchmarks.figure import Figure
 from benchmarks.http_server import ROUNDS, HttpServer, get, in_rounds
 from benchmarks.orders import seed, some_ids
 from benchmarks.rest import alone, order_service
 from local.postgres import Postgres, postgres
-from shared.outbox.relay import CLAIM
 
 FEW, MANY = 1_000, 1_000_000
 FEW_ORDERS, MANY_ORDERS = "orders", "many_orders"

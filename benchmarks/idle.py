@@ -2,12 +2,13 @@
 
 import asyncio
 
+from snsqs import ListenerContainer, Topology, aws_clients, bindings, sqs_listener
+
 from benchmarks.child import in_child
 from benchmarks.event import QUEUE, REGION, TOPIC, Measured
 from benchmarks.figure import Figure
 from benchmarks.meter import cpu_seconds
 from benchmarks.server import aws_server, fill
-from shared.messaging import ListenerContainer, Topology, aws_clients, bindings, sqs_listener
 
 
 async def ours(url: str) -> dict[str, float]:

@@ -6,21 +6,14 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 
+from snsqs import ListenerContainer, Message, SnsChannel, Topology, aws_clients, bindings, sqs_listener
+from snsqs._entries import text_attributes
+
 from benchmarks.child import in_turns
 from benchmarks.event import QUEUE, REGION, TOPIC, Measured, message
 from benchmarks.figure import Figure
 from benchmarks.meter import plain_clients
 from benchmarks.server import aws_server, fill
-from shared.messaging import (
-    ListenerContainer,
-    Message,
-    SnsChannel,
-    Topology,
-    aws_clients,
-    bindings,
-    sqs_listener,
-)
-from shared.messaging.entries import text_attributes
 
 Publish = Callable[[Message[str]], Awaitable[object]]
 

@@ -3,19 +3,13 @@
 import asyncio
 from typing import Any
 
+from snsqs import ListenerContainer, ListenerOptions, Topology, aws_clients, bindings, sqs_listener
+
 from benchmarks.child import in_turns
 from benchmarks.event import QUEUE, REGION, TOPIC, Measured
 from benchmarks.figure import Figure, compared
 from benchmarks.meter import WARM_UP, Meter, plain_clients
 from benchmarks.server import aws_server, fill
-from shared.messaging import (
-    ListenerContainer,
-    ListenerOptions,
-    Topology,
-    aws_clients,
-    bindings,
-    sqs_listener,
-)
 
 COUNT = 3_000
 _UNTOUCHED = 200

@@ -3,12 +3,7 @@
 import asyncio
 
 import psutil
-
-from benchmarks.child import in_child
-from benchmarks.event import QUEUE, REGION, TOPIC, Measured, message
-from benchmarks.figure import Figure
-from benchmarks.server import aws_server, fill
-from shared.messaging import (
+from snsqs import (
     ListenerContainer,
     ListenerOptions,
     SqsChannel,
@@ -17,6 +12,11 @@ from shared.messaging import (
     bindings,
     sqs_listener,
 )
+
+from benchmarks.child import in_child
+from benchmarks.event import QUEUE, REGION, TOPIC, Measured, message
+from benchmarks.figure import Figure
+from benchmarks.server import aws_server, fill
 
 EARLY, LATE = 10_000, 100_000
 _BACKLOG = 2_000

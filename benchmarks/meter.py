@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import aioboto3
 from aiobotocore.config import AioConfig
+from snsqs import AwsClients
 
 from benchmarks.event import REGION
-from shared.messaging import AwsClients
 
 WARM_UP = 300
 """Messages that are not measured: after them connections are open and caches filled."""

@@ -3,13 +3,14 @@
 import asyncio
 from typing import Any
 
+from snsqs import SnsChannel, Topology, aws_clients
+from snsqs._entries import text_attributes
+
 from benchmarks.child import in_turns
 from benchmarks.event import REGION, TOPIC, message
 from benchmarks.figure import Figure, compared
 from benchmarks.meter import Meter, plain_clients
 from benchmarks.server import aws_server, fill
-from shared.messaging import SnsChannel, Topology, aws_clients
-from shared.messaging.entries import text_attributes
 
 COUNT = 3_000
 

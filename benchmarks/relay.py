@@ -6,16 +6,16 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+from snsqs.events import ApplicationEventPublisher
+from snsqs.outbox import EventLog, Relay
+from snsqs.postgres import connect
 
 from benchmarks.child import in_child
 from benchmarks.figure import Figure
 from benchmarks.meter import cpu_seconds
 from local.postgres import postgres
 from local.system import LocalSystem, Ports
-from shared.events import ApplicationEventPublisher
-from shared.outbox import EventLog, Relay
-from shared.postgres import connect
-from shared.tokens import DEVELOPMENT_SERVICE
+from shared.runtime.tokens import DEVELOPMENT_SERVICE, bearer
 
 BACKLOG = 100_000
 
@@ -58,7 +58,7 @@ async def ours(database_url: str, adapter_url: str) -> dict[str, float]:
             http,
             EventLog(),
             adapter_url=adapter_url,
-            service_token=DEVELOPMENT_SERVICE,
+            headers=bearer(DEVELOPMENT_SERVICE),
             source="order",
         )
         cpu = cpu_seconds()

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+from snsqs import AwsClients, SqsChannel, Topology, aws_clients, bindings, sqs_listener
 
 from benchmarks.event import QUEUE, REGION, TOPIC, Measured, message
 from local.ports import HOST, free_ports
 from local.system import aws_program
-from shared.messaging import AwsClients, SqsChannel, Topology, aws_clients, bindings, sqs_listener
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
 

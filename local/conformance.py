@@ -11,7 +11,7 @@ from local.system import CannotStart
 _ROOT = Path(__file__).parent.parent
 _PYTHON = _ROOT / ".venv-localstack" / "bin" / "python"
 _LOGS = _ROOT / ".local" / "logs"
-_SUITES = ["tests/test_listener.py", "tests/test_channels.py", "tests/test_topology.py"]
+_SUITES = ["tests/snsqs/test_listener.py", "tests/snsqs/test_channels.py", "tests/snsqs/test_topology.py"]
 
 
 async def run_conformance() -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from local.ports import HOST, free_ports, is_taken
 from local.postgres import Postgres, postgres
 from local.program import Program
-from shared.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
+from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
 
 MINISTACK = Path(__file__).parent.parent / ".venv-aws" / "bin" / "ministack"
 REGION = "us-east-1"

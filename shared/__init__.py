@@ -1,1 +1,1 @@
-"""What every service's process has, and the messaging library inside it. Imports no service."""
+"""The chassis of every service, in layers from low to high: `runtime`, `web`, `operations`, `service`."""

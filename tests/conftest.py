@@ -10,6 +10,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 import structlog
+from snsqs import AwsClients, aws_clients
+from snsqs.events import ApplicationEventPublisher
+from snsqs.outbox import EventLog
+from snsqs.postgres import Database, connect
 
 from local.ports import HOST, free_ports
 from local.postgres import Postgres, postgres
@@ -17,17 +21,13 @@ from local.program import Program
 from local.system import aws_program
 from services.order.main import MIGRATIONS as ORDER_MIGRATIONS
 from services.scm.main import MIGRATIONS as SCM_MIGRATIONS
-from shared.events import ApplicationEventPublisher
-from shared.messaging import AwsClients, aws_clients
-from shared.migration import migrate
-from shared.outbox import EventLog
-from shared.postgres import Database, connect
-from tests.engines import AwsEngine, Engine, MemoryEngine
-from tests.relays import Adapter
-from tests.scm import Scm, supply_chain
+from shared.runtime.migration import migrate
+from tests.scm.supply_chain import Scm, supply_chain
+from tests.scm.warehouse import Warehouse, warehouse_at
 from tests.serving import Served, adapter_service, order_service, scm_service, serving
-from tests.systems import System, whole_system
-from tests.warehouse import Warehouse, warehouse_at
+from tests.snsqs.engines import AwsEngine, Engine, MemoryEngine
+from tests.snsqs.relays import Adapter
+from tests.system.systems import System, whole_system
 
 REGION = "us-east-1"
 

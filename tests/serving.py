@@ -16,8 +16,8 @@ from services.order.main import create_app as create_order
 from services.order.settings import Settings as OrderSettings
 from services.scm.main import create_app as create_scm
 from services.scm.settings import Settings as ScmSettings
-from shared.process import Server, bind
-from shared.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
+from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
+from shared.service.process import Server, bind
 
 T = TypeVar("T")
 

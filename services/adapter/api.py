@@ -4,9 +4,9 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
+from snsqs import WireModel
 
 from services.adapter.bridge import Bridge, Result
-from shared.domain_event import WireModel
 from shared.web import Problem, ServiceAccess, problems
 
 router = APIRouter(tags=["events"])

@@ -11,12 +11,11 @@ import structlog
 from prometheus_client import Counter
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from snsqs import Message, MessageChannel, MessagingError, WireModel
 
 from services.adapter.cloud_event import CloudEvent, why_not
 from services.adapter.routes import Routes
 from services.adapter.routes.verdict import Outcome, judge
-from shared.domain_event import WireModel
-from shared.messaging import Message, MessageChannel, MessagingError
 
 log = structlog.get_logger(__name__)
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 from pydantic.config import JsonDict
+from snsqs import Message
+from snsqs.headers import CONTENT_TYPE, ID, SEQUENCE, SOURCE, SUBJECT, TIME, TRACEPARENT, TYPE
 
-from shared.messaging import Message
-from shared.messaging.message import CONTENT_TYPE, ID, SEQUENCE, SOURCE, SUBJECT, TIME, TRACEPARENT, TYPE
 from shared.web import Timestamp
 
 # What SQS takes in an attribute, and nothing that would make the logs lie.

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Any
 
+from snsqs import WireModel
+
 from services.adapter.cloud_event import CloudEvent
-from shared.domain_event import WireModel
 
 
 class _Event(WireModel):

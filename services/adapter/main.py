@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 import structlog
 from fastapi import Depends, FastAPI
+from snsqs import InterceptedChannel, SnsChannel, Topology, aws_clients
 
 from services.adapter import api, console, laboratory, page, recovery
 from services.adapter.bridge import Bridge
@@ -15,10 +16,9 @@ from services.adapter.routes import RouteFile, RoutesInvalid
 from services.adapter.routes import api as routes_api
 from services.adapter.routes import command as routes_command
 from services.adapter.settings import Settings
-from shared import process
-from shared.background import running
-from shared.messaging import InterceptedChannel, SnsChannel, Topology, aws_clients
-from shared.tokens import bearer
+from shared.runtime.background import running
+from shared.runtime.tokens import bearer
+from shared.service import process
 from shared.web import application, health_router
 
 log = structlog.get_logger(__name__)

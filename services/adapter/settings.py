@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from shared.settings import EnvironmentSettings, HttpUrl, Port, ServiceSettings
-from shared.tokens import DEVELOPMENT_SERVICE, Token
+from shared.runtime.settings import EnvironmentSettings, HttpUrl, Port, ServiceSettings
+from shared.runtime.tokens import DEVELOPMENT_SERVICE, Token
 
 
 class RoutesSettings(EnvironmentSettings):

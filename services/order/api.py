@@ -6,6 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
+from snsqs import WireModel
+from snsqs.inbox import ReceivedMessage, received
+from snsqs.outbox import LoggedEvent, history
 
 from services.order import commands, listing, store
 from services.order.answer import Answer, entity_tag
@@ -20,13 +23,11 @@ from services.order.order import (
     VersionMismatch,
 )
 from services.order.order_id import FORM
-from shared.domain_event import Given, WireModel
-from shared.inbox import ReceivedMessage, received
-from shared.outbox import LoggedEvent, history
 from shared.web import DatabaseDependency, Problem, problems
 from shared.web.database import database
 from shared.web.entity_tag import IF_NONE_MATCH, IfMatch, is_known, required
 from shared.web.openapi import with_headers
+from shared.web.request import RequestModel
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
@@ -45,7 +46,7 @@ OrderId = Annotated[str, Path(description=FORM)]
 Versions = Annotated[commands.Versions, Depends(versions)]
 
 
-class MemoBody(Given):
+class MemoBody(RequestModel):
     memo: Memo
 
 

@@ -7,6 +7,8 @@ VersionMismatch when it is at none of the versions, and NotAllowed.
 from collections.abc import Collection
 from datetime import UTC, datetime
 
+from snsqs.postgres import Transaction
+
 from services.order import former_address, store
 from services.order.events import (
     DeliveryAddressChanged,
@@ -17,7 +19,6 @@ from services.order.events import (
 )
 from services.order.order import DeliveryAddress, Order, PlaceOrder
 from services.order.order_id import id_at
-from shared.postgres import Transaction
 
 Versions = Collection[int] | None
 

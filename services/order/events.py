@@ -1,7 +1,8 @@
 """What happens to an order. Each event carries the whole order as it was after the change."""
 
+from snsqs import DomainEvent
+
 from services.order.order import Order
-from shared.domain_event import DomainEvent
 
 
 class OrderEvent(DomainEvent):

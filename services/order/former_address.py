@@ -1,7 +1,8 @@
 """Former addresses: where an order was to go before. A parcel may have left for one of them."""
 
+from snsqs.postgres import Connection
+
 from services.order.order import DeliveryAddress, Order
-from shared.postgres import Connection
 
 INSERT = """
     INSERT INTO former_address (order_id, until_version, delivery_address)

@@ -19,13 +19,13 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Request, Response
 from pydantic import Field
+from snsqs import WireModel
+from snsqs.postgres import Transaction
+from snsqs.retention import Expiry
 
 from services.order.answer import Answer
 from services.order.order import NotAllowed, Order
-from shared.domain_event import WireModel
-from shared.postgres import Transaction
-from shared.retention import Expiry
-from shared.settings import EnvironmentSettings
+from shared.runtime.settings import EnvironmentSettings
 from shared.web import Problem
 from shared.web.database import database
 from shared.web.openapi import header, with_headers

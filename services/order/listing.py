@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
+from snsqs.postgres import Connection
 
 from services.order import store
 from services.order.order import Name, Order, Phone, Status
 from services.order.order_id import id_at, is_id
-from shared.domain_event import Given
-from shared.postgres import Connection
 from shared.web import Timestamp
 from shared.web.moment import storable
+from shared.web.request import RequestModel
 
 LIMIT_MOST = 200
 
@@ -53,7 +53,7 @@ def _cursor(order_id: str) -> str:
 Cursor = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{27}=$"), AfterValidator(_position)]
 
 
-class Filter(Given):
+class Filter(RequestModel):
     """Which orders, and which page of them. What is left out excludes nothing."""
 
     status: Status | None = None

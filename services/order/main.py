@@ -10,12 +10,12 @@ from fastapi import FastAPI
 from services.order import api, reconciliation, replies
 from services.order.idempotency import idempotency_keys
 from services.order.settings import Settings
-from shared import process
-from shared.migration import SHARED
-from shared.service import event_driven
+from shared.runtime.migration import SHARED
+from shared.service import process
+from shared.service.event_driven import event_driven
 from shared.web import application
 
-MIGRATIONS = (SHARED, Path(__file__).parent / "migrations")
+MIGRATIONS = (*SHARED, Path(__file__).parent / "migrations")
 
 HANDLERS = (replies.on_fulfilment,)
 """What this service takes from queues."""

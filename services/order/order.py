@@ -6,9 +6,10 @@ from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
+from snsqs import Aggregate
 
 from services.order.order_id import moment_of
-from shared.domain_event import Aggregate, Given, Integral
+from shared.web.request import Integral, RequestModel
 
 
 class OrderError(Exception):
@@ -59,12 +60,12 @@ Memo = Annotated[str, StringConstraints(strict=True, max_length=500, pattern=r"^
 Won = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000), Integral]
 
 
-class Buyer(Given):
+class Buyer(RequestModel):
     name: Name
     phone_number: Phone
 
 
-class DeliveryAddress(Given):
+class DeliveryAddress(RequestModel):
     receiver: Name
     phone_number: Phone
     postal_code: Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9 -]{3,12}$")]
@@ -72,14 +73,14 @@ class DeliveryAddress(Given):
     city: Name
 
 
-class OrderLine(Given):
+class OrderLine(RequestModel):
     sku: Sku
     name: Name
     quantity: Annotated[int, Field(strict=True, ge=1, le=10_000), Integral]
     unit_price: Won
 
 
-class PlaceOrder(Given):
+class PlaceOrder(RequestModel):
     """The command of a buyer. Prices are whole won."""
 
     buyer: Buyer

@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from fastapi import APIRouter
+from snsqs import WireModel
 
 from services.order.order import Status
-from shared.checksum import digest
-from shared.domain_event import WireModel
-from shared.reconciliation import AfterOrder, AfterSku
+from shared.operations.checksum import digest
+from shared.operations.reconciliation import AfterOrder, AfterSku
 from shared.web import DatabaseDependency, Limit
 
 router = APIRouter(prefix="/reconciliation", tags=["reconciliation"])

@@ -4,12 +4,11 @@ from typing import Literal
 
 import structlog
 from pydantic import Field
+from snsqs import MAX_VERSION, Aggregate, DomainEvent, TerminalError, sqs_listener
+from snsqs.postgres import Transaction
 
 from services.order import former_address, store
 from services.order.order import DeliveryAddress, Order, OrderError, Status
-from shared.domain_event import VERSIONS, Aggregate, DomainEvent
-from shared.messaging import TerminalError, sqs_listener
-from shared.postgres import Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +32,7 @@ class Fulfilment(Aggregate):
 
     status: Literal["SHORT", "RESERVED", "INVOICED", "DISPATCHED", "DELIVERED", "CANCELLED"]
     invoice_id: str | None = None
-    order_version: int | None = Field(None, ge=0, lt=VERSIONS)
+    order_version: int | None = Field(None, ge=0, le=MAX_VERSION)
     """Of the order when SCM asked it where the goods of this invoice are to go."""
 
 

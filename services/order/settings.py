@@ -1,8 +1,8 @@
 """What the Order service reads from its environment."""
 
 from services.order.idempotency import IdempotencySettings
-from shared.service import EventDrivenSettings
-from shared.settings import Port
+from shared.runtime.settings import Port
+from shared.service.settings import EventDrivenSettings
 
 
 class Settings(EventDrivenSettings, IdempotencySettings):

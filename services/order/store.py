@@ -1,10 +1,10 @@
 """Where orders are kept: one row each, whose JSON columns are the aggregate's parts."""
 
 from asyncpg import Record
+from snsqs.postgres import Connection
 
 from services.order.order import Order, UnknownOrder
 from services.order.order_id import is_id, next_id
-from shared.postgres import Connection
 
 # When two orders meet in one microsecond, the later one takes the next.
 INSERT = """

@@ -1,14 +1,13 @@
 """The only door in: what SCM takes from the queue, and what its modules are told of it."""
 
 from pydantic import Field
+from snsqs import Aggregate, DomainEvent, WireModel, sqs_listener
+from snsqs.postgres import Transaction
 
 from services.scm import fulfilment
 from services.scm.events import AddressChanged, GoodsOrdered, Line, OrderWithdrawn
 from services.scm.names import Name, OrderId, Pieces
 from services.scm.turn import take_turn
-from shared.domain_event import Aggregate, DomainEvent, WireModel
-from shared.messaging import sqs_listener
-from shared.postgres import Transaction
 
 ORDER_EVENTS = "scm-adapter-order-event-queue"
 

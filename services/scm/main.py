@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 from fastapi import FastAPI
+from snsqs.events import Listener
 
 from services.scm import (
     delivery,
@@ -18,13 +19,12 @@ from services.scm import (
     reconciliation,
 )
 from services.scm.settings import Settings
-from shared import process
-from shared.events import Listener
-from shared.migration import SHARED
-from shared.service import event_driven
+from shared.runtime.migration import SHARED
+from shared.service import process
+from shared.service.event_driven import event_driven
 from shared.web import application
 
-MIGRATIONS = (SHARED, Path(__file__).parent / "migrations")
+MIGRATIONS = (*SHARED, Path(__file__).parent / "migrations")
 
 HANDLERS = (listener.on_order_event, demand.on_order_completed)
 """What this service takes from queues."""

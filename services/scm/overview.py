@@ -1,6 +1,9 @@
 """Overview: all that SCM knows about an order, put together from what its modules say."""
 
 from fastapi import APIRouter
+from snsqs import WireModel
+from snsqs.inbox import ReceivedMessage, received
+from snsqs.outbox import LoggedEvent, history
 
 from services.scm import delivery, fulfilment, inventory, purchase
 from services.scm.delivery import Invoice
@@ -8,9 +11,6 @@ from services.scm.fulfilment import Fulfilment
 from services.scm.inventory import StockOfOrder
 from services.scm.names import OrderId
 from services.scm.purchase import PurchaseOrder
-from shared.domain_event import WireModel
-from shared.inbox import ReceivedMessage, received
-from shared.outbox import LoggedEvent, history
 from shared.web import DatabaseDependency, Problem, problems
 
 router = APIRouter(prefix="/orders", tags=["orders"])

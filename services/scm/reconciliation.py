@@ -4,14 +4,14 @@ from collections import defaultdict
 from uuid import UUID
 
 from fastapi import APIRouter
+from snsqs import WireModel
 
 from services.scm import delivery, demand, fulfilment, inventory
 from services.scm.delivery import Invoice
 from services.scm.fulfilment import Fulfilment, Quantity, Status
 from services.scm.inventory import StockOfOrder
-from shared.checksum import digest
-from shared.domain_event import WireModel
-from shared.reconciliation import AfterOrder, AfterSku
+from shared.operations.checksum import digest
+from shared.operations.reconciliation import AfterOrder, AfterSku
 from shared.web import DatabaseDependency, Limit
 
 router = APIRouter(prefix="/reconciliation", tags=["reconciliation"])

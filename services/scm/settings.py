@@ -1,7 +1,7 @@
 """What the SCM service reads from its environment."""
 
-from shared.service import EventDrivenSettings
-from shared.settings import HttpUrl, Port
+from shared.runtime.settings import HttpUrl, Port
+from shared.service.settings import EventDrivenSettings
 
 
 class Settings(EventDrivenSettings):

@@ -1,6 +1,6 @@
 """Turn: whatever changes SCM's side of an order waits until nobody else changes it."""
 
-from shared.postgres import Transaction
+from snsqs.postgres import Transaction
 
 TAKE = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 

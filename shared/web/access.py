@@ -16,7 +16,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
-from shared.tokens import OperatorToken
+from shared.runtime.tokens import OperatorToken
 from shared.web.problem import Problem
 
 

@@ -12,11 +12,12 @@ from fastapi.telemetry import TelemetryConfig
 from opentelemetry import context, trace
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
+from snsqs.postgres import DatabaseUnavailable
+from snsqs.tracing import continued
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.postgres import DatabaseUnavailable
-from shared.settings import ServiceSettings
-from shared.telemetry import continued, tracer
+from shared.runtime.settings import ServiceSettings
+from shared.runtime.telemetry import tracer
 from shared.web.access import Access
 from shared.web.body_limit import BodyLimit
 from shared.web.openapi import DocumentedProblems

@@ -3,8 +3,7 @@
 from typing import Annotated
 
 from fastapi import Depends, Request
-
-from shared.postgres import Database
+from snsqs.postgres import Database
 
 
 def database(request: Request) -> Database:

@@ -17,7 +17,7 @@ class Loop(Protocol):
     """Something that runs beside the web application, and knows when it is in trouble."""
 
     @property
-    def trouble(self) -> str | None: ...
+    def degraded_reason(self) -> str | None: ...
 
 
 def health_router(ready: Mapping[str, Check], loops: Mapping[str, Loop]) -> APIRouter:
@@ -33,7 +33,7 @@ def health_router(ready: Mapping[str, Check], loops: Mapping[str, Loop]) -> APIR
     async def readyz() -> JSONResponse:
         troubles = await asyncio.gather(*(_trouble(check) for check in ready.values()))
         checks = {name: trouble or "ok" for name, trouble in zip(ready, troubles, strict=True)}
-        told = {name: loop.trouble or "ok" for name, loop in loops.items()}
+        told = {name: loop.degraded_reason or "ok" for name, loop in loops.items()}
         is_ready = not any(troubles)
         status = "ready" if is_ready else "not ready"
         return JSONResponse({"status": status, "checks": checks | told}, 200 if is_ready else 503)

@@ -8,9 +8,8 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from snsqs.postgres import DatabaseUnavailable, OutcomeUnknown
 from starlette.exceptions import HTTPException
-
-from shared.postgres import DatabaseUnavailable, OutcomeUnknown
 
 log = structlog.get_logger(__name__)
 

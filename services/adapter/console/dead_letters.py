@@ -2,7 +2,7 @@
 
 from services.adapter.console.queues import Queues
 from services.adapter.recovery.recovery import Found, Recovery
-from shared.selection import Filter
+from shared.operations.selection import Filter
 
 _MOST = 20
 """Of each queue; an order has a few events."""

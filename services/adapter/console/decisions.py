@@ -2,10 +2,11 @@
 
 from collections import Counter
 
+from snsqs import WireModel
+
 from services.adapter.bridge import Decided
 from services.adapter.console.live import Live
-from shared.domain_event import WireModel
-from shared.tally import Tally
+from shared.operations.tally import Tally
 
 
 class RuleCount(WireModel):

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import Field
+from snsqs import WireModel
+from snsqs.inbox import MIN_RETENTION_DAYS, ReceivedMessage
+from snsqs.outbox import LoggedEvent
 
 from services.adapter.recovery.dead_letter import DeadLetter
-from shared.domain_event import WireModel
-from shared.inbox import KEPT_LEAST_DAYS, ReceivedMessage
-from shared.outbox import LoggedEvent
 
 
 class Hop(WireModel):
@@ -106,7 +106,7 @@ def _missing(event: LoggedEvent, received_by: Collection[str], known: Known) -> 
 
 def _is_still_recorded(event: LoggedEvent) -> bool:
     """Whether who received it cannot have deleted the record of that."""
-    kept = timedelta(days=KEPT_LEAST_DAYS)
+    kept = timedelta(days=MIN_RETENTION_DAYS)
     return event.decided_at is not None and datetime.now(UTC) - event.decided_at < kept
 
 

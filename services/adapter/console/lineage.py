@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import TypeVar
 
 from pydantic import ValidationError
+from snsqs import Aggregate, WireModel
+from snsqs.aws import TRANSIENT
 
 from services.adapter.console.dead_letters import DeadLetters
 from services.adapter.console.hop import Events, Hop, Known, distance, hops
 from services.adapter.neighbour import Away, Neighbour
 from services.adapter.recovery.recovery import Found
-from shared.domain_event import Aggregate, WireModel
-from shared.messaging.aws import TRANSIENT
-from shared.progress import ServiceProgress
+from shared.operations.progress import ServiceProgress
 
 M = TypeVar("M", bound=WireModel)
 

@@ -15,8 +15,7 @@ from itertools import islice
 from typing import Any
 
 from pydantic import TypeAdapter
-
-from shared.background import set_within
+from snsqs.background import wait_for_event
 
 
 class TooManyViewers(Exception):
@@ -128,7 +127,7 @@ class Live:
             await self._due.wait()
             self._due.clear()
             self._wake()
-            await set_within(self.options.pace, self._stopping)
+            await wait_for_event(self._stopping, self.options.pace)
 
     @contextmanager
     def viewing(self, last_event_id: str | None) -> Iterator[AsyncIterator[bytes]]:

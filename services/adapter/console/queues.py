@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.messaging import AwsClients
-from shared.messaging.aws import TRANSIENT
-from shared.messaging.sqs import SqsQueue
-from shared.messaging.topology.lookup import Lookup
+from snsqs import AwsClients
+from snsqs.aws import TRANSIENT
+from snsqs.queues import SqsQueue
+from snsqs.topology import Lookup
 
 _MOST = 2.0
 _KEPT = 30.0

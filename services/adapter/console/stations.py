@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, ValidationError
+from snsqs import WireModel
+from snsqs.background import wait_for_event
 
 from services.adapter.console.decisions import Decisions, RuleCount
 from services.adapter.console.live import Live
 from services.adapter.console.queues import Depth, Queues
 from services.adapter.neighbour import Away, Neighbour
-from shared.background import set_within
-from shared.domain_event import WireModel
-from shared.progress import ListenerProgress, Pace, ServiceProgress, SettledMessage
-from shared.tally import Tally
+from shared.operations.progress import ListenerProgress, Pace, ServiceProgress, SettledMessage
+from shared.operations.tally import Tally
 
 _SOON = 30.0
 
@@ -142,7 +142,7 @@ class Stations:
             began = time()
             self._show(await self.now())
             pause = min(max(self._every, _RESTS * (time() - began)), 2 * self._every)
-            await set_within(pause, self._stopping)
+            await wait_for_event(self._stopping, pause)
 
     async def now(self) -> Everything:
         """All stations, as they are or just were: however many ask, they are read once."""

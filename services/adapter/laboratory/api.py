@@ -6,12 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request
 from pydantic import Field
+from snsqs import WireModel
 
 from services.adapter.laboratory.experiment import Busy, Laboratory, Report, UnknownExperiment
 from services.adapter.laboratory.letterbox import QUEUE, NoQueue
 from services.adapter.neighbour import Away, Refused
-from shared.domain_event import Given, WireModel
 from shared.web import OperatorAccess, Problem
+from shared.web.request import RequestModel
 
 router = APIRouter(prefix="/api", include_in_schema=False)
 
@@ -25,7 +26,7 @@ LaboratoryDependency = Annotated[Laboratory, Depends(_laboratory)]
 Authorization = Annotated[str, Header(include_in_schema=False)]
 
 
-class Burst(Given):
+class Burst(RequestModel):
     count: Annotated[int, Field(strict=True, ge=1, le=200)] = 1
 
 

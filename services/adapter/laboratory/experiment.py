@@ -7,11 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass
 
 import structlog
+from snsqs import WireModel
 
 from services.adapter.laboratory.customers import Customers
 from services.adapter.laboratory.faults import Faults
 from services.adapter.laboratory.letterbox import QUEUE, Letterbox
-from shared.domain_event import WireModel
 
 log = structlog.get_logger(__name__)
 

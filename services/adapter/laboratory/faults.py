@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from shared.messaging import Message, MessagingError
-from shared.messaging.channel import Send
+from snsqs import Message, MessagingError, Send
+
 from shared.web import Problem
 
 

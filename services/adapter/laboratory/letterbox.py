@@ -1,8 +1,8 @@
 """What the laboratory does to a queue, and sees of its dead letters."""
 
-from shared.messaging import AwsClients
-from shared.messaging.sqs import SqsQueue
-from shared.messaging.topology.lookup import Lookup
+from snsqs import AwsClients
+from snsqs.queues import SqsQueue
+from snsqs.topology import Lookup
 
 QUEUE = "scm-adapter-order-event-queue"
 _BAD = '{"source": {"id": "not an order", "orderLines": "none"}'

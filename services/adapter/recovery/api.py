@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
+from snsqs.aws import TRANSIENT
 
 from services.adapter.neighbour import Away, Refused
 from services.adapter.recovery.audit import AuditUnavailable, Record
@@ -23,9 +24,8 @@ from services.adapter.recovery.services import (
     ServiceListener,
     UnknownService,
 )
-from shared.listeners import Queue
-from shared.messaging.aws import TRANSIENT
-from shared.selection import Filter, Name
+from shared.operations.listeners import Queue
+from shared.operations.selection import Filter, Name
 from shared.web import Operator, OperatorAccess, Problem, problems
 
 router = APIRouter(prefix="/api", tags=["recovery"], dependencies=[OperatorAccess])

@@ -7,9 +7,9 @@ from itertools import chain
 
 from services.adapter.neighbour import Neighbour
 from services.adapter.recovery.proof import Deliveries
-from shared.checksum import MOST, StateChecksum
-from shared.progress import ServiceProgress
-from shared.reconciliation import Consumed, EventCounts
+from shared.operations.checksum import MOST, StateChecksum
+from shared.operations.progress import ServiceProgress
+from shared.operations.reconciliation import Consumed, EventCounts
 
 
 class Paused(Exception):

@@ -4,11 +4,11 @@ import json
 from datetime import datetime
 from typing import Any
 
-from shared.domain_event import WireModel
-from shared.messaging import Message, MessageConverter, UndecodableMessage
-from shared.messaging.message import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
-from shared.messaging.queue import RawAttributes, Received
-from shared.selection import Filter
+from snsqs import Message, MessageConverter, UndecodableMessage, WireModel
+from snsqs.headers import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
+from snsqs.queues import RawAttributes, Received
+
+from shared.operations.selection import Filter
 
 _converter = MessageConverter()
 

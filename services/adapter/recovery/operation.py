@@ -9,10 +9,10 @@ from enum import StrEnum
 
 import structlog
 from pydantic import ConfigDict, Field, PrivateAttr
+from snsqs import WireModel
 
 from services.adapter.recovery.audit import Audit, Record
 from services.adapter.recovery.proof import Proof
-from shared.domain_event import WireModel
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ class Operations:
     """The operations of this process: one at a time on each queue. A background loop: when the service
     stops, they are cancelled and waited for."""
 
-    trouble: str | None = None
+    degraded_reason: str | None = None
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit

@@ -4,8 +4,7 @@ import asyncio
 from typing import Annotated
 
 from pydantic import Field
-
-from shared.background import set_within
+from snsqs.background import wait_for_event
 
 PerSecond = Annotated[float, Field(strict=True, ge=0.01, le=10_000)] | None
 """A limit; none is as fast as it goes."""
@@ -23,4 +22,4 @@ class Pace:
         now = asyncio.get_running_loop().time()
         begins = max(now, self._next)
         self._next = begins + self._distance
-        return not await set_within(begins - now, unless)
+        return not await wait_for_event(unless, begins - now)

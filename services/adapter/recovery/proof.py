@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from pydantic import ConfigDict, Field
+from snsqs import WireModel
 
 from services.adapter.routes.verdict import Outcome
-from shared.checksum import StateChecksum
-from shared.domain_event import WireModel
-from shared.reconciliation import Consumed
+from shared.operations.checksum import StateChecksum
+from shared.operations.reconciliation import Consumed
 
 
 class Tally(WireModel):

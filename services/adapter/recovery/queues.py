@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.messaging import AwsClients
-from shared.messaging.sqs import SqsQueue
-from shared.messaging.topology.lookup import FoundQueue, Lookup
+from snsqs import AwsClients
+from snsqs.queues import SqsQueue
+from snsqs.topology import FoundQueue, Lookup
 
 
 class UnknownQueue(Exception):

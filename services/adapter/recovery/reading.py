@@ -5,12 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import structlog
-
-from shared.messaging import Lease
-from shared.messaging.aws import TRANSIENT
-from shared.messaging.lease import LeaseKeeper
-from shared.messaging.queue import BATCH, Received
-from shared.messaging.sqs import SqsQueue
+from snsqs import Lease
+from snsqs.aws import TRANSIENT
+from snsqs.queues import BATCH, LeaseKeeper, Received, SqsQueue
 
 log = structlog.get_logger(__name__)
 

@@ -4,6 +4,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
+from snsqs import WireModel
+
 from services.adapter.recovery.audit import Audit
 from services.adapter.recovery.dead_letter import DeadLetter, dead_letter
 from services.adapter.recovery.operation import Operation, Operations
@@ -12,8 +14,7 @@ from services.adapter.recovery.reading import reading
 from services.adapter.recovery.redrive import Mover, Removal
 from services.adapter.recovery.replay import Replays
 from services.adapter.recovery.services import Services
-from shared.domain_event import WireModel
-from shared.selection import Filter
+from shared.operations.selection import Filter
 
 _SECONDS = 10.0
 _BYTES = 8 * 1024 * 1024

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from pydantic import Field, StrictBool, model_validator
+from snsqs.aws import TRANSIENT
+from snsqs.headers import TYPE
+from snsqs.queues import BATCH, Received, by_count, is_fifo
 
 from services.adapter.recovery.audit import Audit
 from services.adapter.recovery.dead_letter import DeadLetter, attributes_before_death, dead_letter
@@ -15,19 +18,15 @@ from services.adapter.recovery.operation import Operation, Selected
 from services.adapter.recovery.pace import Pace, PerSecond
 from services.adapter.recovery.queues import DeadLetterQueue
 from services.adapter.recovery.reading import Reading, reading
-from shared.domain_event import Given
-from shared.messaging.aws import TRANSIENT
-from shared.messaging.batching import by_count
-from shared.messaging.message import TYPE
-from shared.messaging.queue import BATCH, Received, is_fifo
-from shared.selection import Selection
+from shared.operations.selection import Selection
+from shared.web.request import RequestModel
 
 
 class WrongBody(Exception):
     """The corrected body is not an event about the same version of the same aggregate as the message."""
 
 
-class Removal(Given):
+class Removal(RequestModel):
     """Which letters are to leave which dead-letter queue. `queue` is its name, or its source's."""
 
     what: ClassVar[str]

@@ -7,6 +7,8 @@ from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field, StrictBool
+from snsqs.background import wait_for_event
+from snsqs.queues import by_count
 
 from services.adapter.bridge import Bridge, Result
 from services.adapter.cloud_event import CloudEvent
@@ -19,11 +21,9 @@ from services.adapter.recovery.proof import Deliveries, Proof, State
 from services.adapter.recovery.services import Person, Services
 from services.adapter.routes import Routes
 from services.adapter.routes.verdict import Verdict, judge
-from shared.background import set_within
-from shared.domain_event import Given
-from shared.messaging.batching import by_count
-from shared.selection import Deliberate, Name, may_repeat
+from shared.operations.selection import ExplicitSelection, Name, may_repeat
 from shared.web import Moment
+from shared.web.request import RequestModel
 
 _PAGE = 100
 _POLL_FIRST, _POLL_MOST = 0.1, 1.6
@@ -36,7 +36,7 @@ Held = Callable[[Collection[str]], Awaitable[int]]
 Ids = Annotated[frozenset[UUID], Field(min_length=1, max_length=100, json_schema_extra=may_repeat)]
 
 
-class SentSelection(Deliberate):
+class SentSelection(ExplicitSelection):
     """Which of the events that were forwarded; every criterion that is given has to fit."""
 
     ids: Ids | None = None
@@ -47,7 +47,7 @@ class SentSelection(Deliberate):
     """Exclusive. What happens after the replay has begun is never replayed."""
 
 
-class Replay(Given):
+class Replay(RequestModel):
     """Which events of which service's event log are to be sent once more, by the routes of now."""
 
     service: str = "order"
@@ -209,6 +209,6 @@ class Replayer:
                 ends = clock() + self._replay.wait_seconds
             if not proof.outstanding or clock() > ends:
                 return True
-            if await set_within(pause, operation.stop):
+            if await wait_for_event(operation.stop, pause):
                 return False
             pause = min(2 * pause, _POLL_MOST)

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import StrictBool
+from snsqs import WireModel
+from snsqs.outbox import ParkedEvent
 
 from services.adapter.neighbour import Away, Neighbour
 from services.adapter.recovery.audit import Audit
-from shared.domain_event import Given, WireModel
-from shared.listeners import ListenerStatus
-from shared.outbox import ParkedEvent
-from shared.selection import Filter, Selection
+from shared.operations.listeners import ListenerStatus
+from shared.operations.selection import Filter, Selection
+from shared.web.request import RequestModel
 
 M = TypeVar("M", bound=WireModel)
 
@@ -61,7 +62,7 @@ class AllListeners(WireModel):
     gaps: list[Gap]
 
 
-class Resubmit(Given):
+class Resubmit(RequestModel):
     """Which parked events of which service are to be relayed again."""
 
     service: str

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
+from snsqs import WireModel
 
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.neighbour import Away, Neighbour
@@ -16,7 +17,6 @@ from services.adapter.routes.file import RouteFile
 from services.adapter.routes.finding import Finding
 from services.adapter.routes.recorded import newest
 from services.adapter.routes.route import Route
-from shared.domain_event import WireModel
 from shared.web import OperatorAccess, Problem
 
 router = APIRouter(prefix="/api/routes", tags=["routes"])

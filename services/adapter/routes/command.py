@@ -11,6 +11,7 @@ from typing import Annotated
 import httpx
 import typer
 from pydantic import ValidationError
+from snsqs import WireModel
 
 from services.adapter.cloud_event import CloudEvent, why_not
 from services.adapter.neighbour import Away, Neighbour
@@ -21,9 +22,8 @@ from services.adapter.routes.file import RouteFile, RoutesInvalid
 from services.adapter.routes.finding import Finding
 from services.adapter.routes.recorded import newest
 from services.adapter.settings import RoutesSettings
-from shared.domain_event import WireModel
-from shared.settings import load
-from shared.tokens import bearer
+from shared.runtime.settings import load
+from shared.runtime.tokens import bearer
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 

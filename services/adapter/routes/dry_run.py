@@ -4,12 +4,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from snsqs import WireModel
+
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.routes.explanation import fields
 from services.adapter.routes.finding import Finding
 from services.adapter.routes.route import Routes
 from services.adapter.routes.verdict import Judged, Outcome, Verdict, judge
-from shared.domain_event import WireModel
 
 
 class Change(WireModel):

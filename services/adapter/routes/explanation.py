@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from snsqs import WireModel
+
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.routes.route import Route, RouteFailed, Routes
 from services.adapter.routes.verdict import Judged, Verdict, judge
-from shared.domain_event import WireModel
 
 
 class Considered(WireModel):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from shared.domain_event import WireModel
+from snsqs import WireModel
 
 
 class Fault(NamedTuple):

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from snsqs import Message, WireModel, over_the_limits
+
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.routes.route import RouteFailed, Routes
-from shared.domain_event import WireModel
-from shared.messaging import Message
-from shared.messaging.batching import over_the_limits
 
 Outcome = Literal["forwarded", "held_back", "failed"]
 

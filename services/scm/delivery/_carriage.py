@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from uuid import UUID
 
+from snsqs.postgres import Transaction
+
 from services.scm.delivery import _store as store
 from services.scm.delivery._invoice import Invoice
 from services.scm.events import ParcelArrived, ParcelHandedOver
 from services.scm.turn import take_turn
-from shared.postgres import Transaction
 
 
 async def dispatch(invoice_id: UUID, tx: Transaction) -> Invoice:

@@ -8,8 +8,7 @@ from prometheus_client import Enum
 from purgatory import AsyncCircuitBreakerFactory, ContextChanged
 from purgatory.domain.messages import Event
 from purgatory.domain.model import CLOSED, HALF_OPENED, OPENED, OpenedState
-
-from shared.messaging import Unavailable
+from snsqs import Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +31,7 @@ class Circuit:
     """
 
     def __init__(self, service: str, *, failures: int = 5, opened_for: float = 3.0) -> None:
-        self.trouble: str | None = None
+        self.degraded_reason: str | None = None
         """Why the service is not asked just now, or None while all is well."""
         self._service = service
         self._opened_for = opened_for
@@ -58,8 +57,8 @@ class Circuit:
             return
         _STATE.labels(self._service).state(event.state)
         if event.state == CLOSED:
-            self.trouble = None
+            self.degraded_reason = None
             log.info("circuit closed", service=self._service)
         elif event.state == OPENED:
-            self.trouble = "did not answer, and is not asked for a while"
+            self.degraded_reason = "did not answer, and is not asked for a while"
             log.warning("circuit opened", service=self._service, asked_again_in=self._opened_for)

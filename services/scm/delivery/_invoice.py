@@ -6,8 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic import computed_field
-
-from shared.domain_event import WireModel
+from snsqs import WireModel
 
 
 class DeliveryError(Exception):

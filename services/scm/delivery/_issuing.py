@@ -3,13 +3,13 @@
 from weakref import WeakKeyDictionary
 
 import structlog
+from snsqs.events import event_listener
+from snsqs.postgres import Transaction
 
 from services.scm.delivery import _store as store
 from services.scm.delivery._invoice import Invoice, Status
 from services.scm.delivery._orders import CurrentOrder, Orders
 from services.scm.events import AddressChanged, FulfilmentWithdrawn, GoodsFound, GoodsReserved, InvoiceIssued
-from shared.events import event_listener
-from shared.postgres import Transaction
 
 log = structlog.get_logger(__name__)
 

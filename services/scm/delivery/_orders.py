@@ -6,10 +6,9 @@ from typing import Any
 import httpx
 import stamina
 from opentelemetry import propagate
+from snsqs import Aggregate, TerminalError, Unavailable
 
 from services.scm.delivery._circuit import Circuit
-from shared.domain_event import Aggregate
-from shared.messaging import TerminalError, Unavailable
 
 _MOST = 3.0
 """Seconds for all tries together."""
@@ -35,9 +34,9 @@ class Orders:
         self._circuit = Circuit("order service")
 
     @property
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """Why no order is read just now, or None while all is well."""
-        return self._circuit.trouble
+        return self._circuit.degraded_reason
 
     async def current(self, order_id: str) -> CurrentOrder:
         """The order as it is now. Raises UnknownOrder; Unavailable when the service is away."""

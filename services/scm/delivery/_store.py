@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from snsqs.postgres import Connection
+
 from services.scm.delivery._invoice import Invoice, UnknownInvoice
-from shared.postgres import Connection
 
 # An order has one invoice that is not void; an index of the database holds that.
 INSERT = """

@@ -3,12 +3,11 @@
 from datetime import UTC, date, datetime
 
 from pydantic import Field
+from snsqs import Aggregate, DomainEvent, WireModel, sqs_listener
+from snsqs.postgres import Transaction
 
 from services.scm.demand import _store as store
 from services.scm.names import Name, OrderId, Pieces
-from shared.domain_event import Aggregate, DomainEvent, WireModel
-from shared.messaging import sqs_listener
-from shared.postgres import Transaction
 
 
 class OrderLine(WireModel):

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import date
 
-from shared.domain_event import WireModel
-from shared.postgres import Connection
+from snsqs import WireModel
+from snsqs.postgres import Connection
 
 # Sorted, so that two orders for the same articles never wait for each other's rows.
 ADD = """

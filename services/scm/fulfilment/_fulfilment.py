@@ -2,8 +2,9 @@
 
 from enum import StrEnum
 
+from snsqs import Aggregate, DomainEvent, WireModel
+
 from services.scm.events import Line
-from shared.domain_event import Aggregate, DomainEvent, WireModel
 
 
 class Status(StrEnum):

@@ -1,5 +1,8 @@
 """Progress: what SCM's modules did about an order becomes SCM's own published events."""
 
+from snsqs.events import event_listener
+from snsqs.postgres import Transaction
+
 from services.scm.events import (
     GoodsOrdered,
     GoodsReserved,
@@ -20,8 +23,6 @@ from services.scm.fulfilment._fulfilment import (
     StockShort,
     quantities,
 )
-from shared.events import event_listener
-from shared.postgres import Transaction
 
 Progress = GoodsReserved | GoodsShort | InvoiceIssued | ParcelHandedOver | ParcelArrived
 

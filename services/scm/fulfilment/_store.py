@@ -1,7 +1,8 @@
 """Where fulfilments are kept."""
 
+from snsqs.postgres import Connection
+
 from services.scm.fulfilment._fulfilment import Fulfilment
-from shared.postgres import Connection
 
 INSERT = """
     INSERT INTO fulfilment (order_id, version, status, lines, shortages, invoice_id, order_version)

@@ -1,6 +1,8 @@
 """Withdrawal: the goods of an order are not wanted any more."""
 
 import structlog
+from snsqs.events import event_listener
+from snsqs.postgres import Transaction
 
 from services.scm.events import FulfilmentWithdrawn, OrderWithdrawn
 from services.scm.fulfilment import _store as store
@@ -10,8 +12,6 @@ from services.scm.fulfilment._fulfilment import (
     FulfilmentCancelled,
     Status,
 )
-from shared.events import event_listener
-from shared.postgres import Transaction
 
 log = structlog.get_logger(__name__)
 

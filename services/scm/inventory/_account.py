@@ -1,7 +1,7 @@
 """Account: what inventory says of an article twice, to be compared."""
 
-from shared.domain_event import WireModel
-from shared.postgres import Connection
+from snsqs import WireModel
+from snsqs.postgres import Connection
 
 ACCOUNTS = """
     SELECT sku, on_hand, reserved, moved, received, dispatched,

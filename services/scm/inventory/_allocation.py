@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import asyncpg
 import structlog
+from snsqs import TerminalError, Unavailable
+from snsqs.background import wait_for_event
+from snsqs.backoff import full_jitter
+from snsqs.postgres import Database, DatabaseUnavailable
 
 from services.scm.inventory import _waiting as waiting
 from services.scm.inventory._bell import Bell, StockFreed
 from services.scm.inventory._reservation import serve_waiting
 from services.scm.turn import try_turn
-from shared.background import set_within
-from shared.messaging import TerminalError, Unavailable
-from shared.messaging.backoff import full_jitter
-from shared.postgres import Database, DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class Allocation:
     """
 
     def __init__(self, database: Database, bell: Bell, options: AllocationOptions | None = None) -> None:
-        self.trouble: str | None = None
+        self.degraded_reason: str | None = None
         """Why an order that there are goods for still waits, or None while all is well."""
         self._database = database
         self._bell = bell
@@ -70,13 +70,13 @@ class Allocation:
                     pass
             except (Unavailable, DatabaseUnavailable) as error:
                 failures += 1
-                pause = full_jitter(failures, first=1, most=self._options.retry_most, least=0.5)
-                self.trouble = str(error) or type(error).__name__
-                log.warning("allocation waits", error=self.trouble, retry_in=round(pause, 1))
-                await set_within(pause, self._bell.rung)  # what is new may not need what is away
+                pause = full_jitter(failures, base=1, cap=self._options.retry_most, floor=0.5)
+                self.degraded_reason = str(error) or type(error).__name__
+                log.warning("allocation waits", error=self.degraded_reason, retry_in=round(pause, 1))
+                await wait_for_event(self._bell.rung, pause)  # what is new may not need what is away
             else:
                 failures = 0
-                await set_within(self._options.poll, self._bell.rung)
+                await wait_for_event(self._bell.rung, self._options.poll)
 
     async def serve_batch(self) -> bool:
         """Serves whom it can, the oldest first. False when nobody more is left, or all are busy."""
@@ -88,7 +88,7 @@ class Allocation:
                 return False
             tried += await self._try_to_serve(order_id)
         async with self._database.connection() as connection:
-            self.trouble = await waiting.trouble(connection)
+            self.degraded_reason = await waiting.degraded_reason(connection)
         return tried > 0 and len(order_ids) == self._options.batch
 
     async def _try_to_serve(self, order_id: str) -> bool:

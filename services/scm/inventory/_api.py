@@ -6,12 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
+from snsqs import WireModel
 
 from services.scm.inventory._receipt import SetAside, record_count
 from services.scm.inventory._stock import Reason
 from services.scm.names import LastName, Name
-from shared.domain_event import Given, Integral, WireModel
 from shared.web import DatabaseDependency, Limit, Operator, Problem, link_next, problems
+from shared.web.request import Integral, RequestModel
 
 router = APIRouter(prefix="/back-office/stock", tags=["back office"])
 
@@ -38,7 +39,7 @@ MOVEMENTS = """
 """
 
 
-class Counted(Given):
+class Counted(RequestModel):
     on_hand: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000), Integral]
 
 

@@ -3,8 +3,9 @@
 import asyncio
 from dataclasses import dataclass
 
+from snsqs.postgres import Transaction
+
 from services.scm.events import GoodsShort
-from shared.postgres import Transaction
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from shared.domain_event import WireModel
-from shared.postgres import Connection
+from snsqs import WireModel
+from snsqs.postgres import Connection
 
 RESERVATIONS = """
     SELECT order_id, sku, quantity, status

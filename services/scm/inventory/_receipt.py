@@ -1,10 +1,11 @@
 """What comes in: goods that a supplier brought, and what somebody counted."""
 
+from snsqs.events import event_listener
+from snsqs.postgres import Transaction
+
 from services.scm.events import GoodsReceived, Line
 from services.scm.inventory import _stock as stock
 from services.scm.inventory._bell import StockFreed
-from shared.events import event_listener
-from shared.postgres import Transaction
 
 ON_HAND = "SELECT on_hand, reserved FROM stock WHERE sku = $1"
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import structlog
+from snsqs.events import event_listener
+from snsqs.postgres import Connection, Transaction
 
 from services.scm.events import (
     FulfilmentWithdrawn,
@@ -16,8 +18,6 @@ from services.scm.events import (
 from services.scm.inventory import _stock as stock
 from services.scm.inventory import _waiting as waiting
 from services.scm.inventory._bell import StockFreed
-from shared.events import event_listener
-from shared.postgres import Connection, Transaction
 
 log = structlog.get_logger(__name__)
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
+from snsqs.postgres import Connection
+
 from services.scm.events import Line
-from shared.postgres import Connection
 
 # One article after the other in their order, so that two transactions never wait for each other; one that
 # is unknown becomes known, because what is not there cannot be locked. The update is there for its lock

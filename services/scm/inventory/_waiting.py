@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
+from snsqs.postgres import Connection
 
 from services.scm.events import Line
 from services.scm.inventory._stock import columns
-from shared.postgres import Connection
 
 log = structlog.get_logger(__name__)
 
@@ -184,7 +184,7 @@ async def resume(connection: Connection, order_id: str) -> bool:
     return True
 
 
-async def trouble(connection: Connection) -> str | None:
+async def degraded_reason(connection: Connection) -> str | None:
     """Of the orders that could not be served though there were goods for them, the oldest, and why."""
     row = await connection.fetchrow(TROUBLE)
     return None if row is None else f"order {row['order_id']}: {row['last_error']}"

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from snsqs import WireModel
 
 from services.scm.inventory import _waiting as waiting
 from services.scm.inventory._bell import StockFreed
 from services.scm.names import OrderId
-from shared.domain_event import WireModel
 from shared.web import DatabaseDependency, Limit, OperatorAccess, Problem, link_next, problems
 
 router = APIRouter(prefix="/back-office/waiting-orders", tags=["back office"])

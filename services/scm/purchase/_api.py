@@ -15,8 +15,8 @@ from services.scm.purchase._purchase_order import (
     Status,
     UnknownPurchaseOrder,
 )
-from shared.domain_event import Given
 from shared.web import DatabaseDependency, Limit, OperatorAccess, Problem, link_next, problems
+from shared.web.request import RequestModel
 
 router = APIRouter(prefix="/partner-office/purchase-orders", tags=["partner office"])
 
@@ -24,12 +24,12 @@ router = APIRouter(prefix="/partner-office/purchase-orders", tags=["partner offi
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
 
-class ReceivedLine(Given):
+class ReceivedLine(RequestModel):
     sku: Name
     quantity: Pieces
 
 
-class Receipt(Given):
+class Receipt(RequestModel):
     """What came under one delivery note. An article may be on several lines."""
 
     delivery_note: Annotated[

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from shared.domain_event import WireModel
+from snsqs import WireModel
 
 
 class PurchaseError(Exception):

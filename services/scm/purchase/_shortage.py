@@ -1,10 +1,10 @@
 """Shortage: what an order is short of is bought, of whoever supplies it."""
 
 import structlog
+from snsqs.events import event_listener
+from snsqs.postgres import Transaction
 
 from services.scm.events import GoodsShort
-from shared.events import event_listener
-from shared.postgres import Transaction
 
 log = structlog.get_logger(__name__)
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 import asyncpg
+from snsqs.postgres import Connection
 
 from services.scm.purchase._purchase_order import PurchaseOrder, Status, UnknownPurchaseOrder
-from shared.postgres import Connection
 
 SELECT = """
     SELECT id, order_id, supplier, status, lines, raised_at, confirmed_at, received_at

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 import structlog
+from snsqs.postgres import Transaction
 
 from services.scm.events import GoodsReceived, Line
 from services.scm.purchase import _store as store
 from services.scm.purchase._purchase_order import NotAllowed, PurchaseOrder
-from shared.postgres import Transaction
 
 log = structlog.get_logger(__name__)
 

@@ -3,10 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from snsqs import WireModel
 
 from services.scm.names import LastName, Name
-from shared.domain_event import Given, WireModel
 from shared.web import DatabaseDependency, Limit, OperatorAccess, link_next
+from shared.web.request import RequestModel
 
 router = APIRouter(prefix="/back-office/supplies", tags=["back office"])
 
@@ -19,7 +20,7 @@ SET = """
 PAGE = "SELECT sku, supplier FROM supply WHERE sku > $1 ORDER BY sku LIMIT $2"
 
 
-class Supplier(Given):
+class Supplier(RequestModel):
     supplier: Name
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, NoReturn
 import httpx
 import typer
 
-from shared.settings import EnvironmentSettings, load
-from shared.tokens import DEVELOPMENT_OPERATOR, Token, bearer
+from shared.runtime.settings import EnvironmentSettings, load
+from shared.runtime.tokens import DEVELOPMENT_OPERATOR, Token, bearer
 
 Url = Annotated[str, typer.Option("--url", envvar="ADAPTER_URL", help="Where the adapter is.")]
 HERE = "http://127.0.0.1:8002"

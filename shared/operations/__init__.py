@@ -1,0 +1,1 @@
+"""Endpoints that show operators and the console what a service is doing."""

@@ -1,0 +1,1 @@
+"""Settings, tokens, telemetry, migrations and background tasks of a process."""

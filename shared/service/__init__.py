@@ -1,0 +1,1 @@
+"""Process and composition of a service."""

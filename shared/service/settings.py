@@ -1,0 +1,31 @@
+"""Settings of services that publish events and consume messages."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from snsqs.inbox import validate_retention
+
+from shared.runtime.settings import EnvironmentSettings, HttpUrl, PostgresUrl, ServiceSettings
+
+
+class OutboxSettings(EnvironmentSettings):
+    """Part of the settings of a service that publishes."""
+
+    event_max_attempts: int = Field(20, ge=1)
+    """After so many failures an event is parked."""
+    event_retention_days: int | None = Field(None, ge=1, le=36_500)
+    """Days after its decision that an event is deleted; unset, it is kept."""
+
+
+class InboxSettings(EnvironmentSettings):
+    """Part of the settings of a service that listens."""
+
+    inbox_retention_days: Annotated[int, AfterValidator(validate_retention)] = Field(30, le=36_500)
+    """Days that the record of a message is kept."""
+
+
+class EventDrivenSettings(ServiceSettings, OutboxSettings, InboxSettings):
+    """Environment variables of a service with an outbox and listeners."""
+
+    database_url: PostgresUrl = Field(repr=False)
+    adapter_url: HttpUrl = "http://127.0.0.1:8002"

@@ -1,0 +1,77 @@
+"""Messaging: Spring Messaging's four nouns over SNS and SQS, in asyncio.
+
+`Message` travels through a `MessageChannel`; a `MessageConverter` makes typed events of payloads; a
+`MessageHandler` takes them. `@sqs_listener` makes a handler of a function, any number of them per queue.
+"""
+
+from snsqs._acknowledgement import Acknowledgement
+from snsqs._batching import over_the_limits
+from snsqs._channel import ChannelInterceptor, InterceptedChannel, MessageChannel, Send
+from snsqs._converter import MessageConverter, message_of
+from snsqs._domain_event import Aggregate, DomainEvent
+from snsqs._errors import (
+    LeaseLost,
+    ListenerMisconfigured,
+    MessageTooLarge,
+    MessagingError,
+    SendFailed,
+    TerminalError,
+    TopologyError,
+    Unavailable,
+    UndecodableMessage,
+    UnknownType,
+)
+from snsqs._handler import Binding, Delivery, MessageHandler, Middleware, bindings, sqs_listener
+from snsqs._lease import Lease
+from snsqs._listener import ListenerContainer, ListenerOptions
+from snsqs._message import Message
+from snsqs._model import MAX_VERSION, WireModel
+from snsqs._queue import QueueSettings
+from snsqs._settled import Observer, Settled
+from snsqs._sns import SnsChannel
+from snsqs._sqs import SqsChannel
+from snsqs.aws import AwsClients, aws_clients
+from snsqs.topology import Topology
+
+__all__ = [
+    "MAX_VERSION",
+    "Acknowledgement",
+    "Aggregate",
+    "AwsClients",
+    "Binding",
+    "ChannelInterceptor",
+    "Delivery",
+    "DomainEvent",
+    "InterceptedChannel",
+    "Lease",
+    "LeaseLost",
+    "ListenerContainer",
+    "ListenerMisconfigured",
+    "ListenerOptions",
+    "Message",
+    "MessageChannel",
+    "MessageConverter",
+    "MessageHandler",
+    "MessageTooLarge",
+    "MessagingError",
+    "Middleware",
+    "Observer",
+    "QueueSettings",
+    "Send",
+    "SendFailed",
+    "Settled",
+    "SnsChannel",
+    "SqsChannel",
+    "TerminalError",
+    "Topology",
+    "TopologyError",
+    "Unavailable",
+    "UndecodableMessage",
+    "UnknownType",
+    "WireModel",
+    "aws_clients",
+    "bindings",
+    "message_of",
+    "over_the_limits",
+    "sqs_listener",
+]

@@ -1,0 +1,16 @@
+"""How long to wait before trying again: exponential, with full jitter.
+
+After "Exponential Backoff And Jitter" (Marc Brooker, AWS Architecture Blog): when the wait is drawn from
+the whole span, clients that failed together do not come back together.
+"""
+
+import random
+
+
+def full_jitter(attempt: int, *, base: float, cap: float, floor: float = 0.0) -> float:
+    """Return the seconds to wait after the `attempt`-th failure (1, 2, …).
+
+    Drawn from 0 to min(cap, base · 2^(attempt-1)), and never less than `floor`.
+    """
+    ceiling = min(cap, base * 2 ** min(attempt - 1, 30))
+    return max(floor, random.uniform(0, ceiling))  # noqa: S311 - not a secret

@@ -1,0 +1,148 @@
+"""Lookup: finds what SNS and SQS hold, by its name."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+from botocore.exceptions import ClientError
+
+from snsqs._handler import Binding
+from snsqs._sqs import SqsQueue
+from snsqs.aws import AwsClients, is_queue_gone, is_topic_gone
+from snsqs.topology._desired import Account
+from snsqs.topology._drift import Attributes, Existing
+
+
+@dataclass(frozen=True)
+class FoundQueue:
+    """A queue that exists, and its attributes."""
+
+    queue: SqsQueue
+    attributes: Attributes
+
+    @property
+    def dead_letter_queue(self) -> str | None:
+        """Its ARN."""
+        policy: dict[str, str] = json.loads(self.attributes.get("RedrivePolicy", "{}"))
+        return policy.get("deadLetterTargetArn")
+
+
+@dataclass(frozen=True)
+class FoundSubscription:
+    """A confirmed subscription, and its attributes."""
+
+    arn: str
+    attributes: Attributes
+
+
+class Lookup:
+    """Answers None for what does not exist. Reads only; every call raises what the SDK raises."""
+
+    def __init__(self, clients: AwsClients) -> None:
+        self._sns = clients.sns
+        self._sqs = clients.sqs
+
+    async def existing(self, binding: Binding) -> Existing:
+        """All that exists of what the binding asks for."""
+        topic_arn = await self.topic(binding.topic)
+        queue = await self.described_queue(binding.queue)
+        dead_letters = await self.described_queue(binding.dead_letter_queue)
+        arn = next((found.attributes["QueueArn"] for found in (queue, dead_letters) if found), topic_arn)
+        account = Account.of(arn) if arn else Account()
+        queue_arn = account.arn("sqs", binding.queue)
+        subscription = await self.subscription(topic_arn, queue_arn) if topic_arn else None
+        return Existing(
+            account,
+            topic_arn,
+            queue.attributes if queue else None,
+            dead_letters.attributes if dead_letters else None,
+            subscription.attributes if subscription else None,
+        )
+
+    async def topic(self, name: str) -> str | None:
+        """The ARN of a topic, by its name in this account and region, or by its ARN."""
+        if not name.startswith("arn:"):
+            return await self._topic_in_list(name)
+        try:
+            await self._sns.get_topic_attributes(TopicArn=name)
+        except ClientError as error:
+            if is_topic_gone(error):
+                return None
+            raise
+        return name
+
+    async def queue(self, name: str) -> SqsQueue | None:
+        """A queue of this account and region. AWS may find one for another minute after its deletion."""
+        try:
+            url = (await self._sqs.get_queue_url(QueueName=name))["QueueUrl"]
+        except ClientError as error:
+            if is_queue_gone(error):
+                return None
+            raise
+        return SqsQueue(self._sqs, name, url)
+
+    async def described_queue(self, name: str) -> FoundQueue | None:
+        """The queue with all its attributes."""
+        queue = await self.queue(name)
+        if queue is None:
+            return None
+        try:
+            answer = await self._sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])
+        except ClientError as error:
+            if is_queue_gone(error):
+                return None
+            raise
+        return FoundQueue(queue, {str(name): value for name, value in answer["Attributes"].items()})
+
+    async def listening(self, topic: str) -> list[FoundQueue]:
+        """The queues of this account and region that are subscribed to the topic, if there is one."""
+        arn = await self.topic(topic)
+        queues = await self.subscribed_queues(arn) if arn else []
+        return [found for found in await asyncio.gather(*map(self.queue_at, queues)) if found]
+
+    async def queue_at(self, arn: str) -> FoundQueue | None:
+        """The queue with all its attributes; None as well for one of another account or region."""
+        found = await self.described_queue(arn.rpartition(":")[2])
+        return found if found and found.attributes["QueueArn"] == arn else None
+
+    async def subscription(self, topic_arn: str, queue_arn: str) -> FoundSubscription | None:
+        """The queue's subscription to the topic, which must exist, with all its attributes."""
+        arn = await self._subscription_in_list(topic_arn, queue_arn)
+        if arn is None:
+            return None
+        try:
+            answer = await self._sns.get_subscription_attributes(SubscriptionArn=arn)
+        except ClientError as error:
+            if is_topic_gone(error):  # the code is the same for a subscription
+                return None
+            raise
+        return FoundSubscription(arn, answer["Attributes"])
+
+    async def subscribed_queues(self, topic_arn: str) -> list[str]:
+        """The ARNs of the queues that are subscribed to the topic, which must exist."""
+        pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
+        return sorted(
+            [
+                subscription["Endpoint"]
+                async for page in pages
+                for subscription in page["Subscriptions"]
+                if subscription.get("Protocol") == "sqs"
+            ]
+        )
+
+    async def _topic_in_list(self, name: str) -> str | None:
+        async for page in self._sns.get_paginator("list_topics").paginate():
+            for topic in page["Topics"]:
+                if topic["TopicArn"].endswith(f":{name}"):
+                    return topic["TopicArn"]
+        return None
+
+    async def _subscription_in_list(self, topic_arn: str, queue_arn: str) -> str | None:
+        pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
+        async for page in pages:
+            for subscription in page["Subscriptions"]:
+                # One that is deleted or not confirmed is listed with a word in the place of its ARN.
+                arn = subscription["SubscriptionArn"]
+                if subscription.get("Endpoint") == queue_arn and arn.startswith("arn:"):
+                    return arn
+        return None

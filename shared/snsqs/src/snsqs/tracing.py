@@ -1,0 +1,39 @@
+"""Trace context of messages (W3C Trace Context), with the OpenTelemetry API."""
+
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+
+from snsqs._handler import Delivery, MessageHandler
+from snsqs.headers import TRACEPARENT
+
+
+def current_traceparent() -> str | None:
+    """The running trace as W3C Trace Context's `traceparent`, or None outside of one."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def trace_id_of(traceparent: str) -> str:
+    """The trace's own id, as log lines have it."""
+    return traceparent.split("-")[1]
+
+
+def continued(traceparent: str | None) -> Context:
+    """The context of a trace that began elsewhere; a malformed value begins a new one."""
+    return propagate.extract({"traceparent": traceparent}) if traceparent else Context()
+
+
+class Tracing:
+    """Middleware of a listener: handling is part of the trace that the event began in."""
+
+    provides = ()
+
+    def __init__(self) -> None:
+        self._tracer = trace.get_tracer("snsqs")
+
+    async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
+        context = continued(delivery.message.headers.get(TRACEPARENT))
+        with self._tracer.start_as_current_span(f"handle {delivery.message.type}", context=context):
+            await proceed(delivery)

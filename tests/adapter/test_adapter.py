@@ -1,0 +1,227 @@
+"""The Adapter service through its REST API: what leaves, in which shape, and what is held back."""
+
+import copy
+import json
+import uuid
+from typing import Any
+
+import pytest
+from snsqs import AwsClients
+
+from local.ports import HOST
+from services.adapter.main import create_app
+from services.adapter.settings import Settings
+from tests.order.test_api import ORDER
+from tests.serving import SERVICE, Served, serving
+
+BATCH = {"content-type": "application/cloudevents-batch+json", **SERVICE}
+
+
+def event(event_type: str = "OrderCompleted", order_id: str = "1", **changes: Any) -> dict[str, Any]:
+    source = {
+        "id": order_id,
+        "version": 2,
+        "status": "COMPLETED",
+        "completedAt": None,
+        **copy.deepcopy(ORDER),
+    }
+    return {
+        "specversion": "1.0",
+        "id": str(uuid.uuid4()),
+        "source": "order",
+        "type": event_type,
+        "subject": order_id,
+        "time": "2021-07-17T23:59:59Z",
+        "sequence": "2",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "datacontenttype": "application/json",
+        "data": {"source": source, "occurenceOn": 1520393282506},
+    } | changes
+
+
+async def send(adapter: Served, *events: Any) -> list[dict[str, Any]]:
+    answer = await adapter.http.post("/events", content=json.dumps(events), headers=BATCH)
+    assert answer.status_code == 200, answer.text
+    results: list[dict[str, Any]] = answer.json()["results"]
+    return results
+
+
+async def subscribe(aws: AwsClients, topic: str) -> str:
+    """A queue that gets everything from the topic; its URL."""
+    arn = (await aws.sns.create_topic(Name=topic))["TopicArn"]
+    url = (await aws.sqs.create_queue(QueueName="all-of-it"))["QueueUrl"]
+    attributes = await aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    await aws.sns.subscribe(
+        TopicArn=arn,
+        Protocol="sqs",
+        Endpoint=attributes["Attributes"]["QueueArn"],
+        Attributes={"RawMessageDelivery": "true"},
+    )
+    return url
+
+
+async def receive(aws: AwsClients, url: str) -> list[Any]:
+    answer = await aws.sqs.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], WaitTimeSeconds=1
+    )
+    return list(answer.get("Messages", []))
+
+
+async def test_a_forwarded_event_leaves_as_the_plain_domain_event(adapter: Served, aws: AwsClients) -> None:
+    """The body is the contract's JSON; what is said about the event travels as attributes beside it."""
+    url = await subscribe(aws, "order-events")
+    given = event()
+    [result] = await send(adapter, given)
+    assert (result["decision"], result["rule"]) == ("forwarded", "completed-orders-to-scm")
+    [message] = await receive(aws, url)
+    assert json.loads(message["Body"]) == {
+        "source": {
+            "id": "1",
+            "version": 2,
+            "status": "COMPLETED",
+            "orderLines": [{"sku": "MUG-01", "quantity": 2}],
+        },
+        "occurenceOn": 1520393282506,
+    }
+    attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+    assert attributes == {
+        "ce-id": given["id"],
+        "ce-type": "OrderCompleted",
+        "ce-source": "order",
+        "ce-time": "2021-07-17T23:59:59+00:00",
+        "ce-subject": "1",
+        "ce-sequence": "2",
+        "traceparent": given["traceparent"],
+        "content-type": "application/json",
+    }
+
+
+async def test_nothing_leaves_that_is_not_projected(adapter: Served, aws: AwsClients) -> None:
+    """An anti-corruption layer: no name, address or phone number goes out by accident."""
+    url = await subscribe(aws, "order-events")
+    await send(adapter, event())
+    [message] = await receive(aws, url)
+    for private in ("phoneNumber", "010-1234-5678", "Kim", "buyer", "deliveryAddress", "unitPrice"):
+        assert private not in message["Body"]
+
+
+async def test_what_happens_to_a_paid_order_leaves_in_one_shape(adapter: Served, aws: AwsClients) -> None:
+    """A newer event supersedes the older ones, so each has all that SCM needs."""
+    url = await subscribe(aws, "order-events")
+    events = [event(kind) for kind in ("OrderCompleted", "DeliveryAddressChanged", "OrderCancelled")]
+    for each in events:
+        each["data"]["source"]["completedAt"] = "2021-07-17T23:59:59Z"
+    results = await send(adapter, *events)
+    assert [(result["decision"], result["rule"]) for result in results] == [
+        ("forwarded", "completed-orders-to-scm"),
+        ("forwarded", "address-changes-to-scm"),
+        ("forwarded", "cancellations-to-scm"),
+    ]
+    sources = [json.loads(message["Body"])["source"] for message in await receive(aws, url)]
+    lines = [{"sku": line["sku"], "quantity": line["quantity"]} for line in ORDER["orderLines"]]
+    assert sources == [{"id": "1", "version": 2, "status": "COMPLETED", "orderLines": lines}] * 3
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        (event("OrderPlaced"), "placed-is-not-paid"),
+        (event("MemoWritten"), "memos-stay-here"),
+        (event("OrderCancelled"), "cancelled-before-scm-knew"),
+        (event("DeliveryAddressChanged"), "address-changed-before-scm-knew"),
+        (event("OrderArchived"), "no-route"),
+        (event("OrderCompleted", source="somebody-else"), "no-route"),
+    ],
+)
+async def test_a_held_back_event_names_its_rule(adapter: Served, given: dict[str, Any], rule: str) -> None:
+    """What no route names is held back as well."""
+    [result] = await send(adapter, given)
+    assert (result["decision"], result["rule"], result["messageId"]) == ("held_back", rule, None)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("not an event", "not a CloudEvent"),
+        ({}, "not a CloudEvent"),
+        (event(id=""), "id:"),
+        (event(sequence="two"), "sequence:"),
+        (event(data={"source": {}}), "occurenceOn"),
+        (event(subject="2"), "completed-orders-to-scm: project does not make the aggregate with the id 2"),
+        (event(type="two\nlines"), "type:"),
+        (event(id="\ud800"), "id:"),
+        (event(id=["x"] * 1000), "id:"),
+    ],
+)
+async def test_one_bad_event_fails_alone(adapter: Served, bad: Any, reason: str) -> None:
+    """G5: its neighbours are forwarded, and the results stay in the order of the batch."""
+    first, second = event(), event()
+    results = await send(adapter, first, bad, second)
+    assert [result["decision"] for result in results] == ["forwarded", "failed", "forwarded"]
+    assert reason in results[1]["error"]
+    assert [results[0]["id"], results[2]["id"]] == [first["id"], second["id"]]
+
+
+async def test_an_event_that_a_rule_fails_on_names_the_rule(adapter: Served) -> None:
+    """As one that it decided about, so that they are counted together."""
+    [result] = await send(adapter, event(subject="2"))
+    assert (result["decision"], result["rule"]) == ("failed", "completed-orders-to-scm")
+
+
+async def test_any_character_of_json_reaches_the_queue(adapter: Served, aws: AwsClients) -> None:
+    """SQS takes the characters of XML only, and half a surrogate is no character: both are escaped."""
+    url = await subscribe(aws, "order-events")
+    sku = "\ud800 \uffff \x00 ✓"
+    source = {"id": "1", "orderLines": [{"sku": sku, "quantity": 1}]}
+    [result] = await send(adapter, event(data={"source": source, "occurenceOn": 1}))
+    assert result["decision"] == "forwarded"
+    [message] = await receive(aws, url)
+    assert json.loads(message["Body"])["source"]["orderLines"][0]["sku"] == sku
+    assert message["Body"].isascii()
+
+
+async def test_an_event_over_the_limit_of_sns_fails_alone(adapter: Served) -> None:
+    """SNS would refuse the whole batch; the limit is known here."""
+    lines = [{"sku": "x" * 1000, "quantity": 1}] * 250
+    large = event(data={"source": {"id": "1", "orderLines": lines}, "occurenceOn": 1})
+    results = await send(adapter, event(), large)
+    assert [result["decision"] for result in results] == ["forwarded", "failed"]
+    assert "the limit is" in results[1]["error"]
+
+
+async def test_a_large_batch_is_published_whole(adapter: Served, aws: AwsClients) -> None:
+    """More than SNS takes in one call: batches of ten, every event with its own message id."""
+    results = await send(adapter, *(event(order_id=str(n)) for n in range(37)))
+    assert len({result["messageId"] for result in results}) == 37
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"{", BATCH, 400),
+        (b"{}", BATCH, 422),
+        (b"[]", BATCH | {"content-type": "application/json"}, 415),
+        (b"[" + b"1," * 1000 + b"1]", BATCH, 422),
+        (b'"' + b"x" * 9_000_000 + b'"', BATCH, 413),
+    ],
+)
+async def test_a_body_that_is_no_batch_is_refused(
+    adapter: Served, content: bytes, headers: dict[str, str], status: int
+) -> None:
+    """As problem details; the relay then looks for the event to blame."""
+    answer = await adapter.http.post("/events", content=content, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_without_sns_events_fail_and_the_adapter_is_not_ready() -> None:
+    """It starts all the same, answers each event as failed, and says what is wrong."""
+    settings = Settings(environment="development", aws_endpoint_url=f"http://{HOST}:1")
+    async with serving(create_app(settings)) as adapter:
+        [result] = await send(adapter, event())
+        assert result["decision"] == "failed"
+        assert "SNS did not take the batch" in result["error"]
+        ready = await adapter.http.get("/readyz")
+        assert ready.status_code == 503
+        assert "topic order-events" in ready.json()["checks"]
+        assert (await adapter.http.get("/livez")).status_code == 200

@@ -1,0 +1,122 @@
+"""Dead letters for tests: real queues, and messages that died in them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from snsqs import AwsClients, Message, TerminalError, Topology, bindings
+from snsqs._dead_letter import dead_letter_attributes
+from snsqs.headers import DEAD_LETTER_REASON
+from snsqs.queues import ListenerQueues, Received
+
+from services.adapter.recovery.operation import Status
+from services.scm.main import HANDLERS
+from tests.serving import OPERATOR, Served, eventually
+from tests.snsqs.queues import message
+
+QUEUE = "scm-adapter-order-event-queue"
+DEAD_LETTERS = f"{QUEUE}-dlq"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Graveyard:
+    """A queue of SCM's and its dead-letter queue, without SCM."""
+
+    aws: AwsClients
+    queues: ListenerQueues
+
+    async def bury(
+        self, *dead: Message[str], error: Exception | None = None, group: str | None = None
+    ) -> None:
+        """As a listener does it."""
+        for number, each in enumerate(dead):
+            attributes: Any = {
+                name: {"DataType": "String", "StringValue": value} for name, value in each.headers.items()
+            }
+            received = Received(f"died-{number}-{each.id}", "", each.payload, attributes, 5, 0.0, group)
+            told = dead_letter_attributes(received, error or TerminalError("no such article"), queue=QUEUE)
+            await self.queues.dead_letters.send(
+                each.payload, told, group=group, deduplication=received.message_id
+            )
+
+    async def counts(self) -> tuple[int, int]:
+        """Messages that are visible in the queue, and among the dead letters; none may be held."""
+        return await _visible(self.aws, self.queues.queue.name), await _visible(
+            self.aws, self.queues.dead_letters.name
+        )
+
+    async def received(self) -> list[Received]:
+        """What is in the queue."""
+        return await self.queues.queue.receive(limit=10, wait=1, visibility=30)
+
+
+async def graveyard(aws: AwsClients) -> Graveyard:
+    binding = next(each for each in bindings(HANDLERS) if each.queue == QUEUE)
+    return Graveyard(aws, await Topology(aws, create=True).listener_queues(binding))
+
+
+async def dead_letter_reason(aws: AwsClients, queue: str) -> str:
+    """Why a message died in the queue; waits for it."""
+    url = (await aws.sqs.get_queue_url(QueueName=f"{queue}-dlq"))["QueueUrl"]
+
+    async def dead_letter() -> Any:
+        answer = await aws.sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"])
+        return answer.get("Messages")
+
+    [letter] = await eventually(dead_letter)
+    return str(letter["MessageAttributes"][DEAD_LETTER_REASON]["StringValue"])
+
+
+async def _visible(aws: AwsClients, name: str) -> int:
+    url = (await aws.sqs.get_queue_url(QueueName=name))["QueueUrl"]
+    answer = await aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+    assert answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"] == "0"
+    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+
+async def browse(adapter: Served, **wanted: Any) -> Json:
+    answer = await adapter.http.get("/api/dead-letters", params=wanted, headers=OPERATOR)
+    assert answer.status_code == 200, answer.text
+    found: Json = answer.json()
+    return found
+
+
+async def letters(adapter: Served, **wanted: Any) -> list[Json]:
+    found: list[Json] = (await browse(adapter, **wanted))["letters"]
+    return found
+
+
+async def begin(adapter: Served, what: str, **command: Any) -> Json:
+    """Starts a redrive or discard of all letters, or of the selection that is given."""
+    body = {"queue": DEAD_LETTERS, "selection": {"all": True}} | command
+    answer = await adapter.http.post(f"/api/dead-letters/{what}", json=body, headers=OPERATOR)
+    assert answer.status_code == 202, answer.text
+    begun: Json = answer.json()
+    assert answer.headers["location"] == f"/api/operations/{begun['id']}"
+    return begun
+
+
+async def ended(adapter: Served, begun: Json) -> Json:
+    """The operation when it has ended."""
+
+    async def is_over() -> Json | None:
+        found: Json = (await adapter.http.get(f"/api/operations/{begun['id']}", headers=OPERATOR)).json()
+        return found if found["status"] != Status.RUNNING else None
+
+    return await eventually(is_over)
+
+
+async def do(adapter: Served, what: str, **command: Any) -> Json:
+    return await ended(adapter, await begin(adapter, what, **command))
+
+
+async def refused(adapter: Served, what: str, **command: Any) -> tuple[int, str]:
+    body = {"queue": DEAD_LETTERS, "selection": {"all": True}} | command
+    answer = await adapter.http.post(f"/api/dead-letters/{what}", json=body, headers=OPERATOR)
+    assert answer.headers["content-type"] == "application/problem+json"
+    return answer.status_code, answer.json()["detail"]
+
+
+def orders(count: int, event_type: str = "OrderCompleted") -> list[Message[str]]:
+    return [message(event_type, subject=str(number), version=2) for number in range(count)]

@@ -1,0 +1,61 @@
+"""The three services, with an adapter that knows where the others are: what operators work on."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snsqs import AwsClients, aws_clients
+
+from local.ports import HOST, free_ports
+from local.postgres import Postgres
+from tests.conftest import REGION, emptied, fresh_database
+from tests.serving import OPERATOR, Served, adapter_service, order_service, scm_service
+
+
+@dataclass(frozen=True)
+class Operated:
+    """The services, and the server between them."""
+
+    adapter: Served
+    order: Served
+    scm: Served
+    aws: AwsClients
+    scm_database: str
+    aws_url: str
+
+    async def get(self, path: str, **params: Any) -> Any:
+        """What the adapter tells an operator."""
+        answer = await self.adapter.http.get(path, params=params, headers=OPERATOR)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def post(self, path: str, body: Any = None, *, status: int = 200) -> Any:
+        """What it does for one, or how it refuses."""
+        answer = await self.adapter.http.post(path, json=body, headers=OPERATOR)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def another_scm(self) -> Any:
+        """One more instance of SCM, on the same database."""
+        return scm_service(self.scm_database, self.aws_url, self.adapter.url, self.order.url)
+
+
+@asynccontextmanager
+async def operated(server: Postgres, aws_server: str, folder: Path) -> AsyncIterator[Operated]:
+    order_port, scm_port = free_ports(2)
+    settings = {
+        "order_url": f"http://{HOST}:{order_port}",
+        "scm_url": f"http://{HOST}:{scm_port}",
+        "audit_file": folder / "audit.jsonl",
+    }
+    async with (
+        fresh_database(server, "template_order") as order_database,
+        fresh_database(server, "template_scm") as scm_database,
+        aws_clients(region=REGION, endpoint_url=await emptied(aws_server)) as aws,
+        adapter_service(aws_server, **settings) as adapter,
+        order_service(order_database, aws_server, adapter.url, order_port) as order,
+        scm_service(scm_database, aws_server, adapter.url, order.url, scm_port) as scm,
+    ):
+        yield Operated(adapter, order, scm, aws, scm_database, aws_server)

@@ -1,0 +1,149 @@
+"""Progress: what a service tells of itself to whoever looks on."""
+
+import json
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from snsqs import AwsClients, Settled
+
+from shared.operations.settled_messages import REMEMBERED, SettledMessages
+from shared.operations.tally import Tally
+from tests.order.test_api import place
+from tests.serving import Served, eventually
+from tests.snsqs.relays import locked
+
+QUEUE = "order-adapter-scm-event-queue"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def settled(number: int) -> Settled:
+    return Settled("queue", str(number), "Painted", "1", None, "handled", None, 1, NOW, NOW)
+
+
+def numbers(messages: list[Settled]) -> list[int]:
+    return [int(message.message_id) for message in messages]
+
+
+async def progress(service: Served, *after: str) -> dict[str, Any]:
+    answer = await service.http.get("/progress", params={"after": list(after)})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def deliver(aws: AwsClients, order_id: str, *, event_id: str, version: int = 1, **about: str) -> None:
+    """An answer of SCM, straight into the Order service's queue."""
+    url = (await aws.sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"]
+    source = {"id": order_id, "version": version, "status": "SHORT"}
+    headers = {"ce-id": event_id, "ce-type": "StockShort", "ce-subject": order_id} | about
+    attributes: Any = {
+        name: {"DataType": "String", "StringValue": value}
+        for name, value in (headers | {"ce-sequence": str(version)}).items()
+    }
+    body = json.dumps({"source": source, "occurenceOn": 1})
+    await aws.sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=attributes)
+
+
+async def test_what_became_of_each_message_is_told(order: Served, aws: AwsClients) -> None:
+    """Handled, come twice, come late, dead with its reason: by handler, and counted by outcome."""
+    order_id = await place(order)
+    (await order.http.post(f"/orders/{order_id}/complete")).raise_for_status()
+    began = (await progress(order))["cursor"]
+
+    async def told(count: int) -> list[Any] | None:
+        messages: list[Any] = (await progress(order, began))["settled"]
+        return messages if len(messages) == count else None
+
+    for count, (event_id, version) in enumerate((("a", 2), ("a", 2), ("b", 1)), start=1):
+        await deliver(aws, order_id, event_id=event_id, version=version)
+        await eventually(partial(told, count))
+    await deliver(aws, "1" * 20, event_id="c")
+    messages = await eventually(partial(told, 4))
+    outcomes = [(each["messageId"], each["outcome"]) for each in messages]
+    assert outcomes == [("a", "handled"), ("a", "duplicate"), ("b", "superseded"), ("c", "dead_letter")]
+    assert messages[-1]["reason"].startswith("TerminalError: ")
+    assert messages[0]["handler"].startswith("services.order.replies.")
+    assert messages[0]["receivedAt"] < messages[0]["settledAt"]
+    [listener] = (await progress(order))["listeners"]
+    assert listener["counts"] == {"handled": 1, "duplicate": 1, "superseded": 1, "dead_letter": 1}
+    assert listener["perMinute"] == 4
+
+
+async def test_without_a_cursor_nothing_that_was_settled_is_told(order: Served, aws: AwsClients) -> None:
+    """Who begins to look is told what happens from now on."""
+    await deliver(aws, "1" * 20, event_id="x")
+
+    async def is_settled() -> bool:
+        return bool((await progress(order))["listeners"][0]["counts"])
+
+    await eventually(is_settled)
+    assert (await progress(order))["settled"] == []
+
+
+async def test_progress_is_told_while_the_database_is_away(order: Served, order_database: str) -> None:
+    """What is known without it; and within a second or so, because somebody looks."""
+    async with locked(order_database, "event_log"):
+        found = await progress(order)
+    assert found["trouble"].startswith("database: ")
+    assert found["relay"]["waiting"] is None
+    assert found["listeners"][0]["trouble"] is None
+    assert (await progress(order))["relay"]["waiting"] == 0
+
+
+async def test_what_is_no_cursor_is_refused(order: Served) -> None:
+    """422, as problem details."""
+    for cursor in ("", "x", "0123456789ab-", "0123456789ab-" + "9" * 19, "-1"):
+        answer = await order.http.get("/progress", params={"after": cursor})
+        assert answer.status_code == 422
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_what_was_settled_after_a_cursor_is_told_once() -> None:
+    """From one cursor to the next, nothing is missed and nothing told twice."""
+    remembered = SettledMessages()
+    cursors, told = [remembered.cursor], list[int]()
+    for number in range(100):
+        remembered.add(settled(number))
+        if number % 7 == 0:
+            messages, missed = remembered.after(cursors)
+            cursors, told = [remembered.cursor], told + numbers(messages)
+            assert missed == 0
+    assert told == list(range(99))
+
+
+def test_what_is_forgotten_is_counted() -> None:
+    """Memory is bounded; who was away for long is told the last of it, and how many more there were."""
+    remembered = SettledMessages()
+    cursor = remembered.cursor
+    for number in range(REMEMBERED + 30):
+        remembered.add(settled(number))
+    messages, missed = remembered.after([cursor])
+    assert (numbers(messages), missed) == (list(range(30, REMEMBERED + 30)), 30)
+
+
+def test_each_instance_goes_by_its_own_cursor() -> None:
+    """Behind one address several may answer in turn: each finds its own among those that are given."""
+    one, other = SettledMessages(), SettledMessages()
+    cursors = [one.cursor, other.cursor]
+    one.add(settled(1))
+    other.add(settled(2))
+    assert numbers(one.after(cursors)[0]) == [1]
+    assert numbers(other.after(cursors)[0]) == [2]
+    assert one.after([other.cursor]) == ([], 0)
+
+
+def test_a_tally_counts_by_name_and_by_time() -> None:
+    """In all, in the last minute, and in the mean of the last five seconds; a quiet time brings it down."""
+    now = 1_000.0
+    tally = Tally(clock=lambda: now)
+    for second in range(120):
+        now = 1_000.0 + second
+        tally.add("handled", 2)
+        tally.add("failed")
+    assert tally.counts == {"handled": 240, "failed": 120}
+    assert (tally.per_minute, tally.per_second) == (180, 3.0)
+    now += 30
+    assert (tally.per_minute, tally.per_second) == (90, 0.0)
+    now += 1_000
+    assert (tally.per_minute, tally.counts["handled"]) == (0, 240)

@@ -1,0 +1,166 @@
+"""Fulfilment, through SCM's doors: whatever is told of an order, in any order, ends in the same state."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from snsqs import Message
+
+from tests.scm.supply_chain import ADDRESS, ELSEWHERE, Scm, address_changed, cancelled, completed
+
+
+async def fulfilment(scm: Scm, order_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = await scm.get(f"/orders/{order_id}")
+    return found
+
+
+async def test_a_cancellation_before_the_dispatch_undoes_everything(scm_alone: Scm) -> None:
+    """The stock is free again, the invoice void, and SCM says that nothing is delivered."""
+    order_id = await scm_alone.invoiced(kettle=3)
+    await scm_alone.hears(cancelled(order_id, kettle=3))
+    told = await fulfilment(scm_alone, order_id)
+    assert (told["status"], told["invoiceId"]) == ("CANCELLED", None)
+    assert [each["status"] for each in told["reservations"]] == ["RELEASED"]
+    assert [each["status"] for each in told["invoices"]] == ["VOID"]
+    assert await scm_alone.published(order_id) == [
+        "StockReserved",
+        "DeliveryInvoiceIssued",
+        "FulfilmentCancelled",
+    ]
+
+
+async def test_a_cancellation_before_the_completion_leaves_nothing_to_do(scm_alone: Scm) -> None:
+    """It arrives first: SCM answers it, and the completion that comes then has no effect."""
+    order_id = scm_alone.order(ADDRESS)
+    await scm_alone.hears(cancelled(order_id), completed(order_id))
+    assert (await fulfilment(scm_alone, order_id))["status"] == "CANCELLED"
+    assert await scm_alone.published(order_id) == ["FulfilmentCancelled"]
+    assert await scm_alone.invoices(order_id) == []
+    assert order_id not in scm_alone.orders.asked
+
+
+async def test_a_cancellation_told_twice_is_answered_once(scm_alone: Scm) -> None:
+    """Also as another event of a newer version."""
+    order_id = await scm_alone.invoiced()
+    await scm_alone.hears(cancelled(order_id, version=4), cancelled(order_id, version=5))
+    assert (await scm_alone.published(order_id)).count("FulfilmentCancelled") == 1
+
+
+@pytest.mark.parametrize("steps", [["dispatched"], ["dispatched", "delivered"]])
+async def test_a_cancellation_after_the_dispatch_is_rejected(scm_alone: Scm, steps: list[str]) -> None:
+    """What a carrier has is not called back. The answer is newer than all before, and says how far it is."""
+    order_id = await scm_alone.invoiced()
+    invoice = await scm_alone.live_invoice(order_id)
+    for step in steps:
+        (await scm_alone.carrier(invoice["id"], step)).raise_for_status()
+    before = await fulfilment(scm_alone, order_id)
+    await scm_alone.hears(cancelled(order_id))
+    assert await fulfilment(scm_alone, order_id) == before | {"version": before["version"] + 1}
+    assert (await scm_alone.published(order_id))[-1] == "CancellationRejected"
+    assert (await scm_alone.live_invoice(order_id))["id"] == invoice["id"]
+
+
+async def test_an_address_change_before_the_completion_opens_the_order(scm_alone: Scm) -> None:
+    """It carries all that SCM needs, and the address is asked for once; the completion is superseded."""
+    order_id = scm_alone.order(ELSEWHERE)
+    await scm_alone.hears(address_changed(order_id), completed(order_id))
+    assert (await scm_alone.live_invoice(order_id))["deliveryAddress"] == ELSEWHERE
+    assert scm_alone.orders.asked.count(order_id) == 1
+    assert await scm_alone.published(order_id) == ["StockReserved", "DeliveryInvoiceIssued"]
+
+
+async def test_every_event_says_all_that_the_order_needs_to_know(scm_alone: Scm) -> None:
+    """Status, invoice, and which version of the order had its address, so that the newest is enough: those
+    before it may come too late."""
+    order_id = await scm_alone.invoiced()
+    first = await scm_alone.live_invoice(order_id)
+    scm_alone.orders.addresses[order_id], scm_alone.orders.versions[order_id] = ELSEWHERE, 3
+    await scm_alone.hears(address_changed(order_id))
+    second = await scm_alone.live_invoice(order_id)
+    await scm_alone.carrier(second["id"], "dispatched")
+    await scm_alone.hears(cancelled(order_id))
+    await scm_alone.carrier(second["id"], "delivered")
+    assert await sources(scm_alone, order_id) == [
+        ("StockReserved", 1, "RESERVED", None, None),
+        ("DeliveryInvoiceIssued", 2, "INVOICED", first["id"], 2),
+        ("DeliveryInvoiceIssued", 3, "INVOICED", second["id"], 3),
+        ("ParcelDispatched", 4, "DISPATCHED", second["id"], 3),
+        ("CancellationRejected", 5, "DISPATCHED", second["id"], 3),
+        ("ParcelDelivered", 6, "DELIVERED", second["id"], 3),
+    ]
+
+
+async def test_a_cancelled_fulfilment_names_no_invoice_and_no_address(scm_alone: Scm) -> None:
+    """Nothing travels, so there is no version of the order to name."""
+    order_id = await scm_alone.invoiced()
+    await scm_alone.hears(cancelled(order_id))
+    assert (await sources(scm_alone, order_id))[-1] == ("FulfilmentCancelled", 3, "CANCELLED", None, None)
+
+
+async def sources(scm: Scm, order_id: str) -> list[tuple[str, int, str, str | None, int | None]]:
+    """What was published: type, version, status, invoice, version of the order."""
+    async with scm.database.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT type, data FROM event_log WHERE subject = $1 ORDER BY position", order_id
+        )
+    events = [(row["type"], json.loads(row["data"])["source"]) for row in rows]
+    return [
+        (kind, each["version"], each["status"], each["invoiceId"], each["orderVersion"])
+        for kind, each in events
+    ]
+
+
+Outcome = tuple[str, list[str], list[Any]]
+
+
+async def outcome(scm: Scm, order_id: str) -> Outcome:
+    """What remains of a history: the status, what is set aside, and where the goods go."""
+    told = await fulfilment(scm, order_id)
+    reserved = [each["sku"] for each in told["reservations"] if each["status"] == "OPEN"]
+    live = [each["deliveryAddress"] for each in told["invoices"] if each["status"] != "VOID"]
+    return told["status"], reserved, live
+
+
+COMPLETED_AND_CANCELLED = (completed, address_changed, cancelled)
+COMPLETED_AND_CHANGED = (completed, address_changed, address_changed)
+
+
+@pytest.mark.parametrize(
+    ("history", "end"),
+    [
+        (COMPLETED_AND_CANCELLED, ("CANCELLED", [], [])),
+        (COMPLETED_AND_CHANGED, ("INVOICED", ["book"], [ELSEWHERE])),
+    ],
+    ids=["cancelled", "address changed"],
+)
+async def test_any_order_of_arrival_and_any_number_of_deliveries_end_alike(
+    scm_alone: Scm, history: Sequence[Callable[..., Message[str]]], end: Outcome
+) -> None:
+    """G4: every permutation of a history, one message after the other and all of them at once, each twice."""
+    await scm_alone.stock(book=1_000)
+
+    async def one_by_one(order_id: str, messages: Sequence[Message[str]]) -> Outcome:
+        for message in messages:
+            if message.type == "DeliveryAddressChanged":
+                scm_alone.orders.addresses[order_id] = ELSEWHERE
+            await scm_alone.send(message, message)
+            await scm_alone.is_done_with(message)
+        return await outcome(scm_alone, order_id)
+
+    async def at_once(order_id: str, messages: Sequence[Message[str]]) -> Outcome:
+        scm_alone.orders.addresses[order_id] = ELSEWHERE
+        await scm_alone.send(*messages, *messages)
+        for message in messages:
+            await scm_alone.is_done_with(message)
+        return await outcome(scm_alone, order_id)
+
+    arrivals = []
+    for arrive in (one_by_one, at_once):
+        for permutation in itertools.permutations(enumerate(history, start=2)):
+            order_id = scm_alone.order(ADDRESS)
+            messages = [event(order_id, version, book=1) for version, event in permutation]
+            arrivals.append(arrive(order_id, messages))
+    assert await asyncio.gather(*arrivals) == [end] * 12

@@ -1,0 +1,237 @@
+"""Engines: what a listener can run on. The same tests run on each, so that no one's quirks matter."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from snsqs import (
+    AwsClients,
+    Binding,
+    Delivery,
+    ListenerContainer,
+    ListenerOptions,
+    Message,
+    MessageChannel,
+    MessageHandler,
+    Middleware,
+    QueueSettings,
+    SnsChannel,
+    Topology,
+    bindings,
+)
+from snsqs.queues import RawAttributes, is_fifo
+from snsqs.testing import MemoryBroker
+
+from tests.snsqs.queues import DeadLetter, Handler
+
+
+class Transport(Protocol):
+    """One engine's way to what is behind a listener."""
+
+    @property
+    def channel(self) -> MessageChannel: ...
+
+    async def send(self, body: str, attributes: dict[str, str]) -> None: ...
+
+    async def dead_letters(self) -> list[DeadLetter]: ...
+
+    async def counts(self) -> tuple[int, int]: ...
+
+    async def purge(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A running listener: sends to its topic and its queue, and looks into its dead letters."""
+
+    listener: ListenerContainer
+    transport: Transport
+    deliveries: "Deliveries"
+
+    async def publish(self, *messages: Message[str]) -> None:
+        types = self.listener.binding.event_types
+        self.deliveries.expected.update(each.id for each in messages if each.type in types)
+        results = await self.transport.channel.send(messages)
+        assert all(isinstance(result, str) for result in results), results
+
+    async def send(self, body: str, **attributes: str) -> None:
+        """Past the topic, straight into the queue: what no filter policy holds back."""
+        await self.transport.send(body, attributes)
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Those that are there now; each is seen once."""
+        return await self.transport.dead_letters()
+
+    async def counts(self) -> tuple[int, int]:
+        """Messages that wait in the queue, and messages that are leased."""
+        return await self.transport.counts()
+
+    async def is_empty(self) -> bool:
+        """Whether all that was published has been delivered, nothing waits and nothing is leased. SNS may
+        deliver a while after it took a message."""
+        return self.deliveries.expected <= self.deliveries.seen and await self.counts() == (0, 0)
+
+    async def purge(self) -> None:
+        """Takes the messages away from their consumer for good."""
+        await self.transport.purge()
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """Middleware that sees which of the published messages have come."""
+
+    expected: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
+    provides: tuple[type, ...] = ()
+
+    async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
+        self.seen.update(each.id for each in delivery.messages)
+        await proceed(delivery)
+
+
+class Engine(Protocol):
+    """SNS and SQS, in one of their kinds."""
+
+    def start(
+        self,
+        binding: Binding,
+        middleware: tuple[Middleware, ...],
+        settings: QueueSettings,
+        options: ListenerOptions,
+    ) -> "Any": ...
+
+
+@asynccontextmanager
+async def listening(
+    engine: Engine,
+    *handlers: Handler,
+    middleware: tuple[Middleware, ...] = (),
+    visibility: int = 30,
+    max_receive_count: int = 5,
+    **options: Any,
+) -> AsyncIterator[Bench]:
+    """Runs the listener of the handlers, which name one queue, until the body ends; then drains it."""
+    [binding] = bindings(handlers)
+    settings = QueueSettings(visibility=visibility, max_receive_count=max_receive_count)
+    async with engine.start(binding, middleware, settings, ListenerOptions(**options)) as bench:
+        yield bench
+
+
+@dataclass(frozen=True)
+class AwsEngine:
+    """A server that speaks the protocols of SNS and SQS."""
+
+    clients: AwsClients
+
+    @asynccontextmanager
+    async def start(
+        self,
+        binding: Binding,
+        middleware: tuple[Middleware, ...],
+        settings: QueueSettings,
+        options: ListenerOptions,
+    ) -> AsyncIterator[Bench]:
+        topology = Topology(self.clients, create=True, settings=settings)
+        deliveries = Deliveries()
+        listener = ListenerContainer(topology, binding, middleware=[deliveries, *middleware], options=options)
+        await listener.prepare()
+        running = asyncio.create_task(listener.run())
+        try:
+            yield Bench(listener, await _AwsTransport.of(self.clients, topology, binding), deliveries)
+        finally:
+            listener.stop()
+            await running
+
+
+@dataclass(frozen=True)
+class _AwsTransport:
+    clients: AwsClients
+    channel: MessageChannel
+    queue: str
+    queue_url: str
+    dead_letter_url: str
+
+    @classmethod
+    async def of(cls, clients: AwsClients, topology: Topology, binding: Binding) -> "_AwsTransport":
+        names = binding.queue, binding.dead_letter_queue
+        urls = [(await clients.sqs.get_queue_url(QueueName=name))["QueueUrl"] for name in names]
+        return cls(clients, SnsChannel(clients.sns, topology, binding.topic), binding.queue, *urls)
+
+    async def send(self, body: str, attributes: dict[str, str]) -> None:
+        await self.clients.sqs.send_message(
+            QueueUrl=self.queue_url, MessageBody=body, MessageAttributes=_raw(attributes)
+        )
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        answer = await self.clients.sqs.receive_message(
+            QueueUrl=self.dead_letter_url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        )
+        return [_dead_letter(m["Body"], m.get("MessageAttributes", {})) for m in answer.get("Messages", [])]
+
+    async def counts(self) -> tuple[int, int]:
+        answer = await self.clients.sqs.get_queue_attributes(
+            QueueUrl=self.queue_url,
+            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+        )
+        waiting, leased = (int(value) for _, value in sorted(answer["Attributes"].items()))
+        return waiting, leased
+
+    async def purge(self) -> None:
+        await self.clients.sqs.purge_queue(QueueUrl=self.queue_url)
+
+
+class MemoryEngine:
+    """The simulator, without faults and on the real clock."""
+
+    @asynccontextmanager
+    async def start(
+        self,
+        binding: Binding,
+        middleware: tuple[Middleware, ...],
+        settings: QueueSettings,
+        options: ListenerOptions,
+    ) -> AsyncIterator[Bench]:
+        async with MemoryBroker(settings=settings) as broker:
+            deliveries = Deliveries()
+            listener = broker.start(binding, middleware=[deliveries, *middleware], options=options)
+            yield Bench(listener, _MemoryTransport(broker, binding), deliveries)
+
+
+@dataclass(frozen=True)
+class _MemoryTransport:
+    broker: MemoryBroker
+    binding: Binding
+
+    @property
+    def channel(self) -> MessageChannel:
+        return self.broker.topic(self.binding.topic)
+
+    async def send(self, body: str, attributes: dict[str, str]) -> None:
+        queue = self.broker.queue(self.binding.queue)
+        await queue.send(
+            body, _raw(attributes), group="none" if is_fifo(queue.name) else None, deduplication=""
+        )
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        letters = self.broker.queue(self.binding.dead_letter_queue).messages
+        taken, letters[:] = list(letters), []
+        return [_dead_letter(stored.body, stored.attributes) for stored in taken]
+
+    async def counts(self) -> tuple[int, int]:
+        now = asyncio.get_running_loop().time()
+        messages = self.broker.queue(self.binding.queue).messages
+        leased = sum(stored.visible_at > now for stored in messages)
+        return len(messages) - leased, leased
+
+    async def purge(self) -> None:
+        self.broker.queue(self.binding.queue).messages.clear()
+
+
+def _raw(attributes: dict[str, str]) -> Any:
+    return {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+
+
+def _dead_letter(body: str, attributes: RawAttributes) -> DeadLetter:
+    return DeadLetter(body, {name: value["StringValue"] for name, value in attributes.items()})

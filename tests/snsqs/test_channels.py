@@ -1,0 +1,147 @@
+"""The contract of every MessageChannel: a topic of SNS, a queue of SQS, and a topic in memory."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from snsqs import (
+    AwsClients,
+    InterceptedChannel,
+    Message,
+    MessageChannel,
+    MessageTooLarge,
+    MessagingError,
+    Send,
+    SnsChannel,
+    SqsChannel,
+    TerminalError,
+    Topology,
+    aws_clients,
+)
+from snsqs.testing import MemoryBroker
+
+from tests.snsqs.queues import message
+
+
+@pytest.fixture(params=["memory", "sns", "sns.fifo", "sqs", "sqs.fifo"])
+async def channel(request: pytest.FixtureRequest, aws: AwsClients) -> MessageChannel:
+    """Every kind of channel in turn."""
+    kind: str = request.param
+    if kind == "memory":
+        return MemoryBroker().topic("topic")
+    if kind.startswith("sns"):
+        return SnsChannel(aws.sns, Topology(aws, create=True), kind.replace("sns", "topic"))
+    attributes: Any = {"FifoQueue": "true"} if kind.endswith(".fifo") else {}
+    name = kind.replace("sqs", "queue")
+    url = (await aws.sqs.create_queue(QueueName=name, Attributes=attributes))["QueueUrl"]
+    return SqsChannel(aws.sqs, name, url)
+
+
+async def test_every_message_has_its_own_answer_in_the_order_given(channel: MessageChannel) -> None:
+    """More messages than a call takes: each is taken once, under an id of its own."""
+    results = await channel.send([message(subject=str(number)) for number in range(37)])
+    assert all(isinstance(result, str) for result in results)
+    assert len(set(map(str, results))) == 37
+
+
+async def test_nothing_to_send_is_nothing_sent(channel: MessageChannel) -> None:
+    """An empty list gives an empty answer."""
+    assert await channel.send([]) == []
+
+
+async def test_a_message_over_the_limit_is_an_error_to_its_own_caller_only(channel: MessageChannel) -> None:
+    """In bytes, not characters, with the attributes counted; and in the number of attributes."""
+    many = message().copy(headers={f"header-{number}": "x" for number in range(7)})
+    large = Message("é" * 125_000, message().headers)
+    attributes = message(reason="é" * 125_000)
+    results = await channel.send([message(), many, large, attributes, message()])
+    assert [type(result) for result in results] == [
+        str,
+        MessageTooLarge,
+        MessageTooLarge,
+        MessageTooLarge,
+        str,
+    ]
+
+
+async def test_large_messages_are_split_by_bytes(channel: MessageChannel) -> None:
+    """Ten that fit alone but not together are all taken."""
+    results = await channel.send([Message("x" * 100_000, message().headers) for _ in range(10)])
+    assert all(isinstance(result, str) for result in results)
+
+
+async def test_concurrent_callers_get_their_own_answers(channel: MessageChannel) -> None:
+    """However their messages were put together."""
+    answers = await asyncio.gather(*(channel.send([message(subject=str(n))]) for n in range(25)))
+    assert len({str(answer[0]) for answer in answers}) == 25
+
+
+@contextmanager
+def counted(client: Any, call: str) -> Any:
+    """Counts the calls of a client as they go out."""
+    calls: list[dict[str, Any]] = []
+
+    def count(params: dict[str, Any], **_: Any) -> None:
+        calls.append(params)
+
+    client.meta.events.register(f"before-call.*.{call}", count)
+    yield calls
+    client.meta.events.unregister(f"before-call.*.{call}", count)
+
+
+async def test_concurrent_callers_share_calls(aws: AwsClients) -> None:
+    """Fifty callers with one message each: five calls instead of fifty."""
+    channel = SnsChannel(aws.sns, Topology(aws, create=True), "topic")
+    await channel.prepare()
+    with counted(aws.sns, "PublishBatch") as calls:
+        await asyncio.gather(*(channel.send([message()]) for _ in range(50)))
+    assert len(calls) == 5
+
+
+async def test_a_fifo_topic_keeps_what_one_aggregate_did_in_order(aws: AwsClients) -> None:
+    """One call at a time, the subject as the group, the event's id against duplicates."""
+    channel = SnsChannel(aws.sns, Topology(aws, create=True), "topic.fifo")
+    await channel.prepare()
+    sent = [message(subject="a", version=version) for version in range(25)]
+    with counted(aws.sns, "PublishBatch") as calls:
+        await asyncio.gather(*(channel.send([each]) for each in sent))
+    bodies = "".join(str(call["body"]) for call in calls)
+    places = [bodies.index(each.id) for each in sent]
+    assert places == sorted(places)
+
+
+async def test_a_refused_connection_is_an_error_per_message_that_may_pass() -> None:
+    """Not a TerminalError: sending the same message again may succeed."""
+    async with aws_clients(region="us-east-1", endpoint_url="http://127.0.0.1:1") as nowhere:
+        channel = SnsChannel(nowhere.sns, Topology(nowhere, create=True), "topic")
+        results = await channel.send([message(), message()])
+    assert len(results) == 2
+    assert all(isinstance(r, MessagingError) and not isinstance(r, TerminalError) for r in results)
+
+
+async def test_interceptors_wrap_sending() -> None:
+    """In the order in which they are named; one may change what is sent, or keep it."""
+    order: list[str] = []
+
+    def interceptor(name: str) -> Callable[..., Any]:
+        async def intercept(messages: Sequence[Message[str]], proceed: Send) -> list[str | MessagingError]:
+            order.append(name)
+            return await proceed([each.copy(headers={name: "yes"}) for each in messages])
+
+        return intercept
+
+    seen: list[Message[str]] = []
+
+    class Remembering:
+        async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+            seen.extend(messages)
+            return [each.id for each in messages]
+
+    sent = message()
+    channel = InterceptedChannel(Remembering(), interceptor("first"), interceptor("second"))
+    assert await channel.send([sent]) == [sent.id]
+    assert order == ["first", "second"]
+    assert {"first", "second"} <= seen[0].headers.keys()
+    assert "first" not in sent.headers

@@ -1,0 +1,229 @@
+"""The inbox, on a real PostgreSQL: once only, never backwards."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import ValidationError
+from snsqs import Delivery, Message, TerminalError, Unavailable
+from snsqs.events import ApplicationEventPublisher
+from snsqs.inbox import Inbox, RetentionTooShort, received, received_messages
+from snsqs.postgres import Database, Transaction, connect
+
+from services.scm.settings import Settings
+from tests.serving import eventually
+from tests.snsqs.queues import message
+from tests.snsqs.relays import run, sweeping
+
+
+@pytest.fixture
+async def database(scm_database: str) -> AsyncIterator[Database]:
+    async with connect(scm_database, ApplicationEventPublisher()) as opened:
+        async with opened.connection() as connection:
+            await connection.execute("CREATE TABLE effect (message_id text)")
+        yield opened
+
+
+async def effect(delivery: Delivery) -> None:
+    """A handler that has an effect in the transaction that the inbox gives it."""
+    await transaction_of(delivery).connection.execute("INSERT INTO effect VALUES ($1)", delivery.message.id)
+
+
+def transaction_of(delivery: Delivery) -> Transaction:
+    tx = delivery.resources[Transaction]
+    assert isinstance(tx, Transaction)
+    return tx
+
+
+def random_text(characters: int) -> str:
+    """One that cannot be compressed, as PostgreSQL does before it says that a key is too long."""
+    return random.Random(0).randbytes(characters // 2).hex()
+
+
+def delivered(sent: Message[str], queue: str = "queue") -> Delivery:
+    return Delivery(sent, queue, 1, datetime.now(UTC))
+
+
+async def effects(database: Database) -> list[str]:
+    async with database.connection() as connection:
+        return [row["message_id"] for row in await connection.fetch("SELECT message_id FROM effect")]
+
+
+async def outcomes(database: Database, subject: str) -> list[tuple[int | None, str]]:
+    async with database.connection() as connection:
+        return [(each.version, each.outcome) for each in await received(connection, subject)]
+
+
+async def test_a_message_has_its_effect_once_however_often_it_is_delivered(database: Database) -> None:
+    """G3: one after the other, and all at the same time. What was absorbed is counted."""
+    inbox, sent = Inbox(database), message()
+    await inbox(delivered(sent), effect)
+    await inbox(delivered(sent), effect)
+    await asyncio.gather(*(inbox(delivered(sent), effect) for _ in range(10)))
+    assert await effects(database) == [sent.id]
+    async with database.connection() as connection:
+        [record] = await received(connection, sent.subject)
+    assert record.duplicates == 11
+
+
+async def test_every_consumer_has_its_own_effect(database: Database) -> None:
+    """One message, several queues: what one has seen is news to the other."""
+    inbox, sent = Inbox(database), message()
+    await inbox(delivered(sent, "fulfilment"), effect)
+    await inbox(delivered(sent, "demand"), effect)
+    assert await effects(database) == [sent.id, sent.id]
+
+
+async def test_an_older_version_has_no_effect(database: Database) -> None:
+    """G4: it is recorded as superseded, and comes to nothing when it is delivered again."""
+    inbox = Inbox(database)
+    older, newer = message(version=2), message(version=3)
+    await inbox(delivered(newer), effect)
+    await inbox(delivered(older), effect)
+    await inbox(delivered(older), effect)
+    assert await effects(database) == [newer.id]
+    assert await outcomes(database, "1") == [(3, "handled"), (2, "superseded")]
+
+
+async def test_versions_are_counted_for_each_aggregate(database: Database) -> None:
+    """Another order's newer version supersedes nothing of this one."""
+    inbox = Inbox(database)
+    await inbox(delivered(message(subject="1", version=9)), effect)
+    await inbox(delivered(message(subject="2", version=1)), effect)
+    assert len(await effects(database)) == 2
+
+
+async def test_versions_at_the_same_time_end_at_the_newest(database: Database) -> None:
+    """Whatever the interleaving, the last effect is the newest version's."""
+    inbox = Inbox(database)
+    versions = [message(version=version) for version in range(1, 16)]
+    await asyncio.gather(*(inbox(delivered(each), effect) for each in versions))
+    assert (await effects(database))[-1] == versions[-1].id
+
+
+async def test_a_failed_handler_leaves_no_trace_and_may_run_again(database: Database) -> None:
+    """The record is in the handler's transaction, so a failure forgets it."""
+    inbox, sent = Inbox(database), message()
+
+    async def fails(delivery: Delivery) -> None:
+        await effect(delivery)
+        raise RuntimeError("after the effect")
+
+    with pytest.raises(RuntimeError):
+        await inbox(delivered(sent), fails)
+    assert await outcomes(database, "1") == []
+    await inbox(delivered(sent), effect)
+    assert await effects(database) == [sent.id]
+
+
+async def test_a_database_that_goes_away_is_waited_for(database: Database) -> None:
+    """PostgreSQL ends the connection in the middle of a handler: Unavailable, and no effect."""
+    inbox, sent = Inbox(database), message()
+
+    async def loses_its_connection(delivery: Delivery) -> None:
+        await effect(delivery)
+        tx = delivery.resources[Transaction]
+        assert isinstance(tx, Transaction)
+        async with database.connection() as other:
+            await other.execute("SELECT pg_terminate_backend($1)", tx.connection.get_server_pid())
+        await tx.connection.execute("SELECT 1")
+
+    with pytest.raises(Unavailable, match="database"):
+        await inbox(delivered(sent), loses_its_connection)
+    assert await effects(database) == []
+    await inbox(delivered(sent), effect)
+    assert await effects(database) == [sent.id]
+
+
+async def aged(database: Database, days: int) -> None:
+    """Lets everything in the inbox have been received so many days earlier."""
+    await run(database, "UPDATE inbox SET received_at = received_at - make_interval(days => $1)", days)
+
+
+async def is_forgotten(database: Database, subject: str) -> bool:
+    """The inbox has no record about the aggregate any more."""
+    return await outcomes(database, subject) == []
+
+
+async def test_old_records_are_deleted_and_newer_ones_kept(database: Database) -> None:
+    """Handled or superseded, in small batches."""
+    inbox = Inbox(database)
+    for version in (9, *range(8)):
+        await inbox(delivered(message(subject="1", version=version)), effect)
+    await aged(database, 31)
+    await inbox(delivered(message(subject="2", version=1)), effect)
+    await aged(database, 29)
+    async with sweeping(database, received_messages(30), batch=2, pause=0.01):
+        await eventually(lambda: is_forgotten(database, "1"))
+    assert await outcomes(database, "2") == [(1, "handled")]
+
+
+async def test_what_comes_after_its_record_was_deleted_has_no_effect(database: Database) -> None:
+    """G3 and G4 beyond the retention: the newest version of each aggregate is never forgotten."""
+    inbox, newest, older = Inbox(database), message(version=3), message(version=2)
+    await inbox(delivered(newest), effect)
+    await aged(database, 31)
+    async with sweeping(database, received_messages(30)):
+        await eventually(lambda: is_forgotten(database, "1"))
+    await inbox(delivered(newest), effect)
+    await inbox(delivered(older), effect)
+    assert await effects(database) == [newest.id]
+    assert await outcomes(database, "1") == [(3, "superseded"), (2, "superseded")]
+
+
+def test_records_cannot_be_deleted_while_their_messages_may_come_again() -> None:
+    """4 days in the queue, 14 among the dead letters, 4 after a redrive: the library and the settings
+    refuse less, and say why."""
+    assert received_messages(22).days == 22
+    with pytest.raises(RetentionTooShort, match="at least 22 days: a message may wait 4 days in its queue"):
+        received_messages(21)
+    with pytest.raises(ValidationError, match="at least 22 days: a message may wait 4 days in its queue"):
+        Settings(database_url="postgresql://", inbox_retention_days=21)
+
+
+@pytest.mark.parametrize(
+    ("statement", "value"),
+    [
+        ("INSERT INTO effect VALUES ($1)", "U+0000 is no text: \x00"),
+        ("SELECT $1::integer", 2**31),
+        ("INSERT INTO inbox_version (consumer, subject, sequence) VALUES ('', $1, 1)", random_text(10_000)),
+    ],
+)
+async def test_a_value_that_cannot_be_stored_is_final(
+    database: Database, statement: str, value: object
+) -> None:
+    """It would be tried again in vain: the handler's transaction is undone, and the message a dead letter."""
+
+    async def handler(delivery: Delivery) -> None:
+        await effect(delivery)
+        await transaction_of(delivery).connection.execute(statement, value)
+
+    with pytest.raises(TerminalError, match="database: "):
+        await Inbox(database)(delivered(message()), handler)
+    assert await effects(database) == []
+    assert await outcomes(database, "1") == []
+
+
+async def test_of_a_batch_only_what_is_new_reaches_the_handler(database: Database) -> None:
+    """Each message of a batch is recorded on its own: duplicates and older versions are left out."""
+    inbox = Inbox(database)
+    seen, newer, older = (
+        message(subject="1"),
+        message(subject="2", version=2),
+        message(subject="2", version=1),
+    )
+    await inbox(delivered(seen), effect)
+    batches: list[list[str]] = []
+
+    async def handler(delivery: Delivery) -> None:
+        batches.append([each.id for each in delivery.messages])
+
+    await inbox(delivered(newer), effect)
+    fresh = message(subject="3")
+    batch = Delivery(seen, "queue", 1, datetime.now(UTC), others=(older, fresh))
+    await inbox(batch, handler)
+    await inbox(batch, handler)
+    assert batches == [[fresh.id]]
+    assert await outcomes(database, "2") == [(2, "handled"), (1, "superseded")]

@@ -1,0 +1,500 @@
+"""The listener's contract: what becomes of each message. One suite for every engine (tests/snsqs/engines.py)."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from snsqs import (
+    Acknowledgement,
+    Delivery,
+    Lease,
+    ListenerContainer,
+    ListenerMisconfigured,
+    Message,
+    TerminalError,
+    Unavailable,
+    bindings,
+    sqs_listener,
+)
+from snsqs.headers import ID, TYPE
+from snsqs.postgres import Transaction
+
+from tests.serving import eventually
+from tests.snsqs.engines import Bench, Engine, listening
+from tests.snsqs.queues import QUEUE, Painted, Recorder, Sold, listener, message
+
+
+async def counted(bench: Bench, counts: tuple[int, int]) -> bool:
+    """So many wait and so many are leased. SQS's counts are approximate: they may come late."""
+    return await bench.counts() == counts
+
+
+async def test_many_event_types_on_one_queue_reach_the_handler_that_names_them(engine: Engine) -> None:
+    """What the old @SqsListener could not: the annotation decides, message by message."""
+    recorder = Recorder()
+    async with listening(engine, *recorder.handlers) as bench:
+        await bench.publish(*(message("Painted" if n % 2 else "Sold", str(n)) for n in range(25)))
+        await eventually(bench.is_empty)
+    assert sorted(map(int, recorder.painted)) == list(range(1, 25, 2))
+    assert sorted(map(int, recorder.sold)) == list(range(0, 25, 2))
+
+
+async def test_a_handler_is_given_what_it_asks_for(engine: Engine) -> None:
+    """The event, the message and the delivery, in any order, each by its type."""
+    seen: list[Any] = []
+
+    @listener
+    async def handler(delivery: Delivery, event: Painted | Sold, sent: Message[str]) -> None:
+        seen.append((type(event), sent.subject, delivery.receive_count, delivery.queue))
+
+    async with listening(engine, handler) as bench:
+        await bench.publish(message("Sold", "7"))
+        await eventually(bench.is_empty)
+    assert seen == [(Sold, "7", 1, QUEUE)]
+
+
+async def test_the_filter_policy_keeps_away_what_no_handler_takes(engine: Engine) -> None:
+    """It is derived from the handlers, so a type that nobody takes never costs a receive."""
+    recorder = Recorder()
+    async with listening(engine, *recorder.handlers) as bench:
+        await bench.publish(message("Melted"), message("Painted", "2"))
+        await eventually(bench.is_empty)
+        assert await bench.dead_letters() == []
+    assert recorder.painted == ["2"]
+
+
+GOOD = '{"source": {"id": "1", "version": 1}, "occurenceOn": 1}'
+
+
+@pytest.mark.parametrize(
+    ("body", "attributes", "reason"),
+    [
+        ("{", {TYPE: "Painted"}, "UndecodableMessage: the payload is not a Painted"),
+        ("not JSON", {}, "UndecodableMessage: the body is not JSON"),
+        ("[1]", {}, "UndecodableMessage: the body is a JSON list"),
+        (GOOD, {}, "UndecodableMessage: the message has no ce-type"),
+        (GOOD, {TYPE: "os.system"}, "UnknownType: no handler on test-queue takes 'os.system'"),
+        ('{"source": {"id": 5}, "occurenceOn": 1}', {TYPE: "Painted"}, "source.version: Field required"),
+        ("[" * 50_000, {}, "UndecodableMessage"),
+    ],
+)
+async def test_what_can_never_succeed_is_a_dead_letter_at_once(
+    engine: Engine, body: str, attributes: dict[str, str], reason: str
+) -> None:
+    """It goes to the dead-letter queue unchanged, with the reason; the others flow on."""
+    recorder = Recorder()
+    async with listening(engine, *recorder.handlers) as bench:
+        await bench.send(body, **attributes)
+        await bench.publish(message("Painted", "9"))
+        [letter] = await eventually(bench.dead_letters)
+        await eventually(bench.is_empty)
+    assert letter.body == body
+    assert reason in letter.reason
+    assert letter.details["receiveCount"] == 1
+    assert attributes.items() <= letter.attributes.items()
+    assert recorder.painted == ["9"]
+
+
+async def test_a_terminal_error_of_a_handler_is_a_dead_letter_at_once(engine: Engine) -> None:
+    """Its type says that trying again cannot help; reason, handler and original ids go with it."""
+
+    @listener
+    async def handler(event: Painted) -> None:
+        raise TerminalError(f"{event.source.id} has been thrown away")
+
+    sent = message()
+    async with listening(engine, handler) as bench:
+        await bench.publish(sent)
+        [letter] = await eventually(bench.dead_letters)
+    assert letter.reason == "TerminalError: 1 has been thrown away"
+    assert "handler" in letter.details["notes"][0]
+    assert letter.attributes[ID] == sent.id
+
+
+async def test_a_failed_message_comes_again_until_it_succeeds(engine: Engine) -> None:
+    """The visibility grows with the receive count, and the other messages do not wait for it."""
+    counts: list[int] = []
+
+    @listener
+    async def handler(event: Painted, delivery: Delivery) -> None:
+        counts.append(delivery.receive_count)
+        if delivery.receive_count < 3:
+            raise RuntimeError("not yet")
+
+    async with listening(engine, handler) as bench:
+        await bench.publish(message())
+        await eventually(bench.is_empty, within=30)
+    assert counts == [1, 2, 3]
+
+
+async def test_the_last_permitted_receive_ends_in_a_dead_letter_with_its_reason(engine: Engine) -> None:
+    """Not SQS's silent redrive: the error that the handler raised goes along."""
+
+    @listener
+    async def handler(event: Painted) -> None:
+        raise RuntimeError("never")
+
+    async with listening(engine, handler, max_receive_count=2) as bench:
+        await bench.publish(message())
+        [letter] = await eventually(bench.dead_letters, within=30)
+    assert letter.reason == "RuntimeError: never"
+    assert letter.details["receiveCount"] == 2
+
+
+async def test_a_message_waits_for_what_is_away_without_being_received_again(engine: Engine) -> None:
+    """Unavailable costs no receive, however often it is raised."""
+    counts: list[int] = []
+
+    @listener
+    async def handler(event: Painted, delivery: Delivery) -> None:
+        counts.append(delivery.receive_count)
+        if len(counts) < 3:
+            raise Unavailable("the other service is away")
+
+    async with listening(engine, handler, max_receive_count=1) as bench:
+        await bench.publish(message())
+        await eventually(bench.is_empty)
+        assert await bench.dead_letters() == []
+    assert counts == [1, 1, 1]
+
+
+async def test_a_lease_is_extended_for_as_long_as_the_handler_runs(engine: Engine) -> None:
+    """A handler may take longer than the visibility timeout: nobody else is given its message."""
+    calls = 0
+
+    @listener
+    async def handler(event: Painted) -> None:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(4.5)
+
+    async with listening(engine, handler, visibility=2) as bench:
+        await bench.publish(message())
+        await eventually(bench.is_empty)
+    assert calls == 1
+
+
+async def test_a_buffered_message_is_kept_while_it_waits_for_its_turn(engine: Engine) -> None:
+    """Extended from the moment it is received, not from when its handler begins."""
+    received: list[tuple[str, int]] = []
+
+    @listener
+    async def handler(event: Painted, delivery: Delivery) -> None:
+        await asyncio.sleep(1.2)
+        received.append((event.source.id, delivery.receive_count))
+
+    async with listening(engine, handler, visibility=2, in_flight=1) as bench:
+        await bench.publish(message(subject="1"), message(subject="2"), message(subject="3"))
+        await eventually(bench.is_empty)
+    assert sorted(received) == [("1", 1), ("2", 1), ("3", 1)]
+
+
+async def test_a_handler_is_cancelled_when_its_lease_is_lost(engine: Engine) -> None:
+    """Somebody else deleted the message: what is going on here must not commit."""
+    began, ended = asyncio.Event(), asyncio.Event()
+    outcomes: list[str] = []
+
+    @listener
+    async def handler(event: Painted) -> None:
+        began.set()
+        try:
+            await asyncio.sleep(20)
+            outcomes.append("committed")
+        except asyncio.CancelledError:
+            outcomes.append("cancelled")
+            raise
+        finally:
+            ended.set()
+
+    async with listening(engine, handler, visibility=2) as bench:
+        await bench.publish(message())
+        await began.wait()
+        # Purging is what takes a leased message away from its consumer for good.
+        await bench.purge()
+        async with asyncio.timeout(10):
+            await ended.wait()
+    assert outcomes == ["cancelled"]
+
+
+async def test_stopping_lets_running_handlers_finish_and_gives_back_the_rest(engine: Engine) -> None:
+    """One runs, two wait behind it: after the drain one is done and two are receivable at once."""
+    finished: list[str] = []
+    began = asyncio.Event()
+
+    @listener
+    async def handler(event: Painted) -> None:
+        began.set()
+        await asyncio.sleep(0.5)
+        finished.append(event.source.id)
+
+    async with listening(engine, handler, in_flight=1) as bench:
+        await bench.publish(message(subject="1"), message(subject="2"), message(subject="3"))
+        await began.wait()
+    assert len(finished) == 1
+    await eventually(lambda: counted(bench, (2, 0)))
+
+
+async def test_stopping_does_not_wait_for_ever(engine: Engine) -> None:
+    """A handler that does not end is cancelled, and its message is receivable at once."""
+    began = asyncio.Event()
+
+    @listener
+    async def handler(event: Painted) -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    # The drain outlasts a receive call: servers give messages to one that nobody waits for any more.
+    async with listening(engine, handler, drain=1.0, wait=1) as bench:
+        await bench.publish(message())
+        await began.wait()
+        stopping = time.monotonic()
+    assert time.monotonic() - stopping < 10
+    await eventually(lambda: counted(bench, (1, 0)))
+
+
+def test_a_handler_that_asks_for_what_nobody_provides_is_found_at_start() -> None:
+    """ListenerMisconfigured names the handler and what it asks for."""
+
+    @listener
+    async def handler(event: Painted, tx: Transaction) -> None: ...
+
+    [binding] = bindings([handler])
+    with pytest.raises(ListenerMisconfigured, match=r"handler asks for Transaction"):
+        ListenerContainer(None, binding)  # type: ignore[arg-type]
+
+
+def test_two_handlers_of_one_type_on_one_queue_are_found_at_start() -> None:
+    """ListenerMisconfigured names both."""
+
+    @listener
+    async def first(event: Painted) -> None: ...
+
+    @listener
+    async def second(event: Painted | Sold) -> None: ...
+
+    with pytest.raises(ListenerMisconfigured, match=r"first and .*second both take Painted"):
+        bindings([first, second])
+
+
+def test_two_events_in_one_handler_are_found_at_start() -> None:
+    """Both would be given the same one."""
+
+    @listener
+    async def handler(first: Painted, second: Sold) -> None: ...
+
+    with pytest.raises(ListenerMisconfigured, match="use a union"):
+        bindings([handler])
+
+
+def test_a_union_with_what_is_no_event_is_found_at_start() -> None:
+    """It would never be given, and the handler may count on it."""
+
+    @listener
+    async def handler(event: Painted | None) -> None: ...
+
+    @listener
+    async def batch(events: list[Painted | str]) -> None: ...
+
+    for function, member in ((handler, "NoneType"), (batch, "str")):
+        with pytest.raises(
+            ListenerMisconfigured, match=f"a union of events has no other members: .*{member}"
+        ):
+            bindings([function])
+
+
+def test_a_parameter_without_annotation_is_found_at_start() -> None:
+    """Parameters go by type, so each needs one."""
+
+    @listener
+    async def handler(event: Painted, extra) -> None: ...  # type: ignore[no-untyped-def]
+
+    with pytest.raises(ListenerMisconfigured, match="annotate extra"):
+        bindings([handler])
+
+
+async def test_a_handler_that_is_cancelled_from_elsewhere_has_failed(engine: Engine) -> None:
+    """It awaited what somebody else cancelled. The message comes again, and the workers go on."""
+    counts: list[int] = []
+
+    @listener
+    async def handler(event: Painted, delivery: Delivery) -> None:
+        counts.append(delivery.receive_count)
+        if delivery.receive_count == 1:
+            raise asyncio.CancelledError
+
+    async with listening(engine, handler, in_flight=1) as bench:
+        await bench.publish(message(), message())
+        await eventually(bench.is_empty, within=30)
+    assert sorted(counts) == [1, 1, 2, 2]
+
+
+async def test_a_batch_handler_is_given_what_waits_together(engine: Engine) -> None:
+    """`list[Painted]`: one call for many messages, each acknowledged."""
+    batches: list[list[str]] = []
+
+    @listener
+    async def handler(events: list[Painted]) -> None:
+        batches.append([event.source.id for event in events])
+
+    async with listening(engine, handler, in_flight=1) as bench:
+        await bench.publish(*(message(subject=str(number)) for number in range(30)))
+        await eventually(bench.is_empty)
+    assert sorted(int(each) for batch in batches for each in batch) == list(range(30))
+    assert len(batches) < 15
+    assert max(map(len, batches)) <= 10
+
+
+async def test_one_bad_message_of_a_batch_fails_alone(engine: Engine) -> None:
+    """The batch is handled again one by one, so that its neighbours succeed."""
+    painted: set[str] = set()
+
+    @listener
+    async def handler(events: list[Painted]) -> None:
+        if any(event.source.id == "7" for event in events):
+            raise TerminalError("seven is bad")
+        painted.update(event.source.id for event in events)
+
+    async with listening(engine, handler) as bench:
+        await bench.publish(*(message(subject=str(number)) for number in range(10)))
+        [letter] = await eventually(bench.dead_letters)
+        await eventually(bench.is_empty)
+    assert letter.reason == "TerminalError: seven is bad"
+    assert painted == {str(number) for number in range(10)} - {"7"}
+
+
+async def test_manual_acknowledgement_is_up_to_the_handler(engine: Engine) -> None:
+    """Returning is not enough: what was not acknowledged comes again after its visibility timeout."""
+    counts: list[int] = []
+
+    @listener
+    async def handler(event: Painted, delivery: Delivery, acknowledgement: Acknowledgement) -> None:
+        counts.append(delivery.receive_count)
+        if delivery.receive_count == 2:
+            await acknowledgement.acknowledge()
+
+    async with listening(engine, handler, manual=True, visibility=2) as bench:
+        await bench.publish(message())
+        await eventually(bench.is_empty)
+    assert counts == [1, 2]
+
+
+async def test_a_handler_may_ask_for_its_lease(engine: Engine) -> None:
+    """It knows how long the message is ours."""
+    seconds: list[float] = []
+
+    @listener
+    async def handler(event: Painted, lease: Lease) -> None:
+        seconds.append(lease.deadline - asyncio.get_running_loop().time())
+        assert not lease.is_lost
+
+    async with listening(engine, handler, visibility=30) as bench:
+        await bench.publish(message())
+        await eventually(bench.is_empty)
+    assert 20 < seconds[0] <= 30
+
+
+async def test_a_paused_listener_receives_nothing_until_it_is_resumed(engine: Engine) -> None:
+    """At run time, as often as one likes."""
+    recorder = Recorder()
+    async with listening(engine, *recorder.handlers, wait=1) as bench:
+        for subject in ("1", "2"):
+            bench.listener.pause()
+            # ministack gives messages to a call that nobody waits for any more, so let it end.
+            await asyncio.sleep(1.5)
+            await bench.publish(message(subject=subject))
+            await eventually(lambda: counted(bench, (1, 0)))
+            await asyncio.sleep(0.3)
+            assert bench.listener.is_paused
+            assert await bench.counts() == (1, 0)
+            bench.listener.resume()
+            await eventually(bench.is_empty)
+    assert recorder.painted == ["1", "2"]
+
+
+@pytest.mark.parametrize("policy", ["ignore", "fail"])
+async def test_the_policy_for_unknown_types_is_the_queues(engine: Engine, policy: str) -> None:
+    """`ignore` deletes; `fail` tries again, for a queue whose consumers are of several versions."""
+    recorder = Recorder()
+    async with listening(engine, *recorder.handlers, unknown_types=policy, max_receive_count=2) as bench:
+        await bench.send(GOOD, **{TYPE: "Melted"})
+        if policy == "fail":
+            [letter] = await eventually(bench.dead_letters)
+            assert letter.details["receiveCount"] == 2
+        await eventually(bench.is_empty)
+        assert await bench.dead_letters() == []
+
+
+async def test_stopping_strands_nothing(engine: Engine) -> None:
+    """G7: a receive call that is under way brings its messages back before the listener is gone."""
+    recorder = Recorder()
+    async with listening(engine, *recorder.handlers, in_flight=2) as bench:
+        await bench.publish(*(message(subject=str(number)) for number in range(150)))
+
+        async def began() -> bool:
+            return len(recorder.painted) > 20
+
+        await eventually(began)
+    await eventually(lambda: counted(bench, (150 - len(recorder.painted), 0)), within=5)
+
+
+fifo = sqs_listener("test-queue.fifo", topic="test-topic.fifo")
+
+
+async def test_a_fifo_group_is_handled_in_order_and_groups_in_parallel(engine: Engine) -> None:
+    """The message's subject is its group; one group's handlers never overlap, two groups' do."""
+    handled: dict[str, list[int]] = {"a": [], "b": []}
+    running: set[str] = set()
+    together: list[int] = []
+
+    @fifo
+    async def handler(event: Painted) -> None:
+        group = event.source.id
+        assert group not in running
+        running.add(group)
+        together.append(len(running))
+        await asyncio.sleep(0.05)
+        running.discard(group)
+        handled[group].append(event.source.version)
+
+    async with listening(engine, handler) as bench:
+        await bench.publish(*(message(subject=group, version=v) for v in range(6) for group in ("a", "b")))
+        await eventually(bench.is_empty)
+    assert handled == {"a": list(range(6)), "b": list(range(6))}
+    assert max(together) == 2
+
+
+async def test_a_failure_holds_back_the_rest_of_its_fifo_group_only(engine: Engine) -> None:
+    """The failed one comes first again; the other group does not wait for it."""
+    handled: list[tuple[str, int]] = []
+
+    @fifo
+    async def handler(event: Painted, delivery: Delivery) -> None:
+        if (event.source.id, event.source.version, delivery.receive_count) == ("a", 1, 1):
+            raise RuntimeError("not yet")
+        handled.append((event.source.id, event.source.version))
+
+    async with listening(engine, handler) as bench:
+        await bench.publish(*(message(subject=group, version=v) for v in range(4) for group in ("a", "b")))
+        await eventually(bench.is_empty, within=30)
+    assert [version for group, version in handled if group == "a"] == [0, 1, 2, 3]
+    assert [version for group, version in handled if group == "b"] == [0, 1, 2, 3]
+    assert handled.index(("b", 3)) < handled.index(("a", 1))
+
+
+async def test_a_dead_letter_of_a_fifo_queue_lets_its_group_go_on(engine: Engine) -> None:
+    """It goes to a FIFO dead-letter queue, and what follows in its group is handled."""
+    handled: list[int] = []
+
+    @fifo
+    async def handler(event: Painted) -> None:
+        if event.source.version == 1:
+            raise TerminalError("one is bad")
+        handled.append(event.source.version)
+
+    async with listening(engine, handler) as bench:
+        await bench.publish(*(message(subject="a", version=version) for version in range(3)))
+        [letter] = await eventually(bench.dead_letters)
+        await eventually(bench.is_empty)
+    assert letter.reason == "TerminalError: one is bad"
+    assert handled == [0, 2]

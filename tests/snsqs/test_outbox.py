@@ -1,0 +1,294 @@
+"""The outbox beyond one relay's good day: who shares the work, what fails, what is parked."""
+
+import asyncio
+import uuid
+from typing import Any
+
+from fastapi import Response
+from prometheus_client import generate_latest
+from snsqs.outbox import EventLog, LoggedEvent, ParkedEvent, Waiting, parked, resubmit, waiting
+from snsqs.postgres import Database
+
+from local.ports import HOST, free_ports
+from services.adapter.main import create_app as create_adapter
+from services.adapter.settings import Settings as AdapterSettings
+from services.order.events import OrderCompleted
+from services.order.main import create_app
+from services.order.settings import Settings
+from shared.operations.event_log_api import router
+from tests.order.test_api import ORDER
+from tests.serving import calling, eventually, serving
+from tests.snsqs.relays import ORDER_ID, Adapter, Batch, all_decided, append, log_of, relaying, run
+
+ANOTHER_ID = "20210717235959000001"
+UNREACHABLE = f"http://{HOST}:1"
+
+
+async def parked_events(database: Database) -> list[ParkedEvent]:
+    async with database.connection() as connection:
+        return await parked(connection)
+
+
+async def backlog(database: Database) -> Waiting:
+    async with database.connection() as connection:
+        return await waiting(connection)
+
+
+def is_second(event: dict[str, Any]) -> bool:
+    return bool(event["sequence"] == "2")
+
+
+async def test_a_relay_whose_adapter_hangs_does_not_hold_up_the_others(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """They pass over what it has claimed, and nothing is sent twice."""
+    slow, (quick, url) = Adapter(), fake
+    goes_on = asyncio.Event()
+
+    async def hang(batch: Batch) -> Response:
+        await goes_on.wait()
+        return slow.held_back(batch)
+
+    async def has_claimed() -> bool:
+        return bool(slow.batches)
+
+    async def rest_is_decided() -> bool:
+        return sum(event.decision is not None for event in await log_of(database)) == 30 - 7
+
+    slow.answer = hang
+    await append(database, 30)
+    async with serving(slow.app) as served, relaying(database, served.url, batch=7, send_timeout=60):
+        await eventually(has_claimed)
+        async with relaying(database, url, batch=7):
+            await eventually(rest_is_decided)
+            goes_on.set()
+            await eventually(lambda: all_decided(database))
+    assert len(slow.ids + quick.ids) == len(set(slow.ids + quick.ids)) == 30
+
+
+async def test_a_relay_whose_adapter_is_away_does_not_hold_up_the_others(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """What it claimed in vain is free at once, and no attempt of it is counted."""
+    _, url = fake
+    async with relaying(database, UNREACHABLE) as failing:
+        await append(database, 30)
+
+        async def has_failed() -> bool:
+            return failing.degraded_reason is not None
+
+        await eventually(has_failed)
+        async with relaying(database, url):
+            await eventually(lambda: all_decided(database))
+            await append(database, 30, ANOTHER_ID)
+            await eventually(lambda: all_decided(database, ANOTHER_ID))
+    assert {event.attempts for event in await log_of(database)} == {1}
+
+
+async def test_events_that_fail_all_the_time_do_not_keep_new_ones_waiting(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """Of three hundred that failed and have been due for an hour, and five new ones, the new ones are in
+    the first batch of ten."""
+    adapter, url = fake
+    adapter.fail(lambda event: bool(event["subject"] == ORDER_ID))
+    await append(database, 300)
+    await run(database, "UPDATE event_log SET attempts = 3, next_attempt_at = now() - interval '1 hour'")
+    await append(database, 5, ANOTHER_ID)
+    async with relaying(database, url, batch=10):
+        await eventually(lambda: all_decided(database, ANOTHER_ID))
+    assert [event["subject"] for event in adapter.batches[0]] == [ANOTHER_ID] * 5 + [ORDER_ID] * 5
+
+
+async def test_the_delay_grows_with_every_failure(database: Database, fake: tuple[Adapter, str]) -> None:
+    """Drawn from 2 s after the first failure, from twice as much after each further one, at most 60 s."""
+    adapter, url = fake
+    adapter.fail(lambda event: True)
+    await append(database, 20)
+    await append(database, 20, ANOTHER_ID)
+    await run(database, "UPDATE event_log SET attempts = 9 WHERE subject = $1", ANOTHER_ID)
+    [[began]] = await run(database, "SELECT clock_timestamp()")
+
+    async def all_tried() -> bool:
+        return not await run(database, "SELECT FROM event_log WHERE last_error IS NULL")
+
+    async with relaying(database, url, poll=60):
+        await eventually(all_tried)
+    [[ended]] = await run(database, "SELECT clock_timestamp()")
+    tried = await run(database, "SELECT attempts, next_attempt_at FROM event_log")
+    for attempts, due in tried:
+        assert began <= due
+        assert (due - ended).total_seconds() <= min(60, 2 * 2 ** (attempts - 1))
+    assert max((due - ended).total_seconds() for attempts, due in tried if attempts >= 10) > 4
+
+
+async def test_an_event_that_fails_too_often_is_parked(database: Database, fake: tuple[Adapter, str]) -> None:
+    """Attempts, error and time stay visible; it waits no longer, and is counted apart."""
+    adapter, url = fake
+    adapter.fail(is_second)
+    async with relaying(database, url, max_attempts=2) as relay:
+        await append(database, 3)
+        [event] = await eventually(lambda: parked_events(database))
+        await relay.measure()
+    history = await log_of(database)
+    assert [(each.decision, each.attempts) for each in history] == [
+        ("held_back", 1),
+        (None, 2),
+        ("held_back", 1),
+    ]
+    assert (event.id, event.attempts, event.last_error) == (history[1].id, 2, "SNS said no")
+    assert history[1].parked_at == event.parked_at
+    assert history[1].model_dump(mode="json", by_alias=True)["parkedAt"] is not None
+    found = await backlog(database)
+    assert (found.events, found.oldest_seconds, found.parked) == (0, 0, 1)
+    assert "outbox_events_parked 1.0" in generate_latest().decode()
+
+
+async def test_a_parked_event_is_in_nobodys_way(database: Database, fake: tuple[Adapter, str]) -> None:
+    """It is not sent again, while others of the same order go on."""
+    adapter, url = fake
+    adapter.fail(is_second)
+    async with relaying(database, url, max_attempts=1):
+        await append(database, 2)
+        [event] = await eventually(lambda: parked_events(database))
+        await append(database, 1, ANOTHER_ID)
+        await eventually(lambda: all_decided(database, ANOTHER_ID))
+        await append(database, 1, "20210717235959000002")
+        await eventually(lambda: all_decided(database, "20210717235959000002"))
+    assert adapter.ids.count(str(event.id)) == 1
+
+
+async def test_a_resubmitted_event_leaves_at_once(
+    database: Database, order_database: str, event_log: EventLog, fake: tuple[Adapter, str]
+) -> None:
+    """The relay is woken, long before its slow poll would."""
+    adapter, url = fake
+    adapter.fail(is_second)
+    app = create_app(Settings(database_url=order_database, environment="development"))
+    app.state.database, app.state.event_log = database, event_log
+    app.include_router(router)
+    async with (
+        relaying(database, url, event_log=event_log, max_attempts=1, poll=60),
+        calling(app) as operator,
+    ):
+        await append(database, 2)
+        [event] = await eventually(lambda: parked_events(database))
+        adapter.answer = adapter.held_back
+        answer = await operator.post("/parked/resubmit", json={"all": True})
+        assert answer.json() == {"ids": [str(event.id)]}
+        await eventually(lambda: all_decided(database))
+    assert await parked_events(database) == []
+    assert [each.parked_at for each in await log_of(database)] == [None, None]
+
+
+async def test_a_resubmitted_event_has_all_its_attempts_again(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """When it fails on, it is parked again after as many as the first time."""
+    adapter, url = fake
+    adapter.fail(is_second)
+
+    async def parked_after(sent: int) -> ParkedEvent | None:
+        found = await parked_events(database)
+        return found[0] if found and adapter.ids.count(str(found[0].id)) == sent else None
+
+    async with relaying(database, url, max_attempts=2):
+        await append(database, 2)
+        event = await eventually(lambda: parked_after(2))
+        async with database.transaction() as tx:
+            await resubmit(tx.connection, [event.id])
+        again = await eventually(lambda: parked_after(4))
+    assert again.attempts == 2
+
+
+async def test_only_parked_events_are_resubmitted(database: Database, fake: tuple[Adapter, str]) -> None:
+    """One that is decided, or that nobody knows, is passed over; a rollback leaves the event parked."""
+    adapter, url = fake
+    adapter.fail(is_second)
+    async with relaying(database, url, max_attempts=1):
+        await append(database, 2)
+        await eventually(lambda: parked_events(database))
+    decided, failed = await log_of(database)
+    async with database.connection() as connection:
+        assert await resubmit(connection, [decided.id, uuid.uuid4()]) == []
+        tx = connection.transaction()
+        await tx.start()
+        assert await resubmit(connection, [decided.id, failed.id]) == [failed.id]
+        await tx.rollback()
+    assert await log_of(database) == [decided, failed]
+
+
+async def test_no_event_is_parked_while_the_adapter_is_not_ready(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """G8: with SNS away the adapter answers every event as failed. None is to blame, however long it takes,
+    and all flow when it is ready."""
+    adapter, url = fake
+    adapter.fail(lambda event: True)
+    adapter.is_ready = False
+
+    async def tried_often() -> bool:
+        return len(adapter.batches) >= 5
+
+    async with relaying(database, url, max_attempts=1):
+        await append(database, 3)
+        await eventually(tried_often)
+        waited = await log_of(database)
+        adapter.answer = adapter.held_back
+        await eventually(lambda: all_decided(database))
+    assert [(each.attempts, each.last_error, each.parked_at) for each in waited] == [
+        (0, "SNS said no", None)
+    ] * 3
+
+
+async def test_the_adapter_says_that_it_is_not_ready_when_sns_is_away(database: Database) -> None:
+    """The same with the real adapter."""
+    [port] = free_ports(1)
+    settings = AdapterSettings(environment="development", aws_endpoint_url=f"http://{HOST}:{port}")
+
+    async def tried() -> LoggedEvent | None:
+        [event] = await log_of(database)
+        return event if event.last_error else None
+
+    async with serving(create_adapter(settings)) as adapter, relaying(database, adapter.url, max_attempts=1):
+        await append(database, event=OrderCompleted)
+        event = await eventually(tried)
+    assert "SNS did not take the batch" in str(event.last_error)
+    assert (event.attempts, event.parked_at) == (0, None)
+
+
+async def test_how_many_wait_and_for_how_long(database: Database) -> None:
+    """The oldest counts, also when it is not the first to be tried next."""
+    await append(database, 3)
+    await run(
+        database,
+        "UPDATE event_log SET occurred_at = now() - interval '1 hour', next_attempt_at = now() "
+        "WHERE sequence = 2",
+    )
+    found = await backlog(database)
+    assert (found.events, found.parked) == (3, 0)
+    assert 3_600 <= found.oldest_seconds < 3_700
+
+
+async def test_the_attempts_are_a_setting_of_the_service(
+    order_database: str, aws_url: str, fake: tuple[Adapter, str]
+) -> None:
+    """EVENT_MAX_ATTEMPTS; the order's history shows when its event was parked."""
+    adapter, url = fake
+    adapter.fail(lambda event: True)
+    settings = Settings(
+        environment="development",
+        database_url=order_database,
+        adapter_url=url,
+        aws_endpoint_url=aws_url,
+        event_max_attempts=1,
+    )
+    async with serving(create_app(settings)) as order:
+        order_id = (await order.http.post("/orders", json=ORDER)).json()["id"]
+
+        async def parked_at() -> str | None:
+            [event] = (await order.http.get(f"/orders/{order_id}/events")).json()["published"]
+            found: str | None = event["parkedAt"]
+            return found
+
+        await eventually(parked_at)

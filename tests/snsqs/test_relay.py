@@ -1,0 +1,278 @@
+"""The relay between a real event log and an adapter, which fails in every way that an adapter can."""
+
+import asyncio
+
+import asyncpg
+import pytest
+from fastapi import Response
+from fastapi.responses import JSONResponse
+from snsqs.events import ApplicationEventPublisher
+from snsqs.outbox import EventLog, Relay
+from snsqs.postgres import Database
+
+from local.ports import HOST, free_ports
+from services.order.events import OrderPlaced
+from services.order.order import Order, PlaceOrder
+from tests.order.test_api import ORDER
+from tests.serving import Served, eventually, serving
+from tests.snsqs.relays import Adapter, Batch, all_decided, append, locked, log_of, relaying
+
+
+async def append_and_fail(database: Database) -> None:
+    order = Order.placed("20210717235959000001", PlaceOrder.model_validate(ORDER))
+    async with database.transaction() as tx:
+        await tx.publish(OrderPlaced(source=order))
+        raise RuntimeError
+
+
+async def test_an_event_is_relayed_on_commit(
+    database: Database, event_log: EventLog, fake: tuple[Adapter, str]
+) -> None:
+    """The commit wakes the relay, long before its slow poll would; the decision is written on the row."""
+    adapter, url = fake
+    async with relaying(database, url, event_log=event_log, poll=60):
+        await append(database, 1, "20210717235959000002")  # so that it rests when the next one comes
+        await eventually(lambda: all_decided(database, "20210717235959000002"))
+        await append(database)
+        await eventually(lambda: all_decided(database))
+    [event] = await log_of(database)
+    assert (event.decision, event.rule, event.attempts, event.last_error) == ("held_back", "a-rule", 1, None)
+    assert event.relayed_at is not None
+    [_, [sent]] = adapter.batches
+    assert sent["type"] == "OrderPlaced"
+    assert (sent["source"], sent["subject"], sent["sequence"]) == ("order", "20210717235959000000", "1")
+    assert set(sent["data"]) == {"source", "occurenceOn"}
+
+
+async def test_what_was_rolled_back_is_not_relayed(database: Database, fake: tuple[Adapter, str]) -> None:
+    """G2: a command that failed leaves no event."""
+    adapter, url = fake
+    async with relaying(database, url):
+        with pytest.raises(RuntimeError):
+            await append_and_fail(database)
+        await append(database)
+        await eventually(lambda: all_decided(database))
+    assert len(adapter.ids) == 1
+
+
+async def test_events_wait_while_the_adapter_is_away_and_flow_when_it_returns(database: Database) -> None:
+    """G8: nobody has to do anything; no event is blamed for it."""
+    [port] = free_ports(1)
+    adapter = Adapter()
+    async with relaying(database, f"http://{HOST}:{port}") as relay:
+        await append(database, 3)
+        await eventually(lambda: _in_trouble(relay))
+        assert (await relay.waiting()).events == 3
+        async with serving(adapter.app, port):
+            await eventually(lambda: all_decided(database))
+            await eventually(lambda: _is_none(relay))
+    assert [event.attempts for event in await log_of(database)] == [1, 1, 1]
+
+
+async def _is_none(relay: Relay) -> bool:
+    return relay.degraded_reason is None
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        Response(status_code=502),
+        Response("not gzip", headers={"content-encoding": "gzip"}),
+        Response("<html>", media_type="text/html"),
+        JSONResponse({"results": "none"}),
+        JSONResponse({"results": [{"id": "x", "decision": "maybe"}]}),
+        Response(status_code=302, headers={"location": "/"}),
+    ],
+)
+async def test_a_garbage_answer_decides_nothing(
+    database: Database, fake: tuple[Adapter, str], garbage: Response
+) -> None:
+    """The events are sent again until there is a real answer."""
+    adapter, url = fake
+    adapter.answer = lambda batch: garbage if len(adapter.batches) < 3 else adapter.held_back(batch)
+    async with relaying(database, url):
+        await append(database, 2)
+        await eventually(lambda: all_decided(database))
+    assert len(adapter.batches) == 3
+
+
+async def test_a_slow_adapter_is_given_up_and_asked_again(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """The send timeout bounds how long a batch is claimed."""
+    adapter, url = fake
+
+    async def slow_once(batch: Batch) -> Response:
+        if len(adapter.batches) == 1:
+            await asyncio.sleep(2)
+        return adapter.held_back(batch)
+
+    adapter.answer = slow_once
+    async with relaying(database, url, send_timeout=0.3):
+        await append(database)
+        await eventually(lambda: all_decided(database))
+    assert len(adapter.batches) == 2
+
+
+async def test_one_failed_event_waits_and_the_others_do_not(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """G5: it is tried again later, with its error on the row; the rest is decided at once."""
+    adapter, url = fake
+
+    adapter.fail(lambda event: event["sequence"] == "2" and len(adapter.batches) == 1)
+    async with relaying(database, url):
+        await append(database, 3)
+        await eventually(lambda: _decided(database, 2))
+        bad = (await log_of(database))[1]
+        assert (bad.decision, bad.attempts, bad.last_error) == (None, 1, "SNS said no")
+        await eventually(lambda: all_decided(database))
+    assert [event.attempts for event in await log_of(database)] == [1, 2, 1]
+
+
+async def _decided(database: Database, count: int) -> bool:
+    return sum(event.decision is not None for event in await log_of(database)) >= count
+
+
+async def test_an_event_that_the_answer_forgets_is_sent_again(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """Silence is not a decision."""
+    adapter, url = fake
+
+    def forgets(batch: Batch) -> Response:
+        return adapter.held_back(batch[: 1 if len(adapter.batches) == 1 else None])
+
+    adapter.answer = forgets
+    async with relaying(database, url):
+        await append(database, 2)
+        await eventually(lambda: all_decided(database))
+    assert [event.attempts for event in await log_of(database)] == [1, 2]
+
+
+@pytest.mark.parametrize(("status", "reason"), [(422, "422: no thirteen"), (500, "HTTP 500")])
+async def test_a_batch_is_halved_until_the_event_to_blame_stands_alone(
+    database: Database, fake: tuple[Adapter, str], status: int, reason: str
+) -> None:
+    """G5: one that makes the adapter refuse the whole batch, or break on it, does not hold up the others."""
+    adapter, url = fake
+
+    def fails_on_thirteen(batch: Batch) -> Response:
+        if any(event["sequence"] == "13" for event in batch):
+            return Response("no thirteen", status_code=status)
+        return adapter.held_back(batch)
+
+    adapter.answer = fails_on_thirteen
+    await append(database, 20)
+    async with relaying(database, url):
+        await eventually(lambda: _decided(database, 19))
+    [bad] = [event for event in await log_of(database) if event.decision is None]
+    assert bad.version == 13
+    assert reason in str(bad.last_error)
+
+
+async def test_while_the_adapter_is_not_ready_the_relay_waits_and_says_so(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """G8: SNS is away, so every event fails; the relay does not run through the whole log in vain."""
+    adapter, url = fake
+    adapter.is_ready = False
+    adapter.fail(lambda _: True)
+    await append(database, 50)
+    async with relaying(database, url, batch=10) as relay:
+        await eventually(lambda: _in_trouble(relay))
+        assert relay.degraded_reason == "the adapter is not ready"
+        assert len(adapter.batches) <= 2
+        adapter.is_ready, adapter.answer = True, adapter.held_back
+        await eventually(lambda: all_decided(database))
+    assert {event.attempts for event in await log_of(database)} == {1}
+
+
+async def test_several_relays_share_the_log_without_doubling(
+    database: Database, fake: tuple[Adapter, str]
+) -> None:
+    """SKIP LOCKED: each event is sent once, though four relays want it."""
+    adapter, url = fake
+    await append(database, 200)
+    async with (
+        relaying(database, url, batch=7),
+        relaying(database, url, batch=7),
+        relaying(database, url, batch=7),
+        relaying(database, url, batch=7),
+    ):
+        await eventually(lambda: all_decided(database))
+    assert len(adapter.ids) == len(set(adapter.ids)) == 200
+
+
+async def test_a_batch_is_bounded_in_bytes(database: Database, fake: tuple[Adapter, str]) -> None:
+    """What the limit leaves out of one batch is in the next; an event over the limit goes alone."""
+    adapter, url = fake
+    await append(database, 6)
+    async with relaying(database, url, batch_bytes=1_500):
+        await eventually(lambda: all_decided(database))
+    assert 1 < len(adapter.batches) < 7
+    assert len(adapter.ids) == 6
+
+
+async def test_the_relay_goes_on_when_postgresql_ends_its_connections(
+    database: Database, event_log: EventLog, fake: tuple[Adapter, str]
+) -> None:
+    """What is appended afterwards is relayed without a hand."""
+    _, url = fake
+    async with relaying(database, url, event_log=event_log, poll=60):
+        await append(database)
+        await eventually(lambda: all_decided(database))
+        async with database.connection() as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        await append(database, 1, "20210717235959000002")
+        await eventually(lambda: all_decided(database, "20210717235959000002"))
+
+
+async def test_a_database_that_is_slow_is_waited_for(order_database: str, fake: tuple[Adapter, str]) -> None:
+    """A claim that PostgreSQL does not finish in time is no reason to end the service."""
+    _, url = fake
+    async with asyncpg.create_pool(order_database, command_timeout=0.2) as pool:
+        impatient = Database(pool, ApplicationEventPublisher([EventLog()]))
+        async with relaying(impatient, url) as relay:
+            async with locked(order_database, "event_log"):
+                await eventually(lambda: _in_trouble(relay))
+            assert "TimeoutError" in str(relay.degraded_reason)
+            await append(impatient)
+            await eventually(lambda: all_decided(impatient))
+
+
+async def _in_trouble(relay: Relay) -> bool:
+    return relay.degraded_reason is not None
+
+
+async def test_an_event_and_its_order_are_one_transaction(order: Served, order_database: str) -> None:
+    """PostgreSQL ends the command's connection between the order's row and the event's: neither stays."""
+    blocker = await asyncpg.connect(order_database)
+    admin = await asyncpg.connect(order_database)
+    try:
+        lock = blocker.transaction()
+        await lock.start()
+        await blocker.execute("LOCK TABLE event_log IN ACCESS EXCLUSIVE MODE")
+        placing = asyncio.create_task(order.http.post("/orders", json=ORDER))
+
+        async def waits_for_the_event_log() -> int | None:
+            pid: int | None = await admin.fetchval(
+                "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT%'"
+            )
+            return pid
+
+        pid = await eventually(waits_for_the_event_log)
+        await admin.execute("SELECT pg_terminate_backend($1)", pid)
+        answer = await placing
+        await lock.rollback()
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert await admin.fetchval("SELECT count(*) FROM orders") == 0
+        assert await admin.fetchval("SELECT count(*) FROM event_log") == 0
+    finally:
+        await blocker.close()
+        await admin.close()
+    assert (await order.http.post("/orders", json=ORDER)).status_code == 201

@@ -1,0 +1,147 @@
+"""The listener under every fault that a queue has, on the simulator: thousands of histories, by seed."""
+
+import asyncio
+import os
+from collections import defaultdict
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from snsqs import (
+    Delivery,
+    ListenerOptions,
+    Message,
+    MessageHandler,
+    QueueSettings,
+    TerminalError,
+    sqs_listener,
+)
+from snsqs.testing import Faults, MemoryBroker, run_on_virtual_clock
+
+from tests.snsqs.queues import QUEUE, TOPIC, Painted, message
+
+pytestmark = pytest.mark.usefixtures("silence")
+
+HISTORIES = int(os.environ.get("HISTORIES", "1000"))
+"""How many are tried; `make simulate` tries many more."""
+
+
+@dataclass
+class OnceOnly:
+    """An inbox in memory: a second delivery waits for the first, and has an effect only if that had none."""
+
+    provides = ()
+    seen: set[str] = field(default_factory=set)
+    locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
+    async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
+        by_id = {message.id: message for message in delivery.messages}
+        async with AsyncExitStack() as held:
+            for each in sorted(by_id):
+                await held.enter_async_context(self.locks[each])
+            if new := [message for each, message in by_id.items() if each not in self.seen]:
+                await proceed(delivery.only(new))
+                self.seen.update(by_id)
+
+
+@dataclass
+class World:
+    """What happened, outside of any process."""
+
+    inbox: OnceOnly = field(default_factory=OnceOnly)
+    effects: list[Message[str]] = field(default_factory=list)
+
+
+rates = st.floats(0, 0.4)
+
+
+@settings(max_examples=HISTORIES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    suffix=st.sampled_from(["", ".fifo"]),
+    in_batches=st.booleans(),
+    seed=st.integers(0, 2**32),
+    duplicate=rates,
+    reorder=rates,
+    delay=rates,
+    drop_entry=rates,
+    lose_acknowledgement=rates,
+    fail_call=rates,
+    failing=rates,
+    crashes=st.integers(0, 3),
+    count=st.integers(1, 25),
+)
+def test_every_message_ends_handled_once_or_dead_with_a_reason(
+    suffix: str,
+    in_batches: bool,
+    seed: int,
+    duplicate: float,
+    reorder: float,
+    delay: float,
+    drop_entry: float,
+    lose_acknowledgement: float,
+    fail_call: float,
+    failing: float,
+    crashes: int,
+    count: int,
+) -> None:
+    """G3, G5, G7: whatever the faults and crashes, nothing is lost, nothing is doubled, the loop drains; and
+    on a FIFO queue nothing overtakes within its group."""
+    faults = Faults(
+        seed,
+        duplicate=duplicate,
+        reorder=reorder,
+        delay=delay,
+        drop_entry=drop_entry,
+        lose_acknowledgement=lose_acknowledgement,
+        fail_call=fail_call,
+    )
+    world = World()
+    listener = sqs_listener(QUEUE + suffix, topic=TOPIC + suffix)
+
+    async def work(events: list[Painted], delivery: Delivery) -> None:
+        await asyncio.sleep(0.3)
+        if any(event.source.version % 7 == 3 for event in events):
+            raise TerminalError("can never succeed")
+        if faults.strikes(failing):
+            raise RuntimeError("did not succeed this time")
+        world.effects.extend(delivery.messages)
+
+    @listener
+    async def on_one(event: Painted, delivery: Delivery) -> None:
+        await work([event], delivery)
+
+    @listener
+    async def on_many(events: list[Painted], delivery: Delivery) -> None:
+        await work(events, delivery)
+
+    handler = on_many if in_batches else on_one
+
+    async def history() -> None:
+        broker = MemoryBroker(settings=QueueSettings(visibility=10, max_receive_count=5), faults=faults)
+        sent = [message(subject=f"group-{number % 3}", version=number) for number in range(count)]
+        async with broker, asyncio.timeout(3_600 * 24):
+            [listener] = broker.listen(
+                handler, middleware=[world.inbox], options=ListenerOptions(in_flight=3)
+            )
+            for each in sent:
+                while not isinstance((await broker.topic(TOPIC + suffix).send([each]))[0], str):
+                    pass
+            for _ in range(crashes):
+                await asyncio.sleep(1)
+                await broker.crash(listener)
+                [listener] = broker.listen(handler, middleware=[world.inbox])
+            with suppress(ExceptionGroup):
+                await broker.drain()
+        dead = broker.queue(listener.binding.dead_letter_queue).messages
+        dead_ids = {stored.attributes["ce-id"]["StringValue"] for stored in dead}
+        handled = [each.id for each in world.effects]
+        assert {each.id for each in sent} == set(handled) | dead_ids
+        assert len(handled) == len(set(handled))
+        if suffix:
+            for group in {each.subject for each in sent}:
+                versions = [each.sequence or 0 for each in world.effects if each.subject == group]
+                assert versions == sorted(versions)
+
+    run_on_virtual_clock(history())

@@ -1,0 +1,111 @@
+"""`python -m snsqs.topology`: shows, applies, and reports drift, by its exit code too."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from snsqs import AwsClients, Topology
+from snsqs.topology import Account
+from snsqs.topology.__main__ import cli
+from typer.testing import CliRunner
+
+from tests.snsqs.queues import QUEUE, TOPIC
+from tests.snsqs.test_topology import attributes_of, binding, on_painted, on_sold, subscriptions
+
+ACCOUNT = Account("us-east-1", "000000000000", "aws")
+PAINTED = (on_painted,)
+BOTH = (on_painted, on_sold)
+UNMARKED = [binding]
+
+
+async def command(*arguments: str, url: str) -> tuple[int, list[str]]:
+    """The exit code of `python -m snsqs.topology`, and the lines that it printed. It is given no
+    credentials: a server on this machine takes any."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "snsqs.topology", *arguments),
+        env={"AWS_ENDPOINT_URL": url},
+        cwd=Path(__file__).parent.parent.parent,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode().splitlines()
+
+
+async def test_the_command_applies_what_it_reports(aws_url: str) -> None:
+    """The exit code is 1 with drift and 0 without; each line names its queue."""
+    code, lines = await command("drift", f"{__name__}:BOTH", url=aws_url)
+    assert code == 1
+    assert len(lines) == 4
+    assert f"queue {QUEUE}: subscription to {TOPIC} is missing" in lines
+    code, lines = await command("apply", f"{__name__}:BOTH", url=aws_url)
+    assert code == 0
+    assert f"queue {QUEUE}: corrected: subscription to {TOPIC} is missing" in lines
+    assert await command("drift", f"{__name__}:BOTH", url=aws_url) == (0, [f"queue {QUEUE}: no drift"])
+
+
+async def test_a_server_that_cannot_be_asked_is_no_drift() -> None:
+    """It could not be checked, which is another exit code: 2, and one line."""
+    code, lines = await command("drift", f"{__name__}:BOTH", url="http://127.0.0.1:1")
+    assert code == 2
+    assert lines == [
+        'error: SNS and SQS cannot be asked: Could not connect to the endpoint URL: "http://127.0.0.1:1/"'
+    ]
+
+
+async def test_what_is_shown_is_what_is_made(aws: AwsClients) -> None:
+    """One derivation for all: with the account filled in, show's attributes are the server's."""
+    await Topology(aws, create=True).listener_queues(binding())
+    shown = CliRunner().invoke(cli, ["show", "--json", f"{__name__}:BOTH"]).output
+    for name, value in {"AWS::AccountId": ACCOUNT.id, "AWS::Partition": ACCOUNT.partition}.items():
+        shown = shown.replace(f"${{{name}}}", value)
+    [described] = json.loads(shown)
+    [subscription] = await subscriptions(aws)
+    for part, existing in {
+        "queue": await attributes_of(aws, QUEUE),
+        "deadLetterQueue": await attributes_of(aws, f"{QUEUE}-dlq"),
+        "subscription": subscription,
+    }.items():
+        for name, value in described[part]["attributes"].items():
+            assert (existing[name] if isinstance(value, str) else json.loads(existing[name])) == value
+    assert described["topic"]["arn"] == ACCOUNT.arn("sns", TOPIC)
+    assert described["handlers"] == {
+        "Painted": "tests.snsqs.test_topology.on_painted",
+        "Sold": "tests.snsqs.test_topology.on_sold",
+    }
+
+
+def test_the_services_show_what_they_ask_for() -> None:
+    """Nothing is asked and nobody is reached; the handlers say it all."""
+    shown = CliRunner().invoke(cli, ["show", "services.scm.main:HANDLERS", "services.order.main:HANDLERS"])
+    assert shown.exit_code == 0
+    for line in (
+        "queue scm-adapter-order-event-queue",
+        "dead-letter queue order-adapter-scm-event-queue-dlq",
+        "topic scm-events",
+    ):
+        assert line in shown.output.splitlines()
+    assert '{"ce-type": ["OrderCompleted"' in shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["services"], "'services' is not module:ATTRIBUTE"),
+        (["services.smc.main:HANDLERS"], "services.smc.main:HANDLERS is not found: ModuleNotFoundError"),
+        (["services.scm.main:HANDLER"], "services.scm.main:HANDLER is not found: AttributeError"),
+        (["services.scm.main:MIGRATIONS"], "services.scm.main:MIGRATIONS is no list of functions"),
+        ([f"{__name__}:UNMARKED"], "binding is not marked @sqs_listener"),
+        ([f"{__name__}:PAINTED", f"{__name__}:BOTH"], f"BOTH both take from {QUEUE}"),
+    ],
+)
+def test_a_wrong_name_is_one_line(arguments: list[str], reason: str) -> None:
+    """And exit code 2, not a stack trace."""
+    shown = CliRunner().invoke(cli, ["show", *arguments])
+    assert shown.exit_code == 2
+    [line] = shown.output.splitlines()
+    assert line.startswith("error: ")
+    assert reason in line

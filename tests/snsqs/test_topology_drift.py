@@ -1,0 +1,265 @@
+"""Drift: what exists, on a real SNS/SQS server, is compared with the bindings by what it means."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from snsqs import AwsClients, Topology
+from snsqs.topology import Account
+
+from tests.snsqs.queues import QUEUE, TOPIC
+from tests.snsqs.test_topology import attributes_of, binding, subscriptions, watched, written
+
+DEAD_LETTERS = f"{QUEUE}-dlq"
+
+ACCOUNT = Account("us-east-1", "000000000000", "aws")
+QUEUE_ARN, TOPIC_ARN = ACCOUNT.arn("sqs", QUEUE), ACCOUNT.arn("sns", TOPIC)
+
+THE_TOPIC = {
+    "Effect": "Allow",
+    "Principal": {"Service": "sns.amazonaws.com"},
+    "Action": "sqs:SendMessage",
+    "Resource": QUEUE_ARN,
+    "Condition": {"ArnEquals": {"aws:SourceArn": TOPIC_ARN}},
+}
+ONLY_TLS = {
+    "Effect": "Deny",
+    "Principal": "*",
+    "Action": "sqs:*",
+    "Resource": QUEUE_ARN,
+    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+}
+
+
+def policy(*statements: Mapping[str, object]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+async def set_queue(aws: AwsClients, queue: str, attribute: str, value: str) -> None:
+    url = (await aws.sqs.get_queue_url(QueueName=queue))["QueueUrl"]
+    attributes: Any = {attribute: value}
+    await aws.sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+
+
+async def set_subscription(aws: AwsClients, attribute: str, value: str) -> None:
+    [subscription] = await subscriptions(aws)
+    await aws.sns.set_subscription_attributes(
+        SubscriptionArn=subscription["SubscriptionArn"], AttributeName=attribute, AttributeValue=value
+    )
+
+
+async def corrected(aws: AwsClients) -> list[str]:
+    """What drift is found, before the next start of the service puts an end to it."""
+    topology = Topology(aws, create=True)
+    with written(aws) as calls:
+        found = await topology.drift(binding())
+    assert calls == [], "a report changes nothing"
+    await topology.listener_queues(binding())
+    assert await topology.drift(binding()) == []
+    return found
+
+
+@pytest.fixture
+async def made(aws: AwsClients) -> AwsClients:
+    """A server that has what the bindings ask for."""
+    await Topology(aws, create=True).listener_queues(binding())
+    assert await Topology(aws, create=False).drift(binding()) == []
+    return aws
+
+
+async def test_everything_that_is_missing_is_named(aws: AwsClients) -> None:
+    assert await corrected(aws) == [
+        f"topic {TOPIC} is missing",
+        "the queue is missing",
+        f"dead-letter queue {DEAD_LETTERS} is missing",
+        f"subscription to {TOPIC} is missing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [(QUEUE, "the queue is missing"), (DEAD_LETTERS, f"dead-letter queue {DEAD_LETTERS} is missing")],
+)
+async def test_a_missing_queue_is_named(made: AwsClients, name: str, sentence: str) -> None:
+    """And nothing else is, though the subscription's and the redrive policy's other end is gone."""
+    await made.sqs.delete_queue(QueueUrl=(await made.sqs.get_queue_url(QueueName=name))["QueueUrl"])
+    assert await corrected(made) == [sentence]
+
+
+async def test_a_missing_topic_or_subscription_is_named(made: AwsClients) -> None:
+    """A topic takes its subscriptions with it."""
+    [subscription] = await subscriptions(made)
+    await made.sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+    assert await corrected(made) == [f"subscription to {TOPIC} is missing"]
+    await made.sns.delete_topic(TopicArn=TOPIC_ARN)
+    assert await corrected(made) == [f"topic {TOPIC} is missing", f"subscription to {TOPIC} is missing"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "attribute", "value", "sentence"),
+    [
+        (QUEUE, "VisibilityTimeout", "10", "VisibilityTimeout is 10 s, not 30 s"),
+        (QUEUE, "MessageRetentionPeriod", "60", "MessageRetentionPeriod is 60 s, not 345600 s"),
+        (
+            DEAD_LETTERS,
+            "MessageRetentionPeriod",
+            "60",
+            f"dead-letter queue {DEAD_LETTERS}: MessageRetentionPeriod is 60 s, not 1209600 s",
+        ),
+        (
+            QUEUE,
+            "RedrivePolicy",
+            json.dumps({"deadLetterTargetArn": f"{QUEUE_ARN}-dlq", "maxReceiveCount": 50}),
+            "redrive policy has maxReceiveCount 50, not 5",
+        ),
+        (
+            QUEUE,
+            "RedrivePolicy",
+            json.dumps({"deadLetterTargetArn": QUEUE_ARN, "maxReceiveCount": 5}),
+            f"redrive policy has deadLetterTargetArn {QUEUE_ARN}, not {QUEUE_ARN}-dlq",
+        ),
+        (
+            QUEUE,
+            "RedrivePolicy",
+            "",
+            "no redrive policy: a message that fails is received again for as long as it is retained",
+        ),
+    ],
+)
+async def test_a_queue_that_differs_is_reported_and_corrected(
+    made: AwsClients, queue: str, attribute: str, value: str, sentence: str
+) -> None:
+    """Visibility, retention, and what becomes of dead letters."""
+    await set_queue(made, queue, attribute, value)
+    assert await corrected(made) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "sentences"),
+    [
+        ("RawMessageDelivery", "false", ["raw message delivery is off"]),
+        ("FilterPolicyScope", "MessageBody", ["FilterPolicyScope is MessageBody, not MessageAttributes"]),
+        ("FilterPolicy", '{"ce-type": ["Painted"]}', ["filter policy lacks Sold"]),
+        (
+            "FilterPolicy",
+            '{"ce-type": ["Torn", "Sold", "Painted", "Burnt"]}',
+            ["filter policy has Burnt, Torn, which no handler takes"],
+        ),
+        (
+            "FilterPolicy",
+            '{"ce-type": [{"prefix": "Pain"}, "Sold"], "ce-source": ["order"]}',
+            [
+                "filter policy lacks Painted",
+                'filter policy has {"prefix": "Pain"}, which no handler takes',
+                "filter policy filters by ce-source too",
+            ],
+        ),
+        ("FilterPolicy", "{}", ["no filter policy: every event type of the topic comes in"]),
+    ],
+)
+async def test_a_subscription_that_differs_is_reported_and_corrected(
+    made: AwsClients, attribute: str, value: str, sentences: list[str]
+) -> None:
+    """The types are named, those that are too many and those that are missing."""
+    await set_subscription(made, attribute, value)
+    assert await corrected(made) == sentences
+
+
+LACKING = f"queue policy lacks {json.dumps(THE_TOPIC)}"
+
+
+@pytest.mark.parametrize(
+    ("besides", "sentence"),
+    [
+        ({"Principal": "*"}, "queue policy lets in more than the topic"),
+        (
+            {"Principal": {"AWS": "arn:aws:iam::111122223333:root"}},
+            "queue policy lets in more than the topic",
+        ),
+        ({"Action": "sqs:*"}, "queue policy lets in more than the topic"),
+        ({"Condition": {}}, "queue policy lets in more than the topic"),
+        (
+            {"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:sns:*:*:*"}}},
+            "queue policy lets in more than",
+        ),
+        ({"Condition": {"ArnEquals": {"aws:SourceArn": [TOPIC_ARN, "other"]}}}, "queue policy lets in more"),
+        ({"Effect": "Deny", "Principal": "*"}, "queue policy denies something"),
+    ],
+)
+async def test_a_policy_that_differs_is_reported_and_corrected(
+    made: AwsClients, besides: dict[str, object], sentence: str
+) -> None:
+    """Besides the topic's permission, and in its place."""
+    other = {**THE_TOPIC, **besides}
+    await set_queue(made, QUEUE, "Policy", policy(THE_TOPIC, other))
+    [found] = await corrected(made)
+    assert found.startswith(sentence)
+    assert found.endswith(json.dumps(other))
+    await set_queue(made, QUEUE, "Policy", policy(other))
+    assert await corrected(made) == [LACKING, found]
+
+
+async def test_a_queue_without_a_policy_is_reported_and_corrected(made: AwsClients) -> None:
+    """Nothing would come in."""
+    await set_queue(made, QUEUE, "Policy", "")
+    assert await corrected(made) == [LACKING]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        (
+            "Policy",
+            policy(
+                {
+                    "Sid": "topic-subscription",
+                    "Condition": {"ArnLike": {"AWS:SourceArn": [TOPIC_ARN]}},
+                    "Resource": [QUEUE_ARN],
+                    "Action": ["SQS:SendMessage"],
+                    "Principal": {"Service": ["sns.amazonaws.com"]},
+                    "Effect": "Allow",
+                }
+            ),
+        ),
+        ("Policy", json.dumps({"Statement": THE_TOPIC, "Version": "2008-10-17", "Id": "it"})),
+        ("Policy", policy(ONLY_TLS, THE_TOPIC)),
+        ("Policy", policy({**THE_TOPIC, "Condition": {"StringEquals": {"aws:SourceArn": TOPIC_ARN}}})),
+        (
+            "RedrivePolicy",
+            json.dumps({"maxReceiveCount": "5", "deadLetterTargetArn": f"{QUEUE_ARN}-dlq"}),
+        ),
+    ],
+)
+async def test_another_spelling_is_no_drift(made: AwsClients, attribute: str, value: str) -> None:
+    """AWS and infrastructure tools have their own. It is neither reported nor written again."""
+    await set_queue(made, QUEUE, attribute, value)
+    await set_subscription(made, "FilterPolicy", '{ "ce-type" : ["Sold", "Painted"] }')
+    with written(made) as calls:
+        assert await Topology(made, create=False).drift(binding()) == []
+        await Topology(made, create=True).listener_queues(binding())
+    assert calls == []
+
+
+async def test_a_rule_that_demands_tls_survives_a_correction(made: AwsClients) -> None:
+    """It was put there for a reason that the handlers do not know."""
+    await set_queue(made, QUEUE, "Policy", policy(ONLY_TLS, {**THE_TOPIC, "Principal": "*"}))
+    assert len(await corrected(made)) == 2
+    attributes = await attributes_of(made, QUEUE)
+    assert json.loads(attributes["Policy"])["Statement"] == [THE_TOPIC, ONLY_TLS]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "sentences"),
+    [("FilterPolicyScope", []), ("RawMessageDelivery", ["raw message delivery is off"])],
+)
+async def test_what_is_not_mentioned_is_what_aws_does_by_itself(
+    made: AwsClients, attribute: str, sentences: list[str]
+) -> None:
+    """AWS and local servers leave out what was never set, each in its own way."""
+
+    def leave_out(parsed: dict[str, Any], **_: object) -> None:
+        del parsed["Attributes"][attribute]
+
+    with watched(made, "after-call.sns.GetSubscriptionAttributes", leave_out):
+        assert await Topology(made, create=False).drift(binding()) == sentences

@@ -1,0 +1,35 @@
+"""The three services together, and a second adapter that people look at."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from snsqs import AwsClients
+
+from tests.serving import Served, adapter_service, order_service, scm_service
+
+
+@dataclass(frozen=True)
+class System:
+    """Everything, on real ports."""
+
+    order: Served
+    scm: Served
+    console: Served
+    """An adapter that knows where the others are; the relays send to another one."""
+    scm_database: str
+    aws: AwsClients
+    aws_url: str
+
+
+@asynccontextmanager
+async def whole_system(
+    order_database: str, scm_database: str, aws: AwsClients, aws_url: str
+) -> AsyncIterator[System]:
+    async with (
+        adapter_service(aws_url) as adapter,
+        order_service(order_database, aws_url, adapter.url) as order,
+        scm_service(scm_database, aws_url, adapter.url, order.url) as scm,
+        adapter_service(aws_url, order_url=order.url, scm_url=scm.url) as console,
+    ):
+        yield System(order, scm, console, scm_database, aws, aws_url)

@@ -1,0 +1,388 @@
+"""Real processes: how they start, refuse to start, die and stop."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import psutil
+import pytest
+from fastapi import FastAPI, Request, Response
+
+from local.ports import HOST
+from local.postgres import Postgres
+from local.system import LocalSystem, Ports, running_system
+from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE
+from tests.order.test_api import ORDER
+from tests.serving import OPERATOR, PRODUCTION_TOKENS, eventually, serving
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+async def run(*arguments: str, **environment: str) -> tuple[int, str]:
+    """A Python program of this project, to its end: exit code and output."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **PRODUCTION_TOKENS, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(60):
+        output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+@pytest.mark.parametrize(
+    ("service", "environment", "said"),
+    [
+        ("order", {}, "order: environment variable DATABASE_URL is not set"),
+        ("order", {"DATABASE_URL": "mysql://x"}, "DATABASE_URL is wrong: must begin with postgresql://"),
+        (
+            "adapter",
+            {"PORT": "http"},
+            "adapter: environment variable PORT is wrong: Input should be a valid int",
+        ),
+        ("adapter", {"ORDER_URL": "http:///orders"}, "ORDER_URL is wrong: names no host"),
+        ("adapter", {"SCM_URL": "http://scm:http"}, "SCM_URL is wrong: host and port cannot be read"),
+        ("adapter", {"AWS_ENDPOINT_URL": "http://s q s/"}, "AWS_ENDPOINT_URL is wrong: has a space in it"),
+        ("adapter", {"AWS_REGION": "mars 1"}, "AWS_REGION is wrong: String should match pattern"),
+        ("adapter", {"PORT": "70000"}, "PORT is wrong: Input should be less than or equal to 65535"),
+        ("order", {"PORT": "0"}, "PORT is wrong: Input should be greater than or equal to 1"),
+        ("scm", {"PORT": "0"}, "PORT is wrong: Input should be greater than or equal to 1"),
+        (
+            "order",
+            {"DATABASE_URL": "postgresql://a:secret/secret@here/orders"},
+            "DATABASE_URL is wrong: host and port cannot be read",
+        ),
+        ("adapter", {"ENVIRONMENT": "prod"}, "ENVIRONMENT is wrong: Input should be 'development' or 'prod"),
+        ("adapter", {"ROUTES_FILE": "/nowhere.toml"}, "adapter: /nowhere.toml: "),
+        (
+            "scm",
+            {"DATABASE_URL": "postgresql://a:secret@127.0.0.1:1/scm"},
+            "scm: postgresql://a@127.0.0.1:1/scm: ",
+        ),
+    ],
+)
+async def test_a_wrong_setting_is_refused_in_one_line(
+    service: str, environment: dict[str, str], said: str
+) -> None:
+    """It names the variable or the file, and the reason; no stack trace, and no secret."""
+    code, output = await run("-m", f"services.{service}", LOG_LEVEL="ERROR", **environment)
+    assert code == 2
+    [line] = output.splitlines()
+    assert said in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize("url", ["postgresql://a:secret@here/orders?foo=bar", "postgresql://a:secret@[::1/x"])
+async def test_a_migration_without_a_database_is_refused_in_one_line(url: str) -> None:
+    """Whatever is wrong with its URL."""
+    code, output = await run("-m", "services.order", "migrate", DATABASE_URL=url)
+    assert code == 2
+    [line] = output.splitlines()
+    assert line.startswith("order: ")
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("services.adapter", "audit", "--url", "http://[::1"),
+            "http://[::1 is no URL (ADAPTER_URL, --url): ",
+        ),
+        (
+            (
+                "services.adapter",
+                "dead-letters",
+                "redrive",
+                "--queue",
+                "q",
+                "--id",
+                "x",
+                "--body",
+                sys.executable,
+            ),
+            f"{sys.executable} cannot be read as text: ",
+        ),
+        (("local", "reconcile", "--order-url", "http://[::1"), "http://[::1 is no URL: "),
+        (("local", "up", "--folder", __file__), f"{__file__} cannot be made a folder: "),
+    ],
+)
+async def test_a_command_that_cannot_begin_says_so_in_one_line(arguments: tuple[str, ...], said: str) -> None:
+    """It names what it was given, and the reason."""
+    code, output = await run("-m", *arguments)
+    assert code in (1, 2)
+    assert output.splitlines()[-1].startswith(f"error: {said}")
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ("order", "order: the queue order-adapter-scm-event-queue does not exist"),
+        ("adapter", "adapter: the topic order-events does not exist"),
+    ],
+)
+async def test_in_production_what_is_missing_is_refused_in_one_line(
+    order_database: str, aws_url: str, service: str, said: str
+) -> None:
+    """The service does not start without the queue or the topic that it needs, and names it."""
+    code, output = await run(
+        "-m",
+        f"services.{service}",
+        DATABASE_URL=order_database,
+        AWS_ENDPOINT_URL=aws_url,
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+        PORT=str(Ports.free().order),
+        LOG_LEVEL="ERROR",
+    )
+    assert code == 2
+    [line] = output.splitlines()
+    assert line.startswith(said)
+
+
+async def test_a_taken_port_is_refused_in_one_line(aws_url: str) -> None:
+    """It names the address and the variables."""
+    with socket.create_server((HOST, 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, output = await run("-m", "services.adapter", PORT=port, AWS_ENDPOINT_URL=aws_url)
+    assert code == 2
+    assert f"adapter: cannot listen on 127.0.0.1:{port} (HOST, PORT): " in output.splitlines()[-1]
+    assert "Traceback" not in output
+
+
+async def test_a_wrong_route_file_is_refused_with_a_line_for_every_error(tmp_path: Path) -> None:
+    """Each names file, line and rule."""
+    routes = tmp_path / "routes.toml"
+    routes.write_text('[[route]]\nid = "a"\nsource = "order"\ntopik = "order-events"\n')
+    code, output = await run("-m", "services.adapter", ENVIRONMENT="development", ROUTES_FILE=str(routes))
+    assert code == 2
+    assert output.splitlines() == [
+        f"adapter: {routes}:1: rule a, key type: is missing",
+        f"adapter: {routes}:4: rule a, key topik: there is no such key; did you mean topic?",
+    ]
+
+
+async def test_migrations_may_run_at_the_same_time(postgres_server: Postgres) -> None:
+    """Several instances that start together: one migrates, the others find it done."""
+    url = postgres_server.url("migrated_together")
+    results = await asyncio.gather(
+        *(run("-m", "services.scm", "migrate", DATABASE_URL=url) for _ in range(3))
+    )
+    assert [code for code, _ in results] == [0, 0, 0], results
+    assert sorted("0001.scm" in output for _, output in results) == [False, False, True]
+    connection = await asyncpg.connect(url)
+    assert await connection.fetchval("SELECT count(*) FROM stock") == 0
+    await connection.close()
+
+
+@asynccontextmanager
+async def adapter_that_kills_its_caller(system: LocalSystem) -> AsyncIterator[str]:
+    """A proxy before the adapter: when SNS has taken the first completed order, the order process is
+    killed, and the adapter's answer never reaches it."""
+    app = FastAPI()
+
+    @app.post("/events")
+    async def take(request: Request) -> Response:
+        async with httpx.AsyncClient() as http:
+            answer = await http.post(
+                f"{system.ports.url('adapter')}/events",
+                content=await request.body(),
+                headers={name: request.headers[name] for name in ("content-type", "authorization")},
+            )
+        if b"forwarded" in answer.content:
+            system.programs["order"].send(signal.SIGKILL)
+        return Response(answer.content, answer.status_code, media_type="application/json")
+
+    async with serving(app) as served:
+        yield served.url
+
+
+async def test_killing_the_relay_between_sns_and_its_bookkeeping(tmp_path: Path) -> None:
+    """G1 and G3, on real processes: the event is sent again, nothing is lost, no effect is doubled."""
+    async with (
+        running_system(tmp_path, Ports.free()) as system,
+        httpx.AsyncClient(base_url=system.ports.url("order")) as order,
+        httpx.AsyncClient(base_url=system.ports.url("scm")) as scm,
+        adapter_that_kills_its_caller(system) as proxy,
+    ):
+        await system.programs["order"].stop()
+        system.overrides["order"] = {"ADAPTER_URL": proxy}
+        await system.start_service("order")
+        (await scm.put("/back-office/stock/MUG-01", json={"onHand": 10}, headers=OPERATOR)).raise_for_status()
+        order_id = (await order.post("/orders", json=ORDER)).json()["id"]
+        (await order.post(f"/orders/{order_id}/complete")).raise_for_status()
+        assert await system.programs["order"].ended() == -signal.SIGKILL
+
+        system.overrides.clear()
+        await system.start_service("order")
+
+        async def prepared() -> dict[str, Any] | None:
+            found: dict[str, Any] = (await order.get(f"/orders/{order_id}")).json()
+            return found if found["invoiceId"] else None
+
+        async def all_decided() -> list[Any] | None:
+            events: list[Any] = (await order.get(f"/orders/{order_id}/events")).json()["published"]
+            return events if all(event["decision"] for event in events) else None
+
+        async def absorbed() -> bool:
+            """Each of SCM's queues had the event twice and took it once."""
+            consumed = (await scm.get("/reconciliation/events")).json()["consumed"]
+            return [each["duplicates"] for each in consumed] == [1, 1]
+
+        await eventually(prepared, within=60)
+        events = await eventually(all_decided)
+        await eventually(absorbed)
+        invoices = (await scm.get("/external-api/invoices", params={"orderId": order_id})).json()
+        [stock] = (await scm.get("/back-office/stock")).json()
+        logs = (tmp_path / "logs" / "adapter.log").read_text().count(f"event_id={events[-1]['id']}")
+    assert len(invoices) == 1
+    assert stock["reserved"] == 2
+    assert logs == 2, "the adapter was to be sent the event twice"
+
+
+class Up:
+    """`python -m local up`, as `make up` runs it, on free ports and in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = Ports.free()
+
+    async def start(self) -> None:
+        self.output = ""
+        environment = {f"{name.upper()}_PORT": str(port) for name, port in vars(self.ports).items()}
+        self.process = await asyncio.create_subprocess_exec(
+            *[sys.executable, "-m", "local", "up", "--folder", str(self.folder)],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+
+    async def until(self, said: str) -> None:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(60):
+            while said not in self.output:
+                line = await self.process.stdout.readline()
+                assert line, self.output
+                self.output += line.decode()
+
+    async def end(self) -> int:
+        async with asyncio.timeout(60):
+            output, _ = await self.process.communicate()
+        self.output += output.decode()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    def processes(self) -> list[str]:
+        """The command lines of what it has started and what still runs."""
+        marks = {str(self.folder), *(f":{port}" for port in vars(self.ports).values())}
+        found = []
+        for process in psutil.process_iter(["cmdline", "environ", "status"]):
+            about = " ".join([*(process.info["cmdline"] or []), *(process.info["environ"] or {}).values()])
+            is_test = process.pid in (os.getpid(), self.process.pid)
+            if (
+                not is_test
+                and process.info["status"] != psutil.STATUS_ZOMBIE
+                and any(m in about for m in marks)
+            ):
+                found.append(about[:200])
+        return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_up_stops_everything_that_it_started(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM alike; the data stays, and the next start has it."""
+    up = Up(tmp_path)
+    await up.start()
+    await up.until("curl -s -X POST")
+    assert len(up.processes()) >= 5
+    async with httpx.AsyncClient() as http:
+        placed = await http.post(f"{up.ports.url('order')}/orders", json=ORDER)
+    up.process.send_signal(number)
+    assert await up.end() == 0, up.output
+    assert up.processes() == []
+    assert "Traceback" not in up.output
+
+    if number is signal.SIGTERM:
+        await up.start()
+        await up.until("curl -s -X POST")
+        async with httpx.AsyncClient() as http:
+            read = await http.get(f"{up.ports.url('order')}/orders/{placed.json()['id']}")
+        up.process.send_signal(number)
+        await up.end()
+        assert read.json()["id"] == placed.json()["id"]
+
+
+async def test_up_ends_with_one_line_when_a_process_dies(tmp_path: Path) -> None:
+    """It says which one and where its log is, and stops the others."""
+    up = Up(tmp_path)
+    await up.start()
+    await up.until("curl -s -X POST")
+    [scm] = [
+        process
+        for process in psutil.process_iter(["cmdline", "environ"])
+        if "services.scm" in (process.info["cmdline"] or [])
+        and (process.info["environ"] or {}).get("PORT") == str(up.ports.scm)
+    ]
+    scm.kill()
+    assert await up.end() == 1
+    assert f"error: scm ended with code -9; its log is {tmp_path}/logs/scm.log" in up.output
+    assert "Traceback" not in up.output
+    assert up.processes() == []
+
+
+async def test_up_says_which_port_is_taken(tmp_path: Path) -> None:
+    """And how to choose another one; nothing was started."""
+    up = Up(tmp_path)
+    with socket.create_server((HOST, up.ports.adapter)):
+        await up.start()
+        assert await up.end() == 1
+    assert up.output.splitlines()[-1] == (
+        f"error: port {up.ports.adapter} (adapter) is taken: stop what uses it, "
+        "or choose another with ADAPTER_PORT=…"
+    )
+    assert up.processes() == []
+
+
+async def test_logs_are_json_where_no_person_reads_them(tmp_path: Path) -> None:
+    """Each line is an object; what is about an event carries its id, its type and its order. None tells a
+    token, or who the buyer is."""
+    async with running_system(tmp_path, Ports.free()) as system:
+        await system.programs["order"].stop()
+        system.overrides["order"] = {"LOG_FORMAT": "auto", "LOG_LEVEL": "DEBUG"}
+        (tmp_path / "logs" / "order.log").unlink()
+        await system.start_service("order")
+        async with httpx.AsyncClient(base_url=system.ports.url("order")) as order:
+            order_id = (await order.post("/orders", json=ORDER)).json()["id"]
+            (await order.get("/event-log", headers=OPERATOR)).raise_for_status()
+            await order.put(f"/orders/{order_id}/delivery-address", json=ORDER["buyer"], headers=OPERATOR)
+
+            async def decided() -> bool:
+                events = (await order.get(f"/orders/{order_id}/events")).json()["published"]
+                return bool(events[0]["decision"])
+
+            await eventually(decided)
+        await system.programs["order"].stop()
+    log = (tmp_path / "logs" / "order.log").read_text()
+    tokens = [each.get_secret_value() for each in (DEVELOPMENT_SERVICE, DEVELOPMENT_OPERATOR.token)]
+    assert not [each for each in (*tokens, *ORDER["buyer"].values()) if each in log]
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert all({"event", "level", "timestamp", "service"} <= line.keys() for line in lines)
+    [about] = [line for line in lines if line["event"] == "relayed: held back"]
+    assert (about["event_type"], about["order_id"], about["service"]) == ("OrderPlaced", order_id, "order")
+    assert about["event_id"]
+    assert about["trace_id"]

@@ -1,0 +1,201 @@
+"""Access: who may call what, what the others are told, and that no token is ever shown."""
+
+import json
+import re
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from local.ports import free_ports
+from services.adapter.main import create_app as create_adapter
+from services.adapter.settings import Settings as AdapterSettings
+from services.order.main import create_app
+from services.order.settings import Settings
+from services.scm.settings import Settings as ScmSettings
+from shared.runtime.settings import EnvironmentSettings, load
+from shared.runtime.tokens import bearer
+from shared.web import Operator
+from tests.adapter.test_adapter import BATCH, event
+from tests.order.test_api import ORDER
+from tests.serving import OPERATOR, PRODUCTION_TOKENS, SERVICE, Served, eventually, order_service, serving
+
+NOBODY = bearer(SecretStr("nobody-has-this-token"))
+BASIC = {"authorization": "Basic ZGV2ZWxvcGVyOmRldmVsb3BtZW50LW9wZXJhdG9yLXRva2Vu"}
+ENVIRONMENT = {"DATABASE_URL": "postgresql://orders", **PRODUCTION_TOKENS}
+TOKEN = PRODUCTION_TOKENS["SERVICE_TOKEN"]
+OF_KIM = PRODUCTION_TOKENS["OPERATOR_TOKENS"].removeprefix("kim:")
+
+
+@pytest.mark.parametrize(("shown", "status"), [({}, 401), (BASIC, 401), (NOBODY, 401), (OPERATOR, 403)])
+async def test_only_a_service_hands_events_to_the_adapter(
+    adapter: Served, shown: dict[str, str], status: int
+) -> None:
+    """401 for who is not known, 403 for who is somebody else; and a service is let in."""
+    content = json.dumps([event()])
+    headers = {"content-type": BATCH["content-type"]}
+    refused(await adapter.http.post("/events", content=content, headers=headers | shown), status)
+    assert (await adapter.http.post("/events", content=content, headers=headers | SERVICE)).status_code == 200
+
+
+@pytest.mark.parametrize(("shown", "status"), [({}, 401), (BASIC, 401), (NOBODY, 401), (SERVICE, 403)])
+async def test_only_an_operator_sets_the_stock(scm: Served, shown: dict[str, str], status: int) -> None:
+    """Who is refused has changed nothing."""
+    path, body = "/back-office/stock/MUG-01", {"onHand": 1}
+    refused(await scm.http.put(path, json=body, headers=shown), status)
+    assert (await scm.http.get("/back-office/stock")).json() == []
+    assert (await scm.http.put(path, json=body, headers=OPERATOR)).status_code == 200
+
+
+OPEN = {
+    ("POST", "/orders"),
+    ("POST", "/orders/{order_id}/complete"),
+    ("POST", "/orders/{order_id}/cancel"),
+    ("PUT", "/orders/{order_id}/delivery-address"),
+    ("PUT", "/orders/{order_id}/memo"),
+    ("POST", "/api/routes/explain"),
+}
+"""The commands of buyers, and a question that has a body. Nothing else but reads."""
+
+
+async def test_everything_else_that_is_no_read_wants_a_token(
+    order: Served, scm: Served, adapter: Served
+) -> None:
+    """Whatever the services have: 401 without one, 403 with one of the wrong kind."""
+    for service in (order, scm, adapter):
+        paths = (await service.http.get("/openapi.json")).json()["paths"]
+        commands = [(each.upper(), path) for path, methods in paths.items() for each in methods]
+        for method, path in commands:
+            if method == "GET" or (method, path) in OPEN:
+                continue
+            url = re.sub(r"\{\w+\}", "1", path)
+            refused(await service.http.request(method, url), 401)
+            strangers = OPERATOR if path == "/events" else SERVICE
+            refused(await service.http.request(method, url, headers=strangers), 403)
+
+
+def refused(answer: httpx.Response, status: int) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
+
+
+async def test_an_endpoint_is_told_which_operator_calls() -> None:
+    """For a record of who did what. A name may have two tokens, so that one can be replaced."""
+    app = create_app(settings_of(OPERATOR_TOKENS=f"kim:{OF_KIM}, lee:{OF_KIM}2,kim:{OF_KIM}3"))
+
+    @app.get("/me")
+    async def me(operator: Operator) -> str:
+        return operator
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
+        names = [
+            (await http.get("/me", headers=bearer(SecretStr(token)))).json()
+            for token in (OF_KIM, f"{OF_KIM}2", f"{OF_KIM}3")
+        ]
+    assert names == ["kim", "lee", "kim"]
+
+
+async def test_events_wait_while_the_adapter_does_not_take_the_service_token(
+    order_database: str, aws_url: str
+) -> None:
+    """It is nobody's event that is to blame: none is tried in vain or parked, `/readyz` says what is wrong,
+    and once it is put right they leave."""
+    [port] = free_ports(1)
+
+    def adapter(**settings: Any) -> Any:
+        return serving(
+            create_adapter(AdapterSettings(environment="development", aws_endpoint_url=aws_url, **settings)),
+            port,
+        )
+
+    async with order_service(order_database, aws_url, f"http://127.0.0.1:{port}") as order:
+        async with adapter(service_token=TOKEN):
+            order_id = (await order.http.post("/orders", json=ORDER)).json()["id"]
+
+            async def trouble() -> str | None:
+                told: str = (await order.http.get("/readyz")).json()["checks"]["relay"]
+                return told if "401" in told else None
+
+            said = await eventually(trouble)
+            assert said.endswith("/events: HTTP 401, SERVICE_TOKEN here is not the adapter's")
+            [waiting] = (await order.http.get(f"/orders/{order_id}/events")).json()["published"]
+            assert (waiting["attempts"], waiting["parkedAt"], waiting["decision"]) == (0, None, None)
+        async with adapter():
+
+            async def decided() -> bool:
+                events = (await order.http.get(f"/orders/{order_id}/events")).json()["published"]
+                return bool(events[0]["decision"] == "held_back")
+
+            await eventually(decided)
+
+
+WRONG = [
+    ("SERVICE_TOKEN", "", "must be set in production"),
+    ("SERVICE_TOKEN", "development-service-token", "must be set in production, and not to what it is in"),
+    ("SERVICE_TOKEN", "secret-secret-1", "a token has at least 16 characters"),
+    ("SERVICE_TOKEN", "secret secret secret", "a token has letters, digits and"),
+    ("OPERATOR_TOKENS", "", "must be set in production"),
+    ("OPERATOR_TOKENS", "kim:development-operator-token", "must be set in production, and not to what it is"),
+    ("OPERATOR_TOKENS", "secretsecretsecret", "must be name:token, and more of them after a comma"),
+    ("OPERATOR_TOKENS", "secret kim:secretsecretsecret", "a name has letters, digits"),
+    ("OPERATOR_TOKENS", ":secretsecretsecret", "must be name:token"),
+    ("OPERATOR_TOKENS", "kim:secret", "a token has at least 16 characters"),
+    ("OPERATOR_TOKENS", "kim:secret:secret:secret", "a token has letters, digits and"),
+    ("OPERATOR_TOKENS", "kim:secretsecretsecret,", "must be name:token"),
+    ("OPERATOR_TOKENS", "kim:secretsecretsecret,lee:secretsecretsecret", "two operators have the same token"),
+    ("OPERATOR_TOKENS", f"kim:{TOKEN}", "an operator has the services' token"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value", "said"), WRONG)
+def test_production_does_not_start_with_a_token_that_protects_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, said: str
+) -> None:
+    """One line names the variable and the reason, and shows no part of the value."""
+    for name, text in (ENVIRONMENT | {variable: value}).items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(SystemExit) as ended:
+        load(Settings, "order")
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"order: environment variable {variable} is wrong: ")
+    assert said in line
+    assert "secret" not in line
+    assert TOKEN not in line
+
+
+@pytest.mark.parametrize("settings", [Settings, ScmSettings, AdapterSettings])
+@pytest.mark.parametrize("token", ["", "development-service-token"])
+def test_no_service_accepts_the_development_token_in_production(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: type[EnvironmentSettings],
+    token: str,
+) -> None:
+    """Given or by default."""
+    for name, text in (ENVIRONMENT | {"SERVICE_TOKEN": token}).items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(SystemExit):
+        load(settings, "service")
+    assert "environment variable SERVICE_TOKEN is wrong: must be set in production" in capsys.readouterr().err
+
+
+def settings_of(**environment: str) -> Settings:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in (ENVIRONMENT | environment).items():
+            patch.setenv(name, text)
+        return load(Settings, "order")
+
+
+def test_no_token_is_shown_by_settings() -> None:
+    """Neither by their `repr`, nor by the error that refuses them."""
+    shown = repr(settings_of(DATABASE_URL="postgresql://kim:secret@here/orders"))
+    with pytest.raises(ValidationError) as caught:
+        Settings(database_url="postgresql://", service_token=SecretStr("secret"), environment="development")
+    for text in (shown, str(caught.value), repr(caught.value)):
+        assert not any(each in text for each in (TOKEN, OF_KIM, "secret"))
+    assert "kim" in shown
