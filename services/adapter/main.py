@@ -10,13 +10,13 @@ from snsqs import InterceptedChannel, SnsChannel, Topology, aws_clients
 
 from services.adapter import api, console, laboratory, page, recovery
 from services.adapter.bridge import Bridge
-from services.adapter.neighbour import Neighbour
 from services.adapter.recovery import command as recovery_command
 from services.adapter.routes import RouteFile, RoutesInvalid
 from services.adapter.routes import api as routes_api
 from services.adapter.routes import command as routes_command
 from services.adapter.settings import Settings
 from shared.runtime.background import running
+from shared.runtime.service_client import ServiceClient
 from shared.runtime.tokens import bearer
 from shared.service import process
 from shared.web import application, health_router
@@ -55,10 +55,10 @@ def create_app(settings: Settings) -> FastAPI:
             interceptors = [faults.sends_copies] if faults else []
             channels = {name: InterceptedChannel(topic, *interceptors) for name, topic in topics.items()}
             app.state.bridge = Bridge(routes, channels, decisions.add)
-            order = Neighbour("order", settings.order_url, http)
-            scm = Neighbour("scm", settings.scm_url, http)
+            order = ServiceClient("order", settings.order_url, http)
+            scm = ServiceClient("scm", settings.scm_url, http)
             shown = bearer(settings.service_token)
-            neighbours = {each.name: each.shown(shown, most=_LOOK_MOST) for each in (order, scm)}
+            neighbours = {each.name: each.with_headers(shown, timeout=_LOOK_MOST) for each in (order, scm)}
             app.state.neighbours = neighbours
             queues = console.Queues(clients, routes.topics)
             stations = console.Stations(list(neighbours.values()), queues, routes.topics, decisions, live)

@@ -10,8 +10,8 @@ from fastapi import FastAPI, Response
 
 from local.ports import HOST
 from services.adapter.console import Decisions, Live, Queues, Stations
-from services.adapter.neighbour import Neighbour
 from shared.runtime.background import running
+from shared.runtime.service_client import ServiceClient
 from tests.console.test_lineage import invoiced
 from tests.console.test_live import watching
 from tests.serving import OPERATOR, Served, adapter_service, eventually, serving
@@ -167,7 +167,7 @@ async def counted(system: System) -> AsyncIterator[tuple[Counted, Live, Stations
     """Stations that ask a hundred times a second."""
     asked, live = Counted(), Live()
     async with serving(asked.app) as served, httpx.AsyncClient() as http:
-        neighbour = Neighbour("order", served.url, http)
+        neighbour = ServiceClient("order", served.url, http)
         queues = Queues(system.aws, [])
         stations = Stations([neighbour], queues, [], Decisions(live), live, every=0.01)
         async with running(FastAPI(), live, stations):

@@ -1,4 +1,4 @@
-"""The listener's contract: what becomes of each message. One suite for every engine (tests/snsqs/engines.py)."""
+"""The listener's contract: what becomes of each message. One suite for every engine, see engines.py."""
 
 import asyncio
 import time

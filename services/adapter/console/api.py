@@ -12,7 +12,7 @@ from services.adapter.console.event_stream import EVENTS, EventStream
 from services.adapter.console.lineage import Lineage, UnknownOrder, lineage
 from services.adapter.console.live import Live, TooManyViewers
 from services.adapter.console.stations import Everything, Stations
-from services.adapter.neighbour import Neighbour
+from shared.runtime.service_client import ServiceClient
 from shared.web import OPTIONAL_TOKEN, PerhapsOperator, Problem, problems
 
 router = APIRouter(prefix="/api", tags=["console"])
@@ -71,7 +71,7 @@ async def read_lineage(
 ) -> Lineage:
     """From the commands to the last answer of SCM, with the milliseconds of each hop. A service that does
     not answer is a gap. To an operator it also shows the order's dead letters, with their reasons."""
-    neighbours: dict[str, Neighbour] = request.app.state.neighbours
+    neighbours: dict[str, ServiceClient] = request.app.state.neighbours
     dead_letters: DeadLetters | None = request.app.state.dead_letters if operator else None
     try:
         return await lineage(order_id, neighbours["order"], neighbours["scm"], dead_letters)

@@ -12,9 +12,9 @@ from snsqs.aws import TRANSIENT
 
 from services.adapter.console.dead_letters import DeadLetters
 from services.adapter.console.hop import Events, Hop, Known, distance, hops
-from services.adapter.neighbour import Away, Neighbour
 from services.adapter.recovery.recovery import Found
 from shared.operations.progress import ServiceProgress
+from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 
 M = TypeVar("M", bound=WireModel)
 
@@ -69,7 +69,7 @@ class _Told:
 
 
 async def lineage(
-    order_id: str, order: Neighbour, scm: Neighbour, dead_letters: DeadLetters | None
+    order_id: str, order: ServiceClient, scm: ServiceClient, dead_letters: DeadLetters | None
 ) -> Lineage:
     """Asks both services at once, and looks for dead letters if it is given where. Raises UnknownOrder when
     both services answer and neither knows it."""
@@ -96,14 +96,14 @@ async def lineage(
     )
 
 
-async def _ask(neighbour: Neighbour, order_id: str) -> _Told:
+async def _ask(neighbour: ServiceClient, order_id: str) -> _Told:
     try:
         now, events, progress = await asyncio.gather(
             _read(neighbour, f"/orders/{order_id}", AggregateNow),
             _read(neighbour, f"/orders/{order_id}/events", Events),
             _read(neighbour, "/progress", ServiceProgress),
         )
-    except Away as error:
+    except ServiceUnavailable as error:
         return _Told(neighbour.name, gap=Gap(service=neighbour.name, reason=str(error)))
     consumers = {each.queue: set(each.handlers) for each in progress.listeners} if progress else {}
     return _Told(neighbour.name, now, events or Events(), consumers)
@@ -119,9 +119,9 @@ async def _letters(dead_letters: DeadLetters | None, order_id: str) -> tuple[dic
     return found, [Gap(service=look.queue, reason=look.incomplete) for look in looks if look.incomplete]
 
 
-async def _read(neighbour: Neighbour, path: str, model: type[M]) -> M | None:
+async def _read(neighbour: ServiceClient, path: str, model: type[M]) -> M | None:
     answer = await neighbour.find(path)
     try:
         return None if answer is None else model.model_validate(answer)
     except ValidationError as error:
-        raise Away(f"{neighbour}: {path} is not answered as it should be") from error
+        raise ServiceUnavailable(f"{neighbour}: {path} is not answered as it should be") from error

@@ -12,9 +12,9 @@ from snsqs.background import wait_for_event
 from services.adapter.console.decisions import Decisions, RuleCount
 from services.adapter.console.live import Live
 from services.adapter.console.queues import Depth, Queues
-from services.adapter.neighbour import Away, Neighbour
 from shared.operations.progress import ListenerProgress, Pace, ServiceProgress, SettledMessage
 from shared.operations.tally import Tally
+from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 
 _SOON = 30.0
 
@@ -107,7 +107,7 @@ class Stations:
 
     def __init__(
         self,
-        neighbours: Sequence[Neighbour],
+        neighbours: Sequence[ServiceClient],
         queues: Queues,
         topics: Sequence[str],
         decisions: Decisions,
@@ -179,14 +179,18 @@ class Stations:
     async def _services(self) -> list[ServiceStatus]:
         return list(await asyncio.gather(*map(self._service, self._neighbours)))
 
-    async def _service(self, neighbour: Neighbour) -> ServiceStatus:
+    async def _service(self, neighbour: ServiceClient) -> ServiceStatus:
         """How it is; what it settled in the meantime is told on the way."""
         cursors = self._cursors[neighbour.name]
         wanted = {"after": list(cursors.values())} if self._live.watched.is_set() else None
         try:
             progress = ServiceProgress.model_validate(await neighbour.find("/progress", wanted))
-        except (Away, ValidationError) as error:
-            trouble = str(error) if isinstance(error, Away) else f"{neighbour}: does not tell its progress"
+        except (ServiceUnavailable, ValidationError) as error:
+            trouble = (
+                str(error)
+                if isinstance(error, ServiceUnavailable)
+                else f"{neighbour}: does not tell its progress"
+            )
             return ServiceStatus(id=neighbour.name, status="down", trouble=trouble)
         self._known[neighbour.name] = progress
         self._tell(neighbour.name, progress)

@@ -10,7 +10,7 @@ from snsqs import WireModel
 
 from services.adapter.laboratory.experiment import Busy, Laboratory, Report, UnknownExperiment
 from services.adapter.laboratory.letterbox import QUEUE, NoQueue
-from services.adapter.neighbour import Away, Refused
+from shared.runtime.service_client import RequestRejected, ServiceUnavailable
 from shared.web import OperatorAccess, Problem
 from shared.web.request import RequestModel
 
@@ -92,5 +92,5 @@ def _told() -> Iterator[None]:
         raise Problem(404, str(error)) from error
     except Busy as error:
         raise Problem(409, str(error)) from error
-    except (Away, Refused, NoQueue) as error:
+    except (ServiceUnavailable, RequestRejected, NoQueue) as error:
         raise Problem(503, str(error)) from error

@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import Any
 
-from services.adapter.neighbour import Neighbour
+from shared.runtime.service_client import ServiceClient
 
 ARTICLE = "DEMO-MUG"
 _STOCK = 100_000
@@ -23,20 +23,20 @@ _ORDER: dict[str, Any] = {
 
 
 class Customers:
-    """Places orders at the Order service, and asks both sides about them. All raise Away and Refused."""
+    """Client of the Order and SCM services. All methods raise ServiceUnavailable and RequestRejected."""
 
-    def __init__(self, order: Neighbour, scm: Neighbour) -> None:
+    def __init__(self, order: ServiceClient, scm: ServiceClient) -> None:
         self._order = order
         self._scm = scm
 
     async def stock(self, authorization: str) -> None:
         """Puts enough of the demo article into stock, in the name of the operator who asks for orders."""
-        operated = self._scm.shown({"authorization": authorization})
+        operated = self._scm.with_headers({"authorization": authorization})
         await operated.send("PUT", f"/back-office/stock/{ARTICLE}", {"onHand": _STOCK})
 
     async def listening(self, queue: str, change: str, authorization: str) -> None:
         """`change` is pause or resume: whether SCM takes messages from the queue."""
-        operated = self._scm.shown({"authorization": authorization})
+        operated = self._scm.with_headers({"authorization": authorization})
         await operated.send("POST", f"/listeners/{queue}/{change}")
 
     async def buy(self) -> str:

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 from snsqs.aws import TRANSIENT
 
-from services.adapter.neighbour import Away, Refused
 from services.adapter.recovery.audit import AuditUnavailable, Record
 from services.adapter.recovery.consumers import Paused
 from services.adapter.recovery.operation import Busy, Operation, UnknownOperation
@@ -26,6 +25,7 @@ from services.adapter.recovery.services import (
 )
 from shared.operations.listeners import Queue
 from shared.operations.selection import Filter, Name
+from shared.runtime.service_client import RequestRejected, ServiceUnavailable
 from shared.web import Operator, OperatorAccess, Problem, problems
 
 router = APIRouter(prefix="/api", tags=["recovery"], dependencies=[OperatorAccess])
@@ -38,7 +38,7 @@ _REFUSALS = {
     PassesOn: 409,
     Paused: 409,
     AuditUnavailable: 503,
-    Away: 503,
+    ServiceUnavailable: 503,
 }
 
 
@@ -48,7 +48,7 @@ async def _recovery(request: Request) -> AsyncIterator[Recovery]:
         yield request.app.state.recovery
     except tuple(_REFUSALS) as error:
         raise Problem(_REFUSALS[type(error)], str(error)) from error
-    except Refused as error:
+    except RequestRejected as error:
         raise Problem(error.status, str(error)) from error
     except TRANSIENT as error:
         raise Problem(503, f"SNS and SQS cannot be asked: {error}") from error

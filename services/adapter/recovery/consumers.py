@@ -5,11 +5,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from services.adapter.neighbour import Neighbour
 from services.adapter.recovery.proof import Deliveries
 from shared.operations.checksum import MOST, StateChecksum
 from shared.operations.progress import ServiceProgress
 from shared.operations.reconciliation import Consumed, EventCounts
+from shared.runtime.service_client import ServiceClient
 
 
 class Paused(Exception):
@@ -20,11 +20,11 @@ class Paused(Exception):
 class Consumer:
     """A service, and for each of its queues the types of events that it takes from there."""
 
-    service: Neighbour
+    service: ServiceClient
     queues: dict[str, frozenset[str]]
 
     async def checksum(self) -> StateChecksum:
-        answer = await replace(self.service, most=MOST).get("/reconciliation/checksum")
+        answer = await replace(self.service, timeout=MOST).get("/reconciliation/checksum")
         return StateChecksum.model_validate(answer)
 
     async def consumed(self) -> list[Consumed]:
@@ -34,13 +34,13 @@ class Consumer:
 
 
 class Consumers:
-    """Those of some topics. Calls raise Away and Refused."""
+    """Those of some topics. Calls raise ServiceUnavailable and RequestRejected."""
 
     def __init__(self, consumers: Sequence[Consumer]) -> None:
         self._consumers = consumers
 
     @classmethod
-    async def of(cls, topics: Collection[str], services: Sequence[Neighbour]) -> "Consumers":
+    async def of(cls, topics: Collection[str], services: Sequence[ServiceClient]) -> "Consumers":
         """Finds them by asking every service what it listens to. Raises Paused."""
         progress = await asyncio.gather(*(_progress(service) for service in services))
         found = [_consumer(*each, topics) for each in zip(services, progress, strict=True)]
@@ -65,11 +65,11 @@ class Consumers:
         return Deliveries.of(chain.from_iterable(found))
 
 
-async def _progress(service: Neighbour) -> ServiceProgress:
+async def _progress(service: ServiceClient) -> ServiceProgress:
     return ServiceProgress.model_validate(await service.get("/progress"))
 
 
-def _consumer(service: Neighbour, progress: ServiceProgress, topics: Collection[str]) -> Consumer:
+def _consumer(service: ServiceClient, progress: ServiceProgress, topics: Collection[str]) -> Consumer:
     listeners = [each for each in progress.listeners if each.topic in topics]
     if paused := [each.queue for each in listeners if each.is_paused]:
         raise Paused(f"{service.name} does not listen to {', '.join(paused)}: resume it first")

@@ -13,7 +13,6 @@ from snsqs.queues import by_count
 from services.adapter.bridge import Bridge, Result
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.log_page import LogPage
-from services.adapter.neighbour import Neighbour
 from services.adapter.recovery.consumers import Consumers
 from services.adapter.recovery.operation import Operation, Operations, Selected
 from services.adapter.recovery.pace import Pace, PerSecond
@@ -22,6 +21,7 @@ from services.adapter.recovery.services import Person, Services
 from services.adapter.routes import Routes
 from services.adapter.routes.verdict import Verdict, judge
 from shared.operations.selection import ExplicitSelection, Name, may_repeat
+from shared.runtime.service_client import ServiceClient
 from shared.web import Moment
 from shared.web.request import RequestModel
 
@@ -72,8 +72,8 @@ class Replays:
         self._held = held
 
     async def start(self, replay: Replay, person: Person) -> Operation:
-        """What would refuse the replay refuses a dry run too. Raises UnknownService, Away, Refused,
-        Paused, Busy, AuditUnavailable."""
+        """What would refuse the replay refuses a dry run too. Raises UnknownService, ServiceUnavailable,
+        RequestRejected, Paused, Busy, AuditUnavailable."""
         service = self._services.named(replay.service, person)
         topics = {
             route.topic.rpartition(":")[2]
@@ -98,9 +98,9 @@ class Replays:
 
 class SentEvents:
     """The selected events of a service's log that were forwarded, and happened before a time. Calls raise
-    Away and Refused."""
+    ServiceUnavailable and RequestRejected."""
 
-    def __init__(self, service: Neighbour, selection: SentSelection, before: datetime) -> None:
+    def __init__(self, service: ServiceClient, selection: SentSelection, before: datetime) -> None:
         self._service = service
         bounded = selection.model_copy(update={"until": min(selection.until or before, before)})
         asked = bounded.model_dump(mode="json", by_alias=True, exclude={"all"}, exclude_none=True)
@@ -151,7 +151,7 @@ class Replayer:
         self._deliveries = 0
 
     async def replay(self, operation: Operation) -> bool:
-        """False when it was stopped before its end. Raises Away and Refused."""
+        """False when it was stopped before its end. Raises ServiceUnavailable and RequestRejected."""
         assert operation.proof is not None
         proof = operation.proof
         operation.expected = await self._events.count()

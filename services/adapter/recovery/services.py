@@ -8,10 +8,10 @@ from pydantic import StrictBool
 from snsqs import WireModel
 from snsqs.outbox import ParkedEvent
 
-from services.adapter.neighbour import Away, Neighbour
 from services.adapter.recovery.audit import Audit
 from shared.operations.listeners import ListenerStatus
 from shared.operations.selection import Filter, Selection
+from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 from shared.web.request import RequestModel
 
 M = TypeVar("M", bound=WireModel)
@@ -77,20 +77,20 @@ class Resubmitted(WireModel):
 
 
 class Services:
-    """Asks the services over REST. Raises Away and Refused; AuditUnavailable before anything is done;
-    UnknownService."""
+    """Asks the services over REST. Raises ServiceUnavailable and RequestRejected; AuditUnavailable before
+    anything is done; UnknownService."""
 
-    def __init__(self, services: Sequence[Neighbour], audit: Audit) -> None:
+    def __init__(self, services: Sequence[ServiceClient], audit: Audit) -> None:
         self._by_name = {each.name: each for each in services}
         self._audit = audit
 
-    def all(self, person: Person) -> list[Neighbour]:
+    def all(self, person: Person) -> list[ServiceClient]:
         """As they are asked by a person."""
-        return [each.shown(person.headers) for each in self._by_name.values()]
+        return [each.with_headers(person.headers) for each in self._by_name.values()]
 
-    def named(self, name: str, person: Person) -> Neighbour:
+    def named(self, name: str, person: Person) -> ServiceClient:
         try:
-            return self._by_name[name].shown(person.headers)
+            return self._by_name[name].with_headers(person.headers)
         except KeyError:
             raise UnknownService(f"no service {name!r}; there are {', '.join(self._by_name)}") from None
 
@@ -131,10 +131,10 @@ class Services:
     ) -> tuple[list[M], list[Gap]]:
         """The lists of the services together, and those that did not answer."""
 
-        async def of(service: Neighbour) -> list[M] | Gap:
+        async def of(service: ServiceClient) -> list[M] | Gap:
             try:
                 found = await service.get(path, params)
-            except Away as error:
+            except ServiceUnavailable as error:
                 return Gap(service=service.name, reason=str(error))
             return [kind(**each, service=service.name) for each in found]
 

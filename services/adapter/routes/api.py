@@ -10,13 +10,13 @@ from pydantic import Field
 from snsqs import WireModel
 
 from services.adapter.cloud_event import CloudEvent
-from services.adapter.neighbour import Away, Neighbour
 from services.adapter.routes.dry_run import DryRun, dry_run
 from services.adapter.routes.explanation import Explanation, explain
 from services.adapter.routes.file import RouteFile
 from services.adapter.routes.finding import Finding
 from services.adapter.routes.recorded import newest
 from services.adapter.routes.route import Route
+from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 from shared.web import OperatorAccess, Problem
 
 router = APIRouter(prefix="/api/routes", tags=["routes"])
@@ -46,8 +46,8 @@ def _file(request: Request) -> RouteFile:
     return found
 
 
-def _neighbours(request: Request) -> Sequence[Neighbour]:
-    found: Mapping[str, Neighbour] = request.app.state.neighbours
+def _neighbours(request: Request) -> Sequence[ServiceClient]:
+    found: Mapping[str, ServiceClient] = request.app.state.neighbours
     return list(found.values())
 
 
@@ -79,7 +79,7 @@ async def explain_event(event: CloudEvent, file: File) -> Response:
     summary="What a changed route file would do to the last real events",
 )
 async def try_file(
-    body: DryRunBody, file: File, neighbours: Annotated[Sequence[Neighbour], Depends(_neighbours)]
+    body: DryRunBody, file: File, neighbours: Annotated[Sequence[ServiceClient], Depends(_neighbours)]
 ) -> Response:
     """For operators, because it makes the adapter work with expressions of the caller's."""
     changed = await asyncio.to_thread(RouteFile.read, body.toml, "toml")
@@ -87,7 +87,7 @@ async def try_file(
         return _ascii(DryRun(errors=changed.errors, warnings=changed.warnings))
     try:
         events = await newest(neighbours, body.last)
-    except Away as error:
+    except ServiceUnavailable as error:
         raise Problem(503, str(error), headers={"retry-after": "2"}) from error
     # In a thread, so that what is slow in the file delays no event.
     tried = await asyncio.to_thread(dry_run, file.usable(), changed.routes, events)

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from snsqs import WireModel
 
 from services.adapter.cloud_event import CloudEvent, why_not
-from services.adapter.neighbour import Away, Neighbour
 from services.adapter.routes import printed
 from services.adapter.routes.dry_run import dry_run
 from services.adapter.routes.explanation import explain
@@ -22,6 +21,7 @@ from services.adapter.routes.file import RouteFile, RoutesInvalid
 from services.adapter.routes.finding import Finding
 from services.adapter.routes.recorded import newest
 from services.adapter.settings import RoutesSettings
+from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 from shared.runtime.settings import load
 from shared.runtime.tokens import bearer
 
@@ -115,7 +115,7 @@ async def _newest(last: int, **asked: str) -> list[CloudEvent]:
     urls = {"order": settings.order_url, "scm": settings.scm_url}
     shown = bearer(settings.service_token)
     async with httpx.AsyncClient() as http:
-        services = [Neighbour(name, url, http, shown) for name, url in urls.items()]
+        services = [ServiceClient(name, url, http, shown) for name, url in urls.items()]
         return await newest(services, last, **asked)
 
 
@@ -152,7 +152,7 @@ def _refusals() -> Iterator[None]:
     """Ends the process with exit code 2 where there is no answer, with a line for every reason."""
     try:
         yield
-    except (RoutesInvalid, NoSuchEvent, Away) as error:
+    except (RoutesInvalid, NoSuchEvent, ServiceUnavailable) as error:
         for line in str(error).splitlines():
             typer.echo(f"error: {line}", err=True)
         raise SystemExit(2) from None

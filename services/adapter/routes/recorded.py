@@ -7,13 +7,13 @@ from pydantic import ValidationError
 
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.log_page import LogPage
-from services.adapter.neighbour import Away, Neighbour
+from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 
 _PAGE = 500
 
 
-async def newest(services: Sequence[Neighbour], last: int, **asked: str) -> list[CloudEvent]:
-    """The last events of all services together, the newest first. Raises Away.
+async def newest(services: Sequence[ServiceClient], last: int, **asked: str) -> list[CloudEvent]:
+    """The last events of all services together, the newest first. Raises ServiceUnavailable.
 
     `asked` narrows them down as the query of `/event-log` does: `type`, `orderId`.
     """
@@ -22,7 +22,7 @@ async def newest(services: Sequence[Neighbour], last: int, **asked: str) -> list
     return sorted(events, key=lambda event: event.time, reverse=True)[:last]
 
 
-async def _newest_of(service: Neighbour, last: int, asked: dict[str, str]) -> list[CloudEvent]:
+async def _newest_of(service: ServiceClient, last: int, asked: dict[str, str]) -> list[CloudEvent]:
     found: list[CloudEvent] = []
     query = asked
     while len(found) < last:
@@ -32,7 +32,7 @@ async def _newest_of(service: Neighbour, last: int, asked: dict[str, str]) -> li
             page = LogPage.model_validate(answer)
             found += page.cloud_events(service.name)
         except ValidationError as error:
-            raise Away(f"{service}: its answer is no event log") from error
+            raise ServiceUnavailable(f"{service}: its answer is no event log") from error
         if page.next is None:
             break
         query = asked | {"after": str(page.next)}
