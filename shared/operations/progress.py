@@ -1,26 +1,27 @@
-"""Progress: how far a service is just now. Its outbox, its listeners, and what they settled last."""
+"""`GET /progress`: outbox, listeners, bridge and recent activity of one instance of a service."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Query, Request
-from pydantic import ConfigDict, StringConstraints
-from snsqs import ListenerContainer, WireModel
+from pydantic import ConfigDict, Field, StringConstraints
+from snsqs import ListenerContainer, Settled, WireModel
 from snsqs.outbox import Relay, Waiting
 from snsqs.postgres import DatabaseUnavailable
 
-from shared.operations.settled_messages import SettledMessages
+from shared.operations.recent_entries import RecentEntries
 from shared.operations.tally import Tally
 
-_MOST = 1.0
-"""Seconds that the database may take. It is asked for three numbers; the others are known here."""
+_DATABASE_TIMEOUT = 1.0
+"""Seconds for the query of the outbox; everything else is in memory."""
 
 
 class Pace(WireModel):
-    """Counts since this process started, and how fast they grow."""
+    """Counts since the process started, and their rates."""
 
     counts: dict[str, int]
     per_second: float
@@ -28,7 +29,7 @@ class Pace(WireModel):
 
 
 class RelayProgress(Pace):
-    """What has not left yet, null while the database is away; and what became of the rest."""
+    """Outbox of a service. The figures of its table are null while the database is unavailable."""
 
     trouble: str | None
     waiting: int | None
@@ -37,12 +38,12 @@ class RelayProgress(Pace):
 
 
 class ListenerProgress(Pace):
-    """One queue's listener. The counts are by outcome."""
+    """Listener of one queue, with counts by outcome."""
 
     queue: str
     topic: str
     handlers: dict[str, str]
-    """The function that takes an event, by the event's type."""
+    """Handler function by event type."""
     trouble: str | None
     is_paused: bool
     in_flight: int
@@ -50,7 +51,7 @@ class ListenerProgress(Pace):
 
 
 class SettledMessage(WireModel):
-    """What became of a message; see Settled."""
+    """Outcome of one message; see `snsqs.Settled`."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -66,43 +67,104 @@ class SettledMessage(WireModel):
     settled_at: datetime
 
 
+class RuleCount(WireModel):
+    """Number of events that a rule decided in the same way."""
+
+    rule: str | None
+    """Null for events that failed before a rule matched."""
+    decision: str
+    count: int
+
+
+class BridgeProgress(Pace):
+    """Bridge of the adapter, with counts by decision."""
+
+    rules: list[RuleCount]
+    """Most frequent first."""
+    published: dict[str, int]
+    """Events that SNS accepted, by topic."""
+    topics: list[str]
+    """All topics of the routes."""
+
+
+class RecentDecision(WireModel):
+    """Decision of the adapter on one event, and the outcome of publishing it."""
+
+    event_id: str
+    type: str
+    order_id: str
+    source: str
+    decision: str
+    """`forwarded`, `held_back` or `failed`."""
+    rule: str | None
+    topic: str | None
+    message_id: str | None
+    """Message id that SNS assigned to a forwarded event."""
+    error: str | None
+    at: datetime
+
+
 class ServiceProgress(WireModel):
-    """How far one instance of a service is."""
+    """Progress of one instance of a service. Counts are those of the instance that answers."""
 
     service: str
     trouble: str | None
-    """Of its database."""
-    relay: RelayProgress
+    """Error of its database."""
+    relay: RelayProgress | None
+    """Null for a service without an outbox."""
     listeners: list[ListenerProgress]
     settled: list[SettledMessage]
-    """Oldest first: those after the cursor that was given; none without one."""
+    """Messages settled after the given cursor, oldest first; none without a cursor of this instance."""
+    bridge: BridgeProgress | None = None
+    """Null for every service but the adapter."""
+    decisions: list[RecentDecision] = Field(default_factory=list)
+    """Decisions after the given cursor, oldest first; none without a cursor of this instance."""
     missed: int
-    """So many more were settled after the cursor, and are forgotten."""
+    """Number of further entries after the cursor that are no longer in memory."""
     cursor: str
-    """To be given as `after` next time. Where several instances answer, give the last one of each."""
+    """Pass as `after` in the next request. Where several instances answer, pass the last one of each."""
+
+
+class ProgressSource(Protocol):
+    """Provider of the answers of `GET /progress`."""
+
+    async def now(self, cursors: Collection[str] = ()) -> ServiceProgress: ...
+
+
+class SettledMessages:
+    """Observer of a service's listeners: outcomes by queue, and the most recent messages."""
+
+    def __init__(self) -> None:
+        self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
+        """Counts by outcome, by queue."""
+        self.recent = RecentEntries[Settled]()
+
+    def add(self, settled: Settled) -> None:
+        self.tallies[settled.queue].add(settled.outcome)
+        self.recent.add(settled)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What is asked for it."""
+    """ProgressSource of a service with an outbox and listeners."""
 
     service: str
     relay: Relay
     decided: Tally
-    """Events by decision."""
+    """Relayed events by decision."""
     listeners: Sequence[ListenerContainer]
     settled: SettledMessages
 
     async def now(self, cursors: Collection[str] = ()) -> ServiceProgress:
-        """How far the service is, and what it settled after the cursors."""
-        settled, missed = self.settled.after(cursors)
-        cursor = self.settled.cursor
+        """Return the current progress, and the messages settled after the cursors."""
+        settled, missed = self.settled.recent.after(cursors)
+        cursor = self.settled.recent.cursor
         waiting, trouble = await self._waiting()
         return ServiceProgress(
             service=self.service,
             trouble=trouble,
-            relay=_of_relay(self.relay, self.decided, waiting),
-            listeners=[self._of_listener(listener) for listener in self.listeners],
+            relay=_relay_progress(self.relay, self.decided, waiting),
+            listeners=[self._listener_progress(listener) for listener in self.listeners],
             settled=[SettledMessage.model_validate(each) for each in settled],
             missed=missed,
             cursor=cursor,
@@ -110,12 +172,14 @@ class Progress:
 
     async def _waiting(self) -> tuple[Waiting | None, str | None]:
         try:
-            async with asyncio.timeout(_MOST):
+            async with asyncio.timeout(_DATABASE_TIMEOUT):
                 return await self.relay.waiting(), None
         except (DatabaseUnavailable, TimeoutError) as error:
-            return None, f"database: {error}" if str(error) else f"database: no answer within {_MOST:g} s"
+            return None, f"database: {error}" if str(
+                error
+            ) else f"database: no answer within {_DATABASE_TIMEOUT:g} s"
 
-    def _of_listener(self, listener: ListenerContainer) -> ListenerProgress:
+    def _listener_progress(self, listener: ListenerContainer) -> ListenerProgress:
         binding = listener.binding
         return ListenerProgress(
             queue=binding.queue,
@@ -125,21 +189,22 @@ class Progress:
             is_paused=listener.is_paused,
             in_flight=listener.in_flight,
             buffered=listener.buffered,
-            **_pace(self.settled.tallies[binding.queue]),
+            **pace(self.settled.tallies[binding.queue]),
         )
 
 
-def _of_relay(relay: Relay, decided: Tally, waiting: Waiting | None) -> RelayProgress:
+def _relay_progress(relay: Relay, decided: Tally, waiting: Waiting | None) -> RelayProgress:
     return RelayProgress(
         trouble=relay.degraded_reason,
         waiting=waiting.events if waiting else None,
         oldest_seconds=waiting.oldest_seconds if waiting else None,
         parked=waiting.parked if waiting else None,
-        **_pace(decided),
+        **pace(decided),
     )
 
 
-def _pace(tally: Tally) -> dict[str, Any]:
+def pace(tally: Tally) -> dict[str, Any]:
+    """Return the members of `Pace`."""
     return {"counts": tally.counts, "per_second": tally.per_second, "per_minute": tally.per_minute}
 
 
@@ -148,13 +213,13 @@ router = APIRouter(tags=["health"])
 Cursor = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}-[0-9]{1,18}$")]
 
 
-@router.get("/progress", summary="How far this service is: its outbox, its listeners, what they settled last")
+@router.get("/progress", summary="Progress: outbox, listeners, bridge, recent activity")
 async def progress(
     request: Request,
     after: Annotated[
-        list[Cursor] | None, Query(max_length=20, description="cursors of earlier answers")
+        list[Cursor] | None, Query(max_length=20, description="Cursors of earlier answers.")
     ] = None,
 ) -> ServiceProgress:
-    """Cheap enough to be asked for every second. The counts are those of the instance that answers."""
-    found: Progress = request.app.state.progress
+    """Suitable for polling every second. Counts are those of the instance that answers."""
+    found: ProgressSource = request.app.state.progress
     return await found.now(after or ())

@@ -17,10 +17,9 @@ from snsqs.tracing import Tracing
 from shared.operations.event_log_api import router as event_log_router
 from shared.operations.listeners import Listeners
 from shared.operations.listeners import router as listeners_router
-from shared.operations.progress import Progress
+from shared.operations.progress import Progress, SettledMessages
 from shared.operations.progress import router as progress_router
 from shared.operations.reconciliation import router as reconciliation_router
-from shared.operations.settled_messages import SettledMessages
 from shared.operations.tally import Tally
 from shared.runtime import background
 from shared.runtime.background import running

@@ -1,28 +1,18 @@
 """Progress: what a service tells of itself to whoever looks on."""
 
 import json
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from snsqs import AwsClients, Settled
+from snsqs import AwsClients
 
-from shared.operations.settled_messages import REMEMBERED, SettledMessages
+from shared.operations.recent_entries import MAX_ENTRIES, RecentEntries
 from shared.operations.tally import Tally
 from tests.order.test_api import place
 from tests.serving import Served, eventually
 from tests.snsqs.relays import locked
 
 QUEUE = "order-adapter-scm-event-queue"
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def settled(number: int) -> Settled:
-    return Settled("queue", str(number), "Painted", "1", None, "handled", None, 1, NOW, NOW)
-
-
-def numbers(messages: list[Settled]) -> list[int]:
-    return [int(message.message_id) for message in messages]
 
 
 async def progress(service: Served, *after: str) -> dict[str, Any]:
@@ -99,37 +89,36 @@ async def test_what_is_no_cursor_is_refused(order: Served) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_what_was_settled_after_a_cursor_is_told_once() -> None:
-    """From one cursor to the next, nothing is missed and nothing told twice."""
-    remembered = SettledMessages()
-    cursors, told = [remembered.cursor], list[int]()
+def test_entries_after_a_cursor_are_returned_once() -> None:
+    """From one cursor to the next, none is missed and none is repeated."""
+    recent = RecentEntries[int]()
+    cursors, returned = [recent.cursor], list[int]()
     for number in range(100):
-        remembered.add(settled(number))
+        recent.add(number)
         if number % 7 == 0:
-            messages, missed = remembered.after(cursors)
-            cursors, told = [remembered.cursor], told + numbers(messages)
+            entries, missed = recent.after(cursors)
+            cursors, returned = [recent.cursor], returned + entries
             assert missed == 0
-    assert told == list(range(99))
+    assert returned == list(range(99))
 
 
-def test_what_is_forgotten_is_counted() -> None:
-    """Memory is bounded; who was away for long is told the last of it, and how many more there were."""
-    remembered = SettledMessages()
-    cursor = remembered.cursor
-    for number in range(REMEMBERED + 30):
-        remembered.add(settled(number))
-    messages, missed = remembered.after([cursor])
-    assert (numbers(messages), missed) == (list(range(30, REMEMBERED + 30)), 30)
+def test_dropped_entries_are_counted() -> None:
+    """Memory is bounded; a client that falls behind gets the rest, and the number of those dropped."""
+    recent = RecentEntries[int]()
+    cursor = recent.cursor
+    for number in range(MAX_ENTRIES + 30):
+        recent.add(number)
+    assert recent.after([cursor]) == (list(range(30, MAX_ENTRIES + 30)), 30)
 
 
-def test_each_instance_goes_by_its_own_cursor() -> None:
-    """Behind one address several may answer in turn: each finds its own among those that are given."""
-    one, other = SettledMessages(), SettledMessages()
+def test_each_instance_uses_its_own_cursor() -> None:
+    """Several instances behind one address: each finds its own among the given cursors."""
+    one, other = RecentEntries[int](), RecentEntries[int]()
     cursors = [one.cursor, other.cursor]
-    one.add(settled(1))
-    other.add(settled(2))
-    assert numbers(one.after(cursors)[0]) == [1]
-    assert numbers(other.after(cursors)[0]) == [2]
+    one.add(1)
+    other.add(2)
+    assert one.after(cursors) == ([1], 0)
+    assert other.after(cursors) == ([2], 0)
     assert one.after([other.cursor]) == ([], 0)
 
 

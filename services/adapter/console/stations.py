@@ -215,7 +215,7 @@ class Stations:
             service=service.id,
             feeds=["adapter"],
         )
-        if known is None:
+        if known is None or known.relay is None:
             yield relay.model_copy(update=_down(service))
             return
         yield relay.model_copy(
