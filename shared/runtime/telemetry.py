@@ -1,5 +1,6 @@
-"""Telemetry: structured logs that carry what they are about, and a trace that follows an event."""
+"""Telemetry of a process: structured logs with the message they belong to, traces, metrics for Prometheus."""
 
+import functools
 import logging
 import sys
 from contextlib import suppress
@@ -8,59 +9,78 @@ from typing import Literal
 import stamina
 import stamina.instrumentation
 import structlog
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
+from snsqs.tracing import current_message
 
-# No span is written down that nobody would take, unless the caller writes its own down. Ids are made, told in
-# every log line and passed on all the same. Whoever adds an exporter samples more.
-_NOBODY_COLLECTS = ParentBased(ALWAYS_OFF)
+# Without an exporter no span is recorded, unless the caller's is. Ids are created, logged and propagated all
+# the same. To add an exporter, sample more.
+_UNSAMPLED = ParentBased(ALWAYS_OFF)
 
 LogFormat = Literal["auto", "console", "json"]
 
 
 def configure(service: str, *, log_format: LogFormat = "auto", log_level: str = "INFO") -> None:
-    """Sets up logging and tracing of this process. `auto` is readable on a terminal and JSON elsewhere."""
-    for_people = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+    """Set up logging and tracing of this process. `auto` is readable on a terminal and JSON elsewhere.
+
+    Records of libraries, `snsqs` among them, are rendered like the services' own, `extra` included.
+    """
+    is_console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
     enrich: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_message,
         structlog.stdlib.add_log_level,
         _add_trace_id,
     ]
-    render = _for_people() if for_people else _as_json(service)
+    render = _console() if is_console else _json(service)
     structlog.configure(
         processors=[*enrich, *render],
         logger_factory=_Output,
-        wrapper_class=structlog.make_filtering_bound_logger(log_level),  # what is not shown costs nothing
+        wrapper_class=structlog.make_filtering_bound_logger(
+            log_level
+        ),  # a line below the level costs nothing
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=enrich,
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _subject_as_order_id, *enrich],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )
     logging.basicConfig(handlers=[handler], level=log_level, force=True)
-    logging.getLogger("asyncpg").setLevel(logging.ERROR)  # it warns with a traceback of what we wait out
+    logging.getLogger("asyncpg").setLevel(logging.ERROR)  # it warns of each lost connection, with a traceback
     for chatty in ("httpx", "botocore", "aiobotocore", "yoyo.migrations", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     stamina.instrumentation.set_on_retry_hooks([_log_retry])
     trace.set_tracer_provider(
-        TracerProvider(sampler=_NOBODY_COLLECTS, resource=Resource.create({SERVICE_NAME: service}))
+        TracerProvider(sampler=_UNSAMPLED, resource=Resource.create({SERVICE_NAME: service}))
     )
 
 
+@functools.cache
+def export_metrics() -> None:
+    """Export OpenTelemetry metrics, such as those of `snsqs`, through prometheus_client's registry.
+
+    Metrics keep their names and have no labels but their own attributes. Calls after the first have no
+    effect: a process has one meter provider, however many applications it serves.
+    """
+    reader = PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False)
+    metrics.set_meter_provider(MeterProvider([reader]))
+
+
 def tracer() -> trace.Tracer:
-    """To be asked for once `configure` was called; one from before asks for it anew with each span."""
+    """Return the services' tracer. One obtained before `configure` looks it up again for each span."""
     return trace.get_tracer("order-to-supply")
 
 
 class _Output:
-    """Where lines go: standard output. That it is gone, or cannot write a letter, fails no request.
+    """Standard output as structlog's logger. Neither a closed stream nor an unencodable character raises.
 
-    The libraries' lines go there by way of `logging`, which would more than double the cost of ours.
+    The services' lines bypass `logging`, which would more than double their cost.
     """
 
     def __init__(self, *_: object) -> None:
@@ -68,7 +88,7 @@ class _Output:
 
     def msg(self, line: str) -> None:
         with suppress(OSError, ValueError):
-            sys.stdout.write(f"{line}\n")  # at once: print writes the end of the line for itself
+            sys.stdout.write(f"{line}\n")  # one write: print writes the newline separately
             sys.stdout.flush()
 
     debug = info = warning = error = critical = msg
@@ -83,10 +103,10 @@ def _log_retry(details: stamina.instrumentation.RetryDetails) -> None:
     )
 
 
-def _for_people() -> list[structlog.typing.Processor]:
+def _console() -> list[structlog.typing.Processor]:
     return [
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
-        _as_a_story,
+        _arrange_fields,
         structlog.dev.ConsoleRenderer(
             colors=sys.stdout.isatty(),
             exception_formatter=structlog.dev.plain_traceback,
@@ -96,7 +116,7 @@ def _for_people() -> list[structlog.typing.Processor]:
     ]
 
 
-def _as_json(service: str) -> list[structlog.typing.Processor]:
+def _json(service: str) -> list[structlog.typing.Processor]:
     def add_service(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         return {"service": service, **event}
 
@@ -108,6 +128,20 @@ def _as_json(service: str) -> list[structlog.typing.Processor]:
     ]
 
 
+def _add_message(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Add the message that is being handled. Its subject is the id of an order in all services."""
+    message = current_message()
+    if message is None:
+        return event
+    return {"event_id": message.id, "event_type": message.type, "order_id": message.subject, **event}
+
+
+def _subject_as_order_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if "subject" in event:
+        event["order_id"] = event.pop("subject")
+    return event
+
+
 def _add_trace_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
@@ -115,8 +149,8 @@ def _add_trace_id(_: object, __: str, event: structlog.typing.EventDict) -> stru
     return event
 
 
-def _as_a_story(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """What the line is about comes first, what only machines compare comes last or not at all."""
+def _arrange_fields(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Put the order and event type first and ids last, and leave out the trace id and empty fields."""
     event.pop("trace_id", None)
     first = {key: event.pop(key) for key in ("order_id", "event_type") if key in event}
     last = {key: event.pop(key) for key in ("message_id", "event_id") if key in event}

@@ -17,7 +17,7 @@ from snsqs.tracing import continued
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.telemetry import tracer
+from shared.runtime.telemetry import export_metrics, tracer
 from shared.web.access import Access
 from shared.web.body_limit import BodyLimit
 from shared.web.openapi import DocumentedProblems
@@ -45,6 +45,7 @@ def application(
 ) -> FastAPI:
     """An application with the errors, limits and measurements that all services share. Without
     `settings` there are no tokens, and every endpoint must be open to everybody."""
+    export_metrics()
     app = DocumentedProblems(
         title=title,
         description=description,

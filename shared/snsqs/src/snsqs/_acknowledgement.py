@@ -1,16 +1,15 @@
 """Acknowledger: deletes handled messages, ten to a call."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-
-import structlog
 
 from snsqs._lease import Lease, LeaseKeeper
 from snsqs._queue import BATCH, Queue
 from snsqs.aws import TRANSIENT
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 _RETRY_AFTER = 1.0
 _FLUSH_MOST = 3.0
@@ -98,7 +97,8 @@ class Acknowledger:
         try:
             failed = (await self._queue.delete(list(by_handle))).failed
         except TRANSIENT as error:
-            log.warning("messages not deleted", queue=self._queue.name, count=len(batch), error=str(error))
+            about = {"queue": self._queue.name, "count": len(batch), "error": str(error)}
+            log.warning("messages not deleted", extra=about)
             failed = frozenset(by_handle)
         again = []
         for handle, lease in by_handle.items():
@@ -109,7 +109,6 @@ class Acknowledger:
         if lost := len(failed) - len(again):
             log.error(
                 "handled messages could not be deleted and will come again",
-                queue=self._queue.name,
-                count=lost,
+                extra={"queue": self._queue.name, "count": lost},
             )
         return again

@@ -6,18 +6,17 @@ so long that the message may be elsewhere, the handler is cancelled before it ca
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-
-import structlog
 
 from snsqs._batching import by_count
 from snsqs._errors import LeaseLost
 from snsqs._queue import Queue, Received
 from snsqs.aws import TRANSIENT
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 _GIVE_BACK_MOST = 3.0
@@ -108,7 +107,7 @@ class LeaseKeeper:
         try:
             await self._queue.change_visibility(dict.fromkeys(handles, seconds))
         except TRANSIENT as error:
-            log.warning("visibility not changed", queue=self._queue.name, error=str(error))
+            log.warning("visibility not changed", extra={"queue": self._queue.name, "error": str(error)})
 
     async def _keep_extending(self) -> None:
         while True:
@@ -126,7 +125,8 @@ class LeaseKeeper:
             async with asyncio.timeout(self._visibility / 6):  # one call that hangs must not cost the lease
                 outcome = await self._queue.change_visibility(dict.fromkeys(by_handle, self._visibility))
         except TRANSIENT as error:
-            log.warning("leases not extended", queue=self._queue.name, count=len(leases), error=repr(error))
+            about = {"queue": self._queue.name, "count": len(leases), "error": repr(error)}
+            log.warning("leases not extended", extra=about)
             return
         for handle, lease in by_handle.items():
             if handle in outcome.gone:

@@ -1,11 +1,10 @@
 """ListenerContainer: receives from one queue for as long as the service runs."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
-
-import structlog
 
 from snsqs._consumer import Consumer, ConsumerOptions
 from snsqs._errors import ListenerMisconfigured
@@ -16,7 +15,7 @@ from snsqs._settled import Observer
 from snsqs.aws import RECEIVE_WAIT, TRANSIENT, is_queue_gone
 from snsqs.backoff import full_jitter
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -82,7 +81,7 @@ class ListenerContainer:
             await self._connect()
         except TRANSIENT as error:
             self._degraded_reason = str(error)
-            log.warning("queue not reached yet", queue=self.binding.queue, error=str(error))
+            log.warning("queue not reached yet", extra={"queue": self.binding.queue, "error": str(error)})
 
     @property
     def degraded_reason(self) -> str | None:
@@ -182,7 +181,8 @@ class ListenerContainer:
     async def _wait_out(self, error: Exception, failures: int) -> None:
         pause = full_jitter(failures, base=2, cap=self._options.poll_retry_most, floor=0.5)
         self._degraded_reason = f"SQS: {error}"
-        log.warning("queue not reached", queue=self.binding.queue, error=str(error), retry_in=round(pause, 1))
+        about = {"queue": self.binding.queue, "error": str(error), "retry_in": round(pause, 1)}
+        log.warning("queue not reached", extra=about)
         await asyncio.sleep(pause)
 
     async def _unless_halted(self, work: Coroutine[Any, Any, T]) -> T | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -48,3 +49,7 @@ class Message(Generic[T]):
         value = self.headers.get(SEQUENCE, "")
         is_version = value.isascii() and value.isdigit() and len(value) <= len(str(MAX_VERSION))
         return int(value) if is_version else None
+
+
+current_message: ContextVar[Message[str] | None] = ContextVar("snsqs.current_message", default=None)
+"""The message that is handled in this context; of a batch, the first."""

@@ -1,10 +1,9 @@
 """SnsChannel: a topic as a MessageChannel."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-import structlog
 
 from snsqs._batching import Batcher
 from snsqs._entries import group_of, results_of, text_attributes
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
     from types_aiobotocore_sns.type_defs import PublishBatchRequestEntryTypeDef
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 _PUBLISH_MOST = 3.5
@@ -44,7 +43,7 @@ class SnsChannel:
         try:
             await self._arn()
         except TRANSIENT as error:
-            log.warning("topic not reached yet", topic=self.topic, error=str(error))
+            log.warning("topic not reached yet", extra={"topic": self.topic, "error": str(error)})
 
     async def check(self) -> None:
         """Asks SNS for the topic, and raises when it is missing or SNS does not answer."""

@@ -1,10 +1,18 @@
-"""Trace context of messages (W3C Trace Context), with the OpenTelemetry API."""
+"""Context of messages: the trace (W3C Trace Context, OpenTelemetry API) and the message being handled."""
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 
+from snsqs import _message
 from snsqs._handler import Delivery, MessageHandler
+from snsqs._message import Message
 from snsqs.headers import TRACEPARENT
+
+
+def current_message() -> Message[str] | None:
+    """Return the message that is being handled in this task, or None outside of handling; of a batch, the
+    first. A logging filter or formatter can add its id, type and subject to every record."""
+    return _message.current_message.get()
 
 
 def current_traceparent() -> str | None:
