@@ -25,7 +25,7 @@ async def ours(url: str, in_flight: int) -> dict[str, float]:
             meter.handled()
 
         [binding] = bindings([handler])
-        options = ListenerOptions(in_flight=in_flight, wait=1)
+        options = ListenerOptions(max_concurrency=in_flight, poll_timeout=1)
         listener = ListenerContainer(Topology(clients, create=True), binding, options=options)
         await listener.prepare()
         running = asyncio.create_task(listener.run())

@@ -42,7 +42,7 @@ async def ours(url: str) -> dict[str, float]:
 
     async with aws_clients(region=REGION, endpoint_url=url) as clients:
         [binding] = bindings([handler])
-        options = ListenerOptions(in_flight=50)
+        options = ListenerOptions(max_concurrency=50)
         listener = ListenerContainer(Topology(clients, create=True), binding, options=options)
         await listener.prepare()
         running = asyncio.create_task(listener.run())

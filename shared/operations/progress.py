@@ -9,7 +9,7 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Query, Request
 from pydantic import ConfigDict, Field, StringConstraints
-from snsqs import ListenerContainer, Settled, WireModel
+from snsqs import ListenerContainer, MessageOutcome, WireModel
 from snsqs.outbox import Relay, Waiting
 from snsqs.postgres import DatabaseUnavailable
 
@@ -51,7 +51,7 @@ class ListenerProgress(Pace):
 
 
 class SettledMessage(WireModel):
-    """Outcome of one message; see `snsqs.Settled`."""
+    """Outcome of one message; see `snsqs.MessageOutcome`."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -137,9 +137,9 @@ class SettledMessages:
     def __init__(self) -> None:
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         """Counts by outcome, by queue."""
-        self.recent = RecentEntries[Settled]()
+        self.recent = RecentEntries[MessageOutcome]()
 
-    def add(self, settled: Settled) -> None:
+    def add(self, settled: MessageOutcome) -> None:
         self.tallies[settled.queue].add(settled.outcome)
         self.recent.add(settled)
 

@@ -58,7 +58,7 @@ async def event_driven(
     refuses a start: DatabaseUnreachable, TopologyError, ListenerMisconfigured.
     """
     consumed = bindings(handlers)
-    connections = len(consumed) * ListenerOptions().in_flight + _CONNECTIONS_BESIDE_HANDLERS
+    connections = len(consumed) * ListenerOptions().max_concurrency + _CONNECTIONS_BESIDE_HANDLERS
     event_log = EventLog()
     publisher = ApplicationEventPublisher([*listeners, event_log])
     async with (

@@ -10,7 +10,7 @@ from typing import Any
 
 from snsqs import AwsClients, Binding, bindings
 from snsqs.headers import CONTENT_TYPE, DEAD_LETTER_REASON, ID, SEQUENCE, SUBJECT, TYPE
-from snsqs.queues import by_count
+from snsqs.queues import batched
 
 from services.order.main import HANDLERS as ORDER_HANDLERS
 from services.scm.main import HANDLERS as SCM_HANDLERS
@@ -191,7 +191,7 @@ def kinds_for(binding: Binding, event_type: str) -> list[tuple[str, Change]]:
 
 async def send(aws: AwsClients, queue: str, messages: list[Draft]) -> None:
     url = (await aws.sqs.get_queue_url(QueueName=queue))["QueueUrl"]
-    for batch in by_count(messages):
+    for batch in batched(messages):
         entries: Any = [
             {
                 "Id": message.about[NUMBER],

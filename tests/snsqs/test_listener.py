@@ -184,7 +184,7 @@ async def test_a_buffered_message_is_kept_while_it_waits_for_its_turn(engine: En
         await asyncio.sleep(1.2)
         received.append((event.source.id, delivery.receive_count))
 
-    async with listening(engine, handler, visibility=2, in_flight=1) as bench:
+    async with listening(engine, handler, visibility=2, max_concurrency=1) as bench:
         await bench.publish(message(subject="1"), message(subject="2"), message(subject="3"))
         await eventually(bench.is_empty)
     assert sorted(received) == [("1", 1), ("2", 1), ("3", 1)]
@@ -228,7 +228,7 @@ async def test_stopping_lets_running_handlers_finish_and_gives_back_the_rest(eng
         await asyncio.sleep(0.5)
         finished.append(event.source.id)
 
-    async with listening(engine, handler, in_flight=1) as bench:
+    async with listening(engine, handler, max_concurrency=1) as bench:
         await bench.publish(message(subject="1"), message(subject="2"), message(subject="3"))
         await began.wait()
     assert len(finished) == 1
@@ -245,7 +245,7 @@ async def test_stopping_does_not_wait_for_ever(engine: Engine) -> None:
         await asyncio.sleep(60)
 
     # The drain outlasts a receive call: servers give messages to one that nobody waits for any more.
-    async with listening(engine, handler, drain=1.0, wait=1) as bench:
+    async with listening(engine, handler, shutdown_timeout=1.0, poll_timeout=1) as bench:
         await bench.publish(message())
         await began.wait()
         stopping = time.monotonic()
@@ -323,7 +323,7 @@ async def test_a_handler_that_is_cancelled_from_elsewhere_has_failed(engine: Eng
         if delivery.receive_count == 1:
             raise asyncio.CancelledError
 
-    async with listening(engine, handler, in_flight=1) as bench:
+    async with listening(engine, handler, max_concurrency=1) as bench:
         await bench.publish(message(), message())
         await eventually(bench.is_empty, within=30)
     assert sorted(counts) == [1, 1, 2, 2]
@@ -337,7 +337,7 @@ async def test_a_batch_handler_is_given_what_waits_together(engine: Engine) -> N
     async def handler(events: list[Painted]) -> None:
         batches.append([event.source.id for event in events])
 
-    async with listening(engine, handler, in_flight=1) as bench:
+    async with listening(engine, handler, max_concurrency=1) as bench:
         await bench.publish(*(message(subject=str(number)) for number in range(30)))
         await eventually(bench.is_empty)
     assert sorted(int(each) for batch in batches for each in batch) == list(range(30))
@@ -373,7 +373,7 @@ async def test_manual_acknowledgement_is_up_to_the_handler(engine: Engine) -> No
         if delivery.receive_count == 2:
             await acknowledgement.acknowledge()
 
-    async with listening(engine, handler, manual=True, visibility=2) as bench:
+    async with listening(engine, handler, manual_ack=True, visibility=2) as bench:
         await bench.publish(message())
         await eventually(bench.is_empty)
     assert counts == [1, 2]
@@ -397,7 +397,7 @@ async def test_a_handler_may_ask_for_its_lease(engine: Engine) -> None:
 async def test_a_paused_listener_receives_nothing_until_it_is_resumed(engine: Engine) -> None:
     """At run time, as often as one likes."""
     recorder = Recorder()
-    async with listening(engine, *recorder.handlers, wait=1) as bench:
+    async with listening(engine, *recorder.handlers, poll_timeout=1) as bench:
         for subject in ("1", "2"):
             bench.listener.pause()
             # ministack gives messages to a call that nobody waits for any more, so let it end.
@@ -428,7 +428,7 @@ async def test_the_policy_for_unknown_types_is_the_queues(engine: Engine, policy
 async def test_stopping_strands_nothing(engine: Engine) -> None:
     """G7: a receive call that is under way brings its messages back before the listener is gone."""
     recorder = Recorder()
-    async with listening(engine, *recorder.handlers, in_flight=2) as bench:
+    async with listening(engine, *recorder.handlers, max_concurrency=2) as bench:
         await bench.publish(*(message(subject=str(number)) for number in range(150)))
 
         async def began() -> bool:

@@ -27,7 +27,7 @@ from tests.snsqs.queues import QUEUE, TOPIC, Handler, Painted, Recorder, listene
 
 
 def test_what_is_away_for_too_long_is_a_failure() -> None:
-    """A message is kept for `unavailable_most` seconds; then it is given back, and that is a receive."""
+    """A message is kept for `max_unavailable` seconds; then it is given back, and that is a receive."""
     tries: list[tuple[int, float]] = []
 
     @listener
@@ -38,7 +38,7 @@ def test_what_is_away_for_too_long_is_a_failure() -> None:
 
     async def story() -> None:
         async with MemoryBroker() as broker:
-            broker.listen(handler, options=ListenerOptions(unavailable_most=60))
+            broker.listen(handler, options=ListenerOptions(max_unavailable=60))
             await broker.topic(TOPIC).send([message()])
             await broker.drain()
 

@@ -12,7 +12,7 @@ from tests.snsqs.queues import QUEUE, Recorder, message
 async def test_a_deleted_queue_is_made_again_in_development(aws: AwsClients) -> None:
     """The listener goes on with the new one, without a hand."""
     recorder = Recorder()
-    async with listening(AwsEngine(aws), *recorder.handlers, wait=1) as bench:
+    async with listening(AwsEngine(aws), *recorder.handlers, poll_timeout=1) as bench:
         url = (await aws.sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"]
         await aws.sqs.delete_queue(QueueUrl=url)
 

@@ -123,7 +123,7 @@ def test_every_message_ends_handled_once_or_dead_with_a_reason(
         sent = [message(subject=f"group-{number % 3}", version=number) for number in range(count)]
         async with broker, asyncio.timeout(3_600 * 24):
             [listener] = broker.listen(
-                handler, middleware=[world.inbox], options=ListenerOptions(in_flight=3)
+                handler, middleware=[world.inbox], options=ListenerOptions(max_concurrency=3)
             )
             for each in sent:
                 while not isinstance((await broker.topic(TOPIC + suffix).send([each]))[0], str):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import structlog
 from snsqs import Lease
 from snsqs.aws import TRANSIENT
-from snsqs.queues import BATCH, LeaseKeeper, Received, SqsQueue
+from snsqs.queues import MAX_BATCH_SIZE, LeaseKeeper, Received, SqsQueue
 
 log = structlog.get_logger(__name__)
 
@@ -41,13 +41,13 @@ class Reading:
 
     async def batches(self) -> AsyncIterator[list[Received]]:
         """Ten at most, until there is nothing more. Raises what the SDK raises."""
-        while received := await self._queue.receive(limit=BATCH, wait=_WAIT, visibility=_VISIBILITY):
+        while received := await self._queue.receive(limit=MAX_BATCH_SIZE, wait=_WAIT, visibility=_VISIBILITY):
             new = [each for each in received if each.message_id not in self._held]
             for each in received:
                 self._hold(each)
             if new:
                 yield new
-            if len(self._held) > HELD_MOST - BATCH:
+            if len(self._held) > HELD_MOST - MAX_BATCH_SIZE:
                 self.incomplete = f"only the first {len(self._held)} messages were looked at"
                 return
 
@@ -65,19 +65,19 @@ class Reading:
             failed = frozenset(leases)
         for handle, each in leases.items():
             if handle not in failed:
-                self.leases.let_go(self._held.pop(each.message_id))
+                self.leases.release(self._held.pop(each.message_id))
         return frozenset(leases[handle].message_id for handle in failed)
 
     def _hold(self, received: Received) -> None:
         """Without body and attributes, which nobody needs of what is only held."""
         if known := self._held.get(received.message_id):
-            self.leases.let_go(known)
-        self._held[received.message_id] = self.leases.hold(replace(received, body="", raw_attributes={}))
+            self.leases.release(known)
+        self._held[received.message_id] = self.leases.track(replace(received, body="", raw_attributes={}))
 
 
 @asynccontextmanager
 async def reading(queue: SqsQueue) -> AsyncIterator[Reading]:
     """A reading of the queue; at its end everything that it holds goes back."""
     opened = Reading(queue)
-    async with opened.leases.keeping():
+    async with opened.leases.extending():
         yield opened

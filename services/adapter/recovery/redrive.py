@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StrictBool, model_validator
 from snsqs.aws import TRANSIENT
 from snsqs.headers import TYPE
-from snsqs.queues import BATCH, Received, by_count, is_fifo
+from snsqs.queues import MAX_BATCH_SIZE, Received, batched, is_fifo
 
 from services.adapter.recovery.audit import Audit
 from services.adapter.recovery.dead_letter import DeadLetter, attributes_before_death, dead_letter
@@ -91,7 +91,7 @@ class Mover:
         self._audit = audit
         self._pace = Pace(removal.per_second)
         is_one_by_one = removal.per_second is not None or is_fifo(queue.name)
-        self._together = 1 if is_one_by_one else BATCH
+        self._together = 1 if is_one_by_one else MAX_BATCH_SIZE
         self._broken_groups: set[str] = set()
 
     async def move(self, operation: Operation) -> bool:
@@ -103,7 +103,7 @@ class Mover:
             async for batch in letters.batches():
                 operation.looked_at += len(batch)
                 chosen = self._chosen(batch, operation)
-                for part in by_count(chosen, self._together):
+                for part in batched(chosen, self._together):
                     if not await self._pace.turn(unless=operation.stop):
                         return False
                     await self._move(part, letters, operation)

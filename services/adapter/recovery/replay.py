@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, StrictBool
 from snsqs.background import wait_for_event
-from snsqs.queues import by_count
+from snsqs.queues import batched
 
 from services.adapter.bridge import Bridge, Result
 from services.adapter.cloud_event import CloudEvent
@@ -172,7 +172,7 @@ class Replayer:
         """False when it was stopped before the last one."""
         async for page in self._events.pages():
             operation.looked_at += len(page)
-            for part in by_count(page, self._together):
+            for part in batched(page, self._together):
                 if not await self._pace.turn(unless=operation.stop):
                     return False
                 await self._send(part, operation, proof)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from snsqs import Message, WireModel, over_the_limits
+from snsqs import Message, WireModel, size_error
 
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.routes.route import RouteFailed, Routes
@@ -38,7 +38,7 @@ def judge(routes: Routes, event: CloudEvent) -> Judged:
     if decided.topic is None or decided.data is None:
         return Judged(Verdict(decision="held_back", rule=decided.rule))
     message = event.message(decided.data)
-    if too_large := over_the_limits(message):
+    if too_large := size_error(message):
         return Judged(Verdict(decision="failed", rule=decided.rule, error=str(too_large)))
     verdict = Verdict(decision="forwarded", rule=decided.rule, topic=decided.topic)
     return Judged(verdict, decided.data, message)

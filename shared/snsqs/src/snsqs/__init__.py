@@ -5,7 +5,7 @@
 """
 
 from snsqs._acknowledgement import Acknowledgement
-from snsqs._batching import over_the_limits
+from snsqs._batching import size_error
 from snsqs._channel import ChannelInterceptor, InterceptedChannel, MessageChannel, Send
 from snsqs._converter import MessageConverter, message_of
 from snsqs._domain_event import Aggregate, DomainEvent
@@ -27,7 +27,7 @@ from snsqs._listener import ListenerContainer, ListenerOptions
 from snsqs._message import Message
 from snsqs._model import MAX_VERSION, WireModel
 from snsqs._queue import QueueSettings
-from snsqs._settled import Observer, Settled
+from snsqs._settled import MessageOutcome, OutcomeObserver
 from snsqs._sns import SnsChannel
 from snsqs._sqs import SqsChannel
 from snsqs.aws import AwsClients, aws_clients
@@ -52,14 +52,14 @@ __all__ = [
     "MessageChannel",
     "MessageConverter",
     "MessageHandler",
+    "MessageOutcome",
     "MessageTooLarge",
     "MessagingError",
     "Middleware",
-    "Observer",
+    "OutcomeObserver",
     "QueueSettings",
     "Send",
     "SendFailed",
-    "Settled",
     "SnsChannel",
     "SqsChannel",
     "TerminalError",
@@ -72,6 +72,6 @@ __all__ = [
     "aws_clients",
     "bindings",
     "message_of",
-    "over_the_limits",
+    "size_error",
     "sqs_listener",
 ]

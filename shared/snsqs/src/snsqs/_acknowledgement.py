@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from snsqs._lease import Lease, LeaseKeeper
-from snsqs._queue import BATCH, Queue
+from snsqs._queue import MAX_BATCH_SIZE, Queue
 from snsqs.aws import TRANSIENT
 
 log = logging.getLogger(__name__)
@@ -50,13 +50,13 @@ class Acknowledger:
         self._batch: list[Lease] = []
         self._timer: asyncio.TimerHandle | None = None
         self._deletes = asyncio.TaskGroup()
-        self._room = asyncio.Semaphore(10 * BATCH)
+        self._room = asyncio.Semaphore(10 * MAX_BATCH_SIZE)
 
     async def acknowledge(self, lease: Lease) -> None:
         """Hands over a message that is done. Waits only while a hundred others are not deleted yet."""
         await self._room.acquire()
         self._batch.append(lease)
-        if len(self._batch) == BATCH:
+        if len(self._batch) == MAX_BATCH_SIZE:
             self._send()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._linger, self._send)
@@ -105,7 +105,7 @@ class Acknowledger:
             if handle in failed and not lease.is_lost:
                 again.append(lease)
             else:
-                self._leases.let_go(lease)
+                self._leases.release(lease)
         if lost := len(failed) - len(again):
             log.error(
                 "handled messages could not be deleted and will come again",

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from snsqs._errors import MessageTooLarge, MessagingError, SendFailed, TerminalError
 from snsqs._message import Message
-from snsqs._queue import BATCH
+from snsqs._queue import MAX_BATCH_SIZE
 
 BYTES = 240 * 1024
 """Of one call and of one message. AWS takes 256 KiB; what is left is for what its own count adds."""
@@ -32,7 +32,7 @@ def size_of(message: Message[str]) -> int:
     return len(message.payload.encode()) + attributes
 
 
-def over_the_limits(message: Message[str]) -> MessagingError | None:
+def size_error(message: Message[str]) -> MessagingError | None:
     """Why no transport would take the message, or None."""
     if (size := size_of(message)) > BYTES:
         return MessageTooLarge(f"the message has {size} bytes, the limit is {BYTES}")
@@ -41,7 +41,7 @@ def over_the_limits(message: Message[str]) -> MessagingError | None:
     return None
 
 
-def by_count(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
+def batched(items: Sequence[T], size: int = MAX_BATCH_SIZE) -> Iterator[Sequence[T]]:
     """The items in runs of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
@@ -80,7 +80,7 @@ class Batcher:
 
     def _result_of(self, message: Message[str]) -> "asyncio.Future[Result]":
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        if (refused := over_the_limits(message)) is not None:
+        if (refused := size_error(message)) is not None:
             result.set_result(refused)
             return result
         size = size_of(message)
@@ -88,7 +88,7 @@ class Batcher:
             self._flush()
         self._pending.append(_Pending(message, result))
         self._bytes += size
-        if len(self._pending) == BATCH:
+        if len(self._pending) == MAX_BATCH_SIZE:
             self._flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._linger, self._flush)

@@ -10,8 +10,8 @@ from snsqs._handler import Binding, MessageHandler
 from snsqs._incoming import Incoming, read
 from snsqs._lanes import Lanes
 from snsqs._lease import LeaseKeeper
-from snsqs._queue import BATCH, ListenerQueues, QueueSettings, Received, is_fifo
-from snsqs._settled import Observer
+from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, QueueSettings, Received, is_fifo
+from snsqs._settled import OutcomeObserver
 from snsqs._settlement import Settlement, SettlementOptions
 
 
@@ -19,9 +19,9 @@ from snsqs._settlement import Settlement, SettlementOptions
 class ConsumerOptions(SettlementOptions):
     """How received messages are worked on; the times are seconds."""
 
-    in_flight: int = 10
+    max_concurrency: int = 10
     """Handlers that run at once."""
-    drain: float = 12.0
+    shutdown_timeout: float = 12.0
     """How long stopping waits for handlers. Acknowledging and giving back have six seconds more, so that
     all of it is within twenty."""
 
@@ -39,7 +39,7 @@ class Consumer:
         handle: MessageHandler,
         options: ConsumerOptions,
         settings: QueueSettings,
-        observer: Observer | None = None,
+        observer: OutcomeObserver | None = None,
     ) -> None:
         in_order = is_fifo(queues.queue.name)
         self._binding = binding
@@ -56,7 +56,7 @@ class Consumer:
             observer=observer,
         )
         self._lanes = Lanes(in_order=in_order)
-        self._idle = options.in_flight
+        self._idle = options.max_concurrency
         self._expected = 0
         self._room = asyncio.Event()
 
@@ -77,17 +77,17 @@ class Consumer:
         while not self._has_room:
             self._room.clear()
             await self._room.wait()
-        self._expected += BATCH
+        self._expected += MAX_BATCH_SIZE
         try:
             yield
         finally:
-            self._expected -= BATCH
+            self._expected -= MAX_BATCH_SIZE
             self._tell_of_room()
 
     def take(self, messages: Sequence[Received]) -> None:
         """Lines the messages up; their leases are kept from now on."""
         for received in messages:
-            self._lanes.add(read(self._leases.hold(received), self._binding))
+            self._lanes.add(read(self._leases.track(received), self._binding))
 
     @property
     def _has_room(self) -> bool:
@@ -105,13 +105,13 @@ class Consumer:
     async def working(self) -> AsyncIterator[None]:
         """Works until its body ends, then drains: what has not begun goes back to the queue, what runs
         may finish, acknowledgements are sent."""
-        async with self._leases.keeping(), self._acknowledger.deleting():
+        async with self._leases.extending(), self._acknowledger.deleting():
             with suppress(TimeoutError):
                 async with asyncio.timeout(None) as drain, asyncio.TaskGroup() as workers:
                     for _ in range(self._options.in_flight):
                         workers.create_task(self._work())
                     yield
-                    drain.reschedule(asyncio.get_running_loop().time() + self._options.drain)
+                    drain.reschedule(asyncio.get_running_loop().time() + self._options.shutdown_timeout)
                     self.close()
                     await self._give_back(self._lanes.take_out_all())
 
@@ -130,4 +130,4 @@ class Consumer:
         self._lanes.done(turn[0].lane)
 
     async def _give_back(self, messages: Sequence[Incoming], seconds: float = 0) -> None:
-        await self._leases.give_back([incoming.lease for incoming in messages], seconds=seconds)
+        await self._leases.requeue([incoming.lease for incoming in messages], seconds=seconds)

@@ -8,7 +8,7 @@ from snsqs._errors import MessagingError, UndecodableMessage, UnknownType
 from snsqs._handler import Binding, HandlerMethod
 from snsqs._lease import Lease
 from snsqs._message import Message
-from snsqs._queue import BATCH, Received
+from snsqs._queue import MAX_BATCH_SIZE, Received
 from snsqs.headers import ID
 
 _converter = MessageConverter()
@@ -39,7 +39,7 @@ class Incoming:
     @property
     def together(self) -> int:
         """How many messages its handler takes at once, at most."""
-        return BATCH if self.handler is not None and self.handler.takes_batches else 1
+        return MAX_BATCH_SIZE if self.handler is not None and self.handler.takes_batches else 1
 
 
 def read(lease: Lease, binding: Binding) -> Incoming:

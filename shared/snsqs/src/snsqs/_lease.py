@@ -11,7 +11,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from snsqs._batching import by_count
+from snsqs._batching import batched
 from snsqs._errors import LeaseLost
 from snsqs._queue import Queue, Received
 from snsqs.aws import TRANSIENT
@@ -72,18 +72,18 @@ class LeaseKeeper:
         self._visibility = visibility
         self._leases: dict[str, Lease] = {}
 
-    def hold(self, received: Received) -> Lease:
+    def track(self, received: Received) -> Lease:
         """Takes a message just received, and extends its lease from now on."""
         lease = Lease(received, self._visibility)
         self._leases[received.receipt_handle] = lease
         return lease
 
-    def let_go(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
         """Stops extending: the message is acknowledged, given back, or lost."""
         self._leases.pop(lease.received.receipt_handle, None)
 
     @asynccontextmanager
-    async def keeping(self) -> AsyncIterator[None]:
+    async def extending(self) -> AsyncIterator[None]:
         """Extends while its body runs; what is still held at its end is given back."""
         async with asyncio.TaskGroup() as group:
             extending = group.create_task(self._keep_extending())
@@ -93,16 +93,16 @@ class LeaseKeeper:
                 extending.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(_GIVE_BACK_MOST):
-                await self.give_back(list(self._leases.values()), seconds=0)
+                await self.requeue(list(self._leases.values()), seconds=0)
 
-    async def give_back(self, leases: Sequence[Lease], *, seconds: float) -> None:
+    async def requeue(self, leases: Sequence[Lease], *, seconds: float) -> None:
         """Lets the messages be received again after so many seconds. Where SQS cannot be told so, that
         happens after their visibility timeout all the same."""
-        await asyncio.gather(*(self._give_back(batch, math.ceil(seconds)) for batch in by_count(leases)))
+        await asyncio.gather(*(self._give_back(batch, math.ceil(seconds)) for batch in batched(leases)))
 
     async def _give_back(self, leases: Sequence[Lease], seconds: int) -> None:
         for lease in leases:
-            self.let_go(lease)
+            self.release(lease)
         handles = [lease.received.receipt_handle for lease in leases]
         try:
             await self._queue.change_visibility(dict.fromkeys(handles, seconds))
@@ -112,7 +112,7 @@ class LeaseKeeper:
     async def _keep_extending(self) -> None:
         while True:
             await asyncio.sleep(self._visibility / 10)
-            await asyncio.gather(*(self._extend(batch) for batch in by_count(self._due())))
+            await asyncio.gather(*(self._extend(batch) for batch in batched(self._due())))
 
     def _due(self) -> list[Lease]:
         soon = asyncio.get_running_loop().time() + self._visibility / 2
@@ -130,7 +130,7 @@ class LeaseKeeper:
             return
         for handle, lease in by_handle.items():
             if handle in outcome.gone:
-                self.let_go(lease)
+                self.release(lease)
                 lease.move(began)
             elif handle not in outcome.failed:
                 lease.move(began + self._visibility)

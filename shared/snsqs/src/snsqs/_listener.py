@@ -9,9 +9,9 @@ from typing import Any, Protocol, TypeVar
 from snsqs._consumer import Consumer, ConsumerOptions
 from snsqs._errors import ListenerMisconfigured
 from snsqs._handler import Binding, Middleware, compose, dispatch
-from snsqs._queue import BATCH, ListenerQueues, Queue, QueueSettings, Received
+from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Queue, QueueSettings, Received
 from snsqs._receivers import Receivers
-from snsqs._settled import Observer
+from snsqs._settled import OutcomeObserver
 from snsqs.aws import RECEIVE_WAIT, TRANSIENT, is_queue_gone
 from snsqs.backoff import full_jitter
 
@@ -36,11 +36,11 @@ class QueueSource(Protocol):
 class ListenerOptions(ConsumerOptions):
     """How a listener works; the times are seconds."""
 
-    wait: int = RECEIVE_WAIT
+    poll_timeout: int = RECEIVE_WAIT
     """How long one receive call waits for a message."""
-    receivers: int = 4
+    max_pollers: int = 4
     """Receive calls at once, under load. An idle listener has one."""
-    poll_retry_most: float = 10.0
+    max_poll_backoff: float = 10.0
     """The longest wait after a receive call that failed."""
 
 
@@ -58,7 +58,7 @@ class ListenerContainer:
         *,
         middleware: Sequence[Middleware] = (),
         options: ListenerOptions | None = None,
-        observer: Observer | None = None,
+        observer: OutcomeObserver | None = None,
     ) -> None:
         _check_that_handlers_get_what_they_ask_for(binding, middleware)
         self.binding = binding
@@ -134,7 +134,7 @@ class ListenerContainer:
                 receivers = Receivers(
                     lambda: self._receive(queues.queue),
                     consumer,
-                    most=self._options.receivers,
+                    most=self._options.max_pollers,
                     halting=self._halting,
                 )
                 await self._unless_halted(receivers.run())
@@ -154,7 +154,9 @@ class ListenerContainer:
     async def _try_to_receive(self, queue: Queue) -> list[Received]:
         visibility = self._source.settings.visibility
         try:
-            return await queue.receive(limit=BATCH, wait=self._options.wait, visibility=visibility)
+            return await queue.receive(
+                limit=MAX_BATCH_SIZE, wait=self._options.poll_timeout, visibility=visibility
+            )
         except TRANSIENT as error:
             if is_queue_gone(error):
                 await self._connect()  # creates it again in development; TopologyError in production
@@ -179,7 +181,7 @@ class ListenerContainer:
                 return result
 
     async def _wait_out(self, error: Exception, failures: int) -> None:
-        pause = full_jitter(failures, base=2, cap=self._options.poll_retry_most, floor=0.5)
+        pause = full_jitter(failures, base=2, cap=self._options.max_poll_backoff, floor=0.5)
         self._degraded_reason = f"SQS: {error}"
         about = {"queue": self.binding.queue, "error": str(error), "retry_in": round(pause, 1)}
         log.warning("queue not reached", extra=about)

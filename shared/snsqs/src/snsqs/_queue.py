@@ -15,7 +15,7 @@ else:
 RawAttributes = Mapping[str, Attribute]
 """Message attributes as SQS has them: by name, with `DataType` and `StringValue` or `BinaryValue`."""
 
-BATCH = 10
+MAX_BATCH_SIZE = 10
 """The most that one call receives, deletes, sends, or changes the visibility of."""
 
 

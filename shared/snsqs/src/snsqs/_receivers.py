@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from snsqs._consumer import Consumer
-from snsqs._queue import BATCH, Received
+from snsqs._queue import MAX_BATCH_SIZE, Received
 
 Receive = Callable[[], Awaitable[list[Received]]]
 
@@ -36,7 +36,7 @@ class Receivers:
                     break
                 messages = await self._receive()
                 self._consumer.take(messages)
-            is_full = len(messages) == BATCH
+            is_full = len(messages) == MAX_BATCH_SIZE
             if is_full and self._count < self._most:
                 self._add(group, is_extra=True)
         self._count -= 1

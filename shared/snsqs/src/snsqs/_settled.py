@@ -1,4 +1,4 @@
-"""Settled: what became of a message, for whoever looks on while it happens."""
+"""MessageOutcome: what became of a message, for whoever looks on while it happens."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class MessageOutcome:
     """One message that its listener is done with, for good or until it comes again."""
 
     queue: str
@@ -26,5 +26,5 @@ class Settled:
     settled_at: datetime
 
 
-Observer = Callable[[Settled], None]
+OutcomeObserver = Callable[[MessageOutcome], None]
 """Is told of every message that was settled, at once: it must be quick, and must not raise."""

@@ -18,14 +18,14 @@ from snsqs._incoming import Incoming
 from snsqs._lease import LeaseKeeper, held
 from snsqs._message import current_message
 from snsqs._queue import ListenerQueues
-from snsqs._settled import Observer, Settled
+from snsqs._settled import MessageOutcome, OutcomeObserver
 from snsqs.aws import TRANSIENT
 from snsqs.backoff import full_jitter
 
 log = logging.getLogger(__name__)
 
 _settled: Counter[tuple[str, str]] = Counter()
-"""Settled messages of this process by queue and outcome."""
+"""MessageOutcome messages of this process by queue and outcome."""
 
 
 def _observe_settled(_: CallbackOptions) -> Iterator[Observation]:
@@ -43,13 +43,13 @@ get_meter("snsqs").create_observable_counter(
 class SettlementOptions:
     """The times are seconds."""
 
-    retry_first: float = 2.0
+    min_backoff: float = 2.0
     """The longest wait before the second receive of a failed message; it doubles with each one."""
-    retry_most: float = 15 * 60
+    max_backoff: float = 15 * 60
     """The longest wait of all."""
-    unavailable_most: float = 5 * 60
+    max_unavailable: float = 5 * 60
     """How long a message is kept for something that is away, before it is given back like a failed one."""
-    manual: bool = False
+    manual_ack: bool = False
     """Whether handlers acknowledge by themselves; returning is not enough then."""
     unknown_types: Literal["dead-letter", "ignore", "fail"] = "dead-letter"
     """What becomes of a message whose type has no handler: `ignore` deletes it, `fail` tries again, for a
@@ -79,7 +79,7 @@ class Settlement:
         options: SettlementOptions,
         *,
         max_receive_count: int,
-        observer: Observer | None = None,
+        observer: OutcomeObserver | None = None,
     ) -> None:
         self._queues = queues
         self._handle = handle
@@ -133,7 +133,7 @@ class Settlement:
     async def _handle_when_available(self, delivery: Delivery) -> None:
         """Waits for what is away, in place. Raises Unavailable when that has taken too long."""
         now = asyncio.get_running_loop().time
-        tired_at, failures = now() + self._options.unavailable_most, 0
+        tired_at, failures = now() + self._options.max_unavailable, 0
         while True:
             try:
                 return await self._handle(delivery)
@@ -149,12 +149,12 @@ class Settlement:
     async def _handled(
         self, batch: Sequence[Incoming], acknowledgement: Acknowledgement, outcomes: Mapping[str, str]
     ) -> None:
-        if not self._options.manual:
+        if not self._options.manual_ack:
             await acknowledgement.acknowledge()
         elif not acknowledgement.given:
             for incoming in batch:
                 self._tell(incoming, "not_acknowledged")
-                self._leases.let_go(incoming.lease)
+                self._leases.release(incoming.lease)
             return
         for incoming in batch:
             self._tell(incoming, outcomes.get(incoming.message.id, "handled"))
@@ -169,7 +169,7 @@ class Settlement:
                 continue
             again = seconds
             if incoming.received.group is not None:  # what follows in its group must not overtake it
-                await self._leases.give_back([later.lease for later in batch[place + 1 :]], seconds=seconds)
+                await self._leases.requeue([later.lease for later in batch[place + 1 :]], seconds=seconds)
                 break
         return again
 
@@ -177,7 +177,7 @@ class Settlement:
         log.warning("lease lost, handler cancelled", extra={"error": str(error)})
         for incoming in batch:
             self._tell(incoming, "lease_lost", error)
-            self._leases.let_go(incoming.lease)
+            self._leases.release(incoming.lease)
         return 0.0
 
     async def _unreadable(self, incoming: Incoming, error: MessagingError) -> float | None:
@@ -204,7 +204,7 @@ class Settlement:
         about = {"receive_count": count, "retry_in": round(wait, 1)}
         log.warning("handler failed", exc_info=error, extra=about)
         self._tell(incoming, "failed", error)
-        await self._leases.give_back([incoming.lease], seconds=wait)
+        await self._leases.requeue([incoming.lease], seconds=wait)
         return wait
 
     async def _dead_letter(self, incoming: Incoming, error: BaseException) -> float | None:
@@ -217,7 +217,7 @@ class Settlement:
         except TRANSIENT as failure:
             log.warning("dead letter not sent, the message stays", extra={"error": str(failure)})
             wait = self._retry_wait(received.receive_count)
-            await self._leases.give_back([incoming.lease], seconds=wait)
+            await self._leases.requeue([incoming.lease], seconds=wait)
             return wait
         about = {"queue": dead_letters.name, "message_id": received.message_id, "reason": _reason(error)}
         log.error("dead letter", extra=about)
@@ -227,7 +227,7 @@ class Settlement:
 
     def _retry_wait(self, receive_count: int) -> float:
         options = self._options
-        return full_jitter(receive_count, base=options.retry_first, cap=options.retry_most, floor=1)
+        return full_jitter(receive_count, base=options.min_backoff, cap=options.max_backoff, floor=1)
 
     def _tell(self, incoming: Incoming, outcome: str, error: BaseException | None = None) -> None:
         _settled[self._queues.queue.name, outcome.replace("_", " ")] += 1
@@ -235,7 +235,7 @@ class Settlement:
             return
         message, received, handler = incoming.message, incoming.received, incoming.handler
         self._observer(
-            Settled(
+            MessageOutcome(
                 self._queues.queue.name,
                 message.id,
                 message.type,

@@ -9,7 +9,7 @@ from snsqs._batching import Batcher
 from snsqs._entries import group_of, results_of, text_attributes
 from snsqs._errors import MessagingError, SendFailed
 from snsqs._message import Message
-from snsqs._queue import BATCH, BatchOutcome, RawAttributes, Received, is_fifo
+from snsqs._queue import MAX_BATCH_SIZE, BatchOutcome, RawAttributes, Received, is_fifo
 from snsqs.aws import RECEIVE_WAIT, TRANSIENT
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class SqsQueue:
         )
 
     async def receive(
-        self, *, limit: int = BATCH, wait: int = RECEIVE_WAIT, visibility: int = 30
+        self, *, limit: int = MAX_BATCH_SIZE, wait: int = RECEIVE_WAIT, visibility: int = 30
     ) -> list[Received]:
         """Up to `limit` messages (10 is SQS's most), at once when there are any, or none after `wait` s."""
         answer = await self._client.receive_message(

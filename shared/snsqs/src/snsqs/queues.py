@@ -1,12 +1,12 @@
 """Direct access to queues, for tools that browse, move or count messages."""
 
-from snsqs._batching import by_count
+from snsqs._batching import batched
 from snsqs._lease import LeaseKeeper
-from snsqs._queue import BATCH, BatchOutcome, ListenerQueues, Queue, RawAttributes, Received, is_fifo
+from snsqs._queue import MAX_BATCH_SIZE, BatchOutcome, ListenerQueues, Queue, RawAttributes, Received, is_fifo
 from snsqs._sqs import SqsQueue
 
 __all__ = [
-    "BATCH",
+    "MAX_BATCH_SIZE",
     "BatchOutcome",
     "LeaseKeeper",
     "ListenerQueues",
@@ -14,6 +14,6 @@ __all__ = [
     "RawAttributes",
     "Received",
     "SqsQueue",
-    "by_count",
+    "batched",
     "is_fifo",
 ]

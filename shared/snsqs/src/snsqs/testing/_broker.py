@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from snsqs._batching import over_the_limits
+from snsqs._batching import size_error
 from snsqs._entries import group_of, text_attributes
 from snsqs._errors import MessagingError, SendFailed, TerminalError
 from snsqs._handler import Binding, Delivery, MessageHandler, Middleware, bindings
@@ -34,7 +34,7 @@ class MemoryTopic:
         return [self._publish(message) for message in messages]
 
     def _publish(self, message: Message[str]) -> str | MessagingError:
-        if (refused := over_the_limits(message)) is not None:
+        if (refused := size_error(message)) is not None:
             return refused
         if self.faults.strikes(self.faults.drop_entry):
             return SendFailed("dropped by a fault")
