@@ -1,1 +1,1 @@
-"""The Order service: the truth about orders over REST, and what happened to them as events."""
+"""Order service: orders over REST, and their domain events."""

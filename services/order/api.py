@@ -1,6 +1,10 @@
-"""The REST API of the Order service."""
+"""REST API of the Order service.
+
+`execute` runs every command in one transaction; the endpoints only translate.
+"""
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
@@ -9,20 +13,21 @@ from pydantic import TypeAdapter
 from snsqs import WireModel
 from snsqs.inbox import ReceivedMessage, received
 from snsqs.outbox import LoggedEvent, history
+from snsqs.postgres import Transaction
 
 from services.order import commands, listing, store
-from services.order.answer import Answer, entity_tag
-from services.order.idempotency import KEYED, once
+from services.order.idempotency import KEYED, idempotency_key, idempotent
 from services.order.order import (
     DeliveryAddress,
     Memo,
+    NotAllowed,
     Order,
     OrderError,
     PlaceOrder,
     UnknownOrder,
     VersionMismatch,
 )
-from services.order.order_id import FORM
+from services.order.order_id import FORMAT
 from shared.web import DatabaseDependency, Problem, problems
 from shared.web.database import database
 from shared.web.entity_tag import IF_NONE_MATCH, IfMatch, is_known, required
@@ -32,18 +37,20 @@ from shared.web.request import RequestModel
 router = APIRouter(prefix="/orders", tags=["orders"])
 
 _TAG = re.compile(r'"([1-9][0-9]{0,18})"')
-REFUSALS = problems(400, 404, 409, 412)
+_REJECTIONS = problems(400, 404, 409, 412)
 _ORDERS = TypeAdapter(list[Order])
 
+Command = Callable[[Transaction], Awaitable[Order]]
 
-async def versions(if_match: IfMatch = None) -> commands.Versions:
-    """The versions that the client has in mind. A tag that is none of ours is no version."""
+
+async def _versions(if_match: IfMatch = None) -> commands.Versions:
+    """Return the versions in If-Match, None for any. A tag of another form matches no version."""
     tags = required(if_match)
     return None if tags is None else {int(match[1]) for tag in tags if (match := _TAG.fullmatch(tag))}
 
 
-OrderId = Annotated[str, Path(description=FORM)]
-Versions = Annotated[commands.Versions, Depends(versions)]
+OrderId = Annotated[str, Path(description=FORMAT)]
+Versions = Annotated[commands.Versions, Depends(_versions)]
 
 
 class MemoBody(RequestModel):
@@ -51,25 +58,60 @@ class MemoBody(RequestModel):
 
 
 class OrderEvents(WireModel):
-    """The way of one order: what it published and what became of it, and what it heard from SCM."""
+    """Events of one order: those it published, with the adapter's decisions, and those received from SCM."""
 
     published: list[LoggedEvent]
     received: list[ReceivedMessage]
 
 
+async def execute(
+    request: Request, command: Command, *, body: WireModel | None = None, status: int = 200
+) -> Response:
+    """Run a command in a transaction of its own and respond with the changed order.
+
+    If the request has an Idempotency-Key, the response is stored in the same transaction, and repeated when
+    the key comes again. `body` is the parsed request body, `status` that of success. Raises Problem 400 and
+    422 for a key that is malformed or was used for another request, and OrderError.
+    """
+    key = idempotency_key(request, body)
+    async with database(request).transaction() as tx:
+        if key is None:
+            return _order_response(await command(tx), status)
+        return await idempotent(key, tx, lambda: _order_or_conflict(command, status, tx))
+
+
+async def _order_or_conflict(command: Command, status: int, tx: Transaction) -> Response:
+    try:
+        async with tx.connection.transaction():  # a savepoint: of a rejected command only the response stays
+            return _order_response(await command(tx), status)
+    except NotAllowed as error:
+        return Problem(409, str(error)).response()
+
+
+def _order_response(order: Order, status: int = 200) -> Response:
+    headers = {"content-type": "application/json", "etag": _entity_tag(order)}
+    if status == 201:
+        headers["location"] = f"/orders/{order.id}"
+    return Response(order.model_dump_json(), status, headers)
+
+
+def _entity_tag(order: Order) -> str:
+    return f'"{order.version}"'
+
+
 @router.get(
     "/{order_id}",
     response_model=Order,
-    responses={304: {"description": "It is still as the If-None-Match header says"}, **problems(400, 404)},
+    responses={304: {"description": "Unchanged: If-None-Match names the current ETag"}, **problems(400, 404)},
     openapi_extra=with_headers(IF_NONE_MATCH),
-    summary="The order as it is now",
+    summary="Read an order",
 )
 async def read(order_id: OrderId, request: Request) -> Response:
     async with database(request).connection() as connection:
         order = await store.find(connection, order_id)
-    if is_known(entity_tag(order), request.headers.getlist("if-none-match")):
-        return Response(status_code=304, headers={"etag": entity_tag(order)})
-    return Answer.done(order).response()
+    if is_known(_entity_tag(order), request.headers.getlist("if-none-match")):
+        return Response(status_code=304, headers={"etag": _entity_tag(order)})
+    return _order_response(order)
 
 
 @router.post(
@@ -81,73 +123,75 @@ async def read(order_id: OrderId, request: Request) -> Response:
     summary="Place an order",
 )
 async def place(body: PlaceOrder, request: Request) -> Response:
-    return await once(request, lambda tx: commands.place(body, tx), given=body, status=201)
+    return await execute(request, lambda tx: commands.place(body, tx), body=body, status=201)
 
 
 @router.post(
     "/{order_id}/complete",
     response_model=Order,
-    responses=REFUSALS,
+    responses=_REJECTIONS,
     openapi_extra=KEYED,
-    summary="The buyer has paid",
+    summary="Complete an order: the buyer has paid",
 )
 async def complete(order_id: OrderId, versions: Versions, request: Request) -> Response:
-    return await once(request, lambda tx: commands.complete(order_id, versions, tx))
+    return await execute(request, lambda tx: commands.complete(order_id, versions, tx))
 
 
 @router.post(
     "/{order_id}/cancel",
     response_model=Order,
-    responses=REFUSALS,
+    responses=_REJECTIONS,
     openapi_extra=KEYED,
-    summary="Cancel; a paid order waits for SCM's answer",
+    summary="Cancel an order; once paid, it is CANCELLING until SCM replies",
 )
 async def cancel(order_id: OrderId, versions: Versions, request: Request) -> Response:
-    return await once(request, lambda tx: commands.cancel(order_id, versions, tx))
+    return await execute(request, lambda tx: commands.cancel(order_id, versions, tx))
 
 
 @router.put(
     "/{order_id}/delivery-address",
     response_model=Order,
-    responses=REFUSALS,
+    responses=_REJECTIONS,
     openapi_extra=KEYED,
-    summary="Send the goods somewhere else",
+    summary="Change the delivery address",
 )
 async def change_delivery_address(
     order_id: OrderId, versions: Versions, body: DeliveryAddress, request: Request
 ) -> Response:
-    return await once(
-        request, lambda tx: commands.change_delivery_address(order_id, versions, body, tx), given=body
+    return await execute(
+        request, lambda tx: commands.change_delivery_address(order_id, versions, body, tx), body=body
     )
 
 
 @router.put(
     "/{order_id}/memo",
     response_model=Order,
-    responses=REFUSALS,
+    responses=_REJECTIONS,
     openapi_extra=KEYED,
-    summary="Write a note on the order",
+    summary="Write the order's memo",
 )
 async def write_memo(order_id: OrderId, versions: Versions, body: MemoBody, request: Request) -> Response:
-    return await once(request, lambda tx: commands.write_memo(order_id, versions, body.memo, tx), given=body)
+    return await execute(
+        request, lambda tx: commands.write_memo(order_id, versions, body.memo, tx), body=body
+    )
 
 
-@router.get("", response_model=list[Order], summary="Orders, newest first; the Link header has the next page")
-async def find(
-    request: Request, wanted: Annotated[listing.Filter, Query()], db: DatabaseDependency
+@router.get("", response_model=list[Order], summary="List orders, newest first; Link has the next page")
+async def list_orders(
+    request: Request, order_filter: Annotated[listing.OrderFilter, Query()], db: DatabaseDependency
 ) -> Response:
     async with db.connection() as connection:
-        page = await listing.page(connection, wanted)
+        page = await listing.find_page(connection, order_filter)
     response = Response(_ORDERS.dump_json(page.orders), media_type="application/json")
-    if page.next:
-        response.headers["link"] = f'<{request.url.include_query_params(cursor=page.next)}>; rel="next"'
+    if page.next_cursor:
+        next_url = request.url.include_query_params(cursor=page.next_cursor)
+        response.headers["link"] = f'<{next_url}>; rel="next"'
     return response
 
 
-@router.get(
-    "/{order_id}/events", responses=problems(404), summary="The order's events and what became of them"
-)
+@router.get("/{order_id}/events", responses=problems(404), summary="List the events of an order")
 async def events(order_id: OrderId, db: DatabaseDependency) -> OrderEvents:
+    """Published events, with the adapter's decisions, and messages received from SCM."""
     async with db.connection() as connection:
         await store.find(connection, order_id)
         return OrderEvents(
@@ -156,11 +200,11 @@ async def events(order_id: OrderId, db: DatabaseDependency) -> OrderEvents:
 
 
 def answer_order_errors(app: FastAPI) -> None:
-    """Translates what orders refuse into answers."""
+    """Translate OrderError into problem documents: 404, 412, otherwise 409."""
     statuses: dict[type[OrderError], int] = {UnknownOrder: 404, VersionMismatch: 412}
 
-    async def refused(_: Request, error: Exception) -> JSONResponse:
+    async def rejected(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, OrderError)
         return Problem(statuses.get(type(error), 409), str(error)).response()
 
-    app.add_exception_handler(OrderError, refused)
+    app.add_exception_handler(OrderError, rejected)

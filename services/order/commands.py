@@ -1,7 +1,7 @@
-"""The commands: each changes one order and says so, in the transaction that it is given.
+"""Commands: each changes one order and publishes the event, in the caller's transaction.
 
-`versions` are those that the client has in mind, None for any. The commands on an order raise UnknownOrder,
-VersionMismatch when it is at none of the versions, and NotAllowed.
+`versions` is the client's precondition (If-Match): the versions at which the order may be changed, None for
+any. Commands on an existing order raise UnknownOrder, VersionMismatch and NotAllowed.
 """
 
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from snsqs.postgres import Transaction
 
-from services.order import former_address, store
+from services.order import store
 from services.order.events import (
     DeliveryAddressChanged,
     MemoWritten,
@@ -24,7 +24,7 @@ Versions = Collection[int] | None
 
 
 async def place(command: PlaceOrder, tx: Transaction) -> Order:
-    """Takes a new order."""
+    """Place a new order."""
     order = Order.placed(id_at(datetime.now(UTC)), command)
     order = await store.insert(tx.connection, order)
     await tx.publish(OrderPlaced(source=order))
@@ -32,16 +32,16 @@ async def place(command: PlaceOrder, tx: Transaction) -> Order:
 
 
 async def complete(order_id: str, versions: Versions, tx: Transaction) -> Order:
-    """The buyer has paid."""
-    order = (await _found(order_id, versions, tx)).completed()
+    """Complete an order that was paid."""
+    order = (await _find_at(order_id, versions, tx)).completed()
     await store.update(tx.connection, order)
     await tx.publish(OrderCompleted(source=order))
     return order
 
 
 async def cancel(order_id: str, versions: Versions, tx: Transaction) -> Order:
-    """The buyer changed their mind. Once the order is paid, SCM's answer says whether that came in time."""
-    order = (await _found(order_id, versions, tx)).cancelled()
+    """Cancel an order. A paid one is CANCELLING until SCM accepts or rejects the cancellation."""
+    order = (await _find_at(order_id, versions, tx)).cancelled()
     await store.update(tx.connection, order)
     await tx.publish(OrderCancelled(source=order))
     return order
@@ -50,24 +50,24 @@ async def cancel(order_id: str, versions: Versions, tx: Transaction) -> Order:
 async def change_delivery_address(
     order_id: str, versions: Versions, address: DeliveryAddress, tx: Transaction
 ) -> Order:
-    """The goods are to go somewhere else, unless they have left already: then SCM's answer takes it back."""
-    before = await _found(order_id, versions, tx)
-    order = before.sent_to(address)
-    await former_address.keep(tx.connection, before, until=order.version)
+    """Change the delivery address. If the goods have already left, SCM's reply reverts the change."""
+    before = await _find_at(order_id, versions, tx)
+    order = before.readdressed(address)
+    await store.insert_former_address(tx.connection, before, until_version=order.version)
     await store.update(tx.connection, order)
     await tx.publish(DeliveryAddressChanged(source=order))
     return order
 
 
 async def write_memo(order_id: str, versions: Versions, memo: str, tx: Transaction) -> Order:
-    """Puts a note on the order, in place of the one before."""
-    order = (await _found(order_id, versions, tx)).with_memo(memo)
+    """Replace the order's memo."""
+    order = (await _find_at(order_id, versions, tx)).with_memo(memo)
     await store.update(tx.connection, order)
     await tx.publish(MemoWritten(source=order))
     return order
 
 
-async def _found(order_id: str, versions: Versions, tx: Transaction) -> Order:
+async def _find_at(order_id: str, versions: Versions, tx: Transaction) -> Order:
     order = await store.find_for_update(tx.connection, order_id)
-    order.must_be_at(versions)
+    order.require_version(versions)
     return order

@@ -1,4 +1,4 @@
-"""What happens to an order. Each event carries the whole order as it was after the change."""
+"""Domain events of the Order service. Each carries the whole order as it is after the change."""
 
 from snsqs import DomainEvent
 
@@ -6,26 +6,26 @@ from services.order.order import Order
 
 
 class OrderEvent(DomainEvent):
-    """What all of them carry."""
+    """Base class of order events."""
 
     source: Order
 
 
 class OrderPlaced(OrderEvent):
-    """A buyer placed it. Nobody else's business yet."""
+    """A buyer placed the order. Not forwarded to other services."""
 
 
 class OrderCompleted(OrderEvent):
-    """It is paid: the goods are to be delivered."""
+    """The order is paid; its goods can be delivered."""
 
 
 class DeliveryAddressChanged(OrderEvent):
-    """Its goods are to go somewhere else."""
+    """The order has another delivery address."""
 
 
 class OrderCancelled(OrderEvent):
-    """The buyer does not want it any more. It is CANCELLED; or, once it was completed, CANCELLING."""
+    """The buyer cancelled the order: it is CANCELLED, or CANCELLING if it was paid before."""
 
 
 class MemoWritten(OrderEvent):
-    """Somebody wrote a note on it, for the shop's own eyes."""
+    """The order's memo was replaced. Not forwarded to other services."""

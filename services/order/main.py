@@ -1,4 +1,4 @@
-"""The Order service put together: what it registers, opens and runs."""
+"""Order service: composition and command line."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,11 +18,11 @@ from shared.web import application
 MIGRATIONS = (*SHARED, Path(__file__).parent / "migrations")
 
 HANDLERS = (replies.on_fulfilment,)
-"""What this service takes from queues."""
+"""Message handlers of this service."""
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application; its lifespan opens and closes everything that it needs."""
+    """Return the application. Its lifespan opens and closes its resources."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -39,8 +39,13 @@ def create_app(settings: Settings) -> FastAPI:
         ):
             yield
 
-    app = application(title="Order service", description=__doc__, lifespan=lifespan, settings=settings)
-    app.routes.extend(api.router.routes)  # one that is included is searched twice for every request
+    app = application(
+        title="Order service",
+        description="Orders over REST, and their domain events.",
+        lifespan=lifespan,
+        settings=settings,
+    )
+    app.routes.extend(api.router.routes)  # an included router would be searched twice per request
     app.include_router(reconciliation.router)
     api.answer_order_errors(app)
     return app

@@ -1,4 +1,4 @@
-"""Order: the aggregate, its states, and what may be done to it when."""
+"""Order: the aggregate, its states and their transitions."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -13,26 +13,26 @@ from shared.web.request import Integral, RequestModel
 
 
 class OrderError(Exception):
-    """The root of what an order refuses."""
+    """Base class of errors of the order aggregate."""
 
 
 class UnknownOrder(OrderError):
-    """There is no order with this id."""
+    """No order has this id."""
 
 
 class NotAllowed(OrderError):
-    """The order's status does not allow the command. The message names both."""
+    """The order's status does not allow the transition. The message names both."""
 
 
 class VersionMismatch(OrderError):
-    """The order has changed since the client read it. Read it again, and decide again."""
+    """The order is at none of the required versions. Read it again before retrying."""
 
 
 class Status(StrEnum):
     """PLACED → COMPLETED → (BACKORDERED →) PREPARING → SHIPPED → DELIVERED.
 
-    PLACED → CANCELLED at once; once it is paid → CANCELLING, until SCM answers: CANCELLED, or what became
-    of goods that had already left.
+    PLACED → CANCELLED; a paid order → CANCELLING, until SCM replies: CANCELLED, or SHIPPED or DELIVERED when
+    the goods had already left.
     """
 
     PLACED = "PLACED"
@@ -46,10 +46,10 @@ class Status(StrEnum):
 
 
 _PAID = (Status.COMPLETED, Status.BACKORDERED, Status.PREPARING)
-"""SCM works on it, and as far as the Order service knows nothing has left the warehouse."""
+"""Statuses of a paid order whose goods have not left the warehouse, as far as the Order service knows."""
 
 
-# PostgreSQL cannot store U+0000, and nobody's name has a control character in it.
+# PostgreSQL cannot store U+0000; names have no control characters.
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=100, pattern=_PRINTABLE)]
@@ -81,7 +81,7 @@ class OrderLine(RequestModel):
 
 
 class PlaceOrder(RequestModel):
-    """The command of a buyer. Prices are whole won."""
+    """Body of the command to place an order. Prices are whole won."""
 
     buyer: Buyer
     delivery_address: DeliveryAddress
@@ -89,14 +89,14 @@ class PlaceOrder(RequestModel):
 
 
 class Order(Aggregate):
-    """An order as it is now. `version` grows by one with every change."""
+    """An order. Immutable: each transition returns a copy whose `version` is greater by one."""
 
     status: Status
     buyer: Buyer
     delivery_address: DeliveryAddress
     order_lines: list[OrderLine]
     total_price: int
-    """Whole won, computed here."""
+    """Whole won: the sum of quantity and unit price over all lines."""
     memo: str | None = None
     invoice_id: str | None = None
     """The delivery invoice that SCM issued for this order."""
@@ -105,6 +105,7 @@ class Order(Aggregate):
 
     @classmethod
     def placed(cls, order_id: str, command: PlaceOrder) -> "Order":
+        """Return a new order in its first version, placed at the time that the id names."""
         return cls(
             id=order_id,
             version=1,
@@ -116,51 +117,51 @@ class Order(Aggregate):
             placed_at=moment_of(order_id),
         )
 
-    def under(self, order_id: str) -> "Order":
-        """The same, placed a little later, because its id is taken."""
+    def with_id(self, order_id: str) -> "Order":
+        """Return the order under another id, and with the time of placing that the id names."""
         return self.model_copy(update={"id": order_id, "placed_at": moment_of(order_id)})
 
-    def must_be_at(self, versions: Collection[int] | None) -> None:
-        """None is for whoever does not mind. Raises VersionMismatch."""
+    def require_version(self, versions: Collection[int] | None) -> None:
+        """Raise VersionMismatch unless the order is at one of the versions. None accepts any."""
         if versions is not None and self.version not in versions:
             raise VersionMismatch(
                 f"order {self.id} is at version {self.version}, which If-Match does not name"
             )
 
     def completed(self) -> "Order":
-        """The buyer has paid."""
-        self._must_be(Status.PLACED, to="be completed")
+        """Return the order as paid. Raises NotAllowed unless it is PLACED."""
+        self._require_status(Status.PLACED, to="be completed")
         return self._changed(status=Status.COMPLETED, completed_at=datetime.now(UTC))
 
     def cancelled(self) -> "Order":
-        """At once, as long as nobody else works on it; else SCM has the last word, and answers."""
-        self._must_be(Status.PLACED, *_PAID, to="be cancelled")
-        is_ours_alone = self.status is Status.PLACED
-        return self._changed(status=Status.CANCELLED if is_ours_alone else Status.CANCELLING)
+        """Return the order as CANCELLED; a paid one as CANCELLING, because SCM decides. Raises NotAllowed."""
+        self._require_status(Status.PLACED, *_PAID, to="be cancelled")
+        is_paid = self.status is not Status.PLACED
+        return self._changed(status=Status.CANCELLING if is_paid else Status.CANCELLED)
 
-    def sent_to(self, address: DeliveryAddress) -> "Order":
-        """The goods are to go somewhere else."""
-        self._must_be(Status.PLACED, *_PAID, to="go to another address")
+    def readdressed(self, address: DeliveryAddress) -> "Order":
+        """Return the order with another delivery address. Raises NotAllowed once the goods have left."""
+        self._require_status(Status.PLACED, *_PAID, to="go to another address")
         return self._changed(delivery_address=address)
 
     def with_memo(self, memo: str) -> "Order":
+        """Return the order with another memo. Raises NotAllowed when it is CANCELLED."""
         if self.status is Status.CANCELLED:
             raise NotAllowed(f"order {self.id} is CANCELLED; a memo can no longer be written")
         return self._changed(memo=memo)
 
-    def moved_by_scm(
-        self, status: Status, invoice_id: str | None, went_to: DeliveryAddress | None = None
+    def apply_fulfilment(
+        self, status: Status, invoice_id: str | None, shipped_to: DeliveryAddress | None = None
     ) -> "Order":
-        """SCM says how far it is, under which delivery invoice, and where the goods went once they have left.
-        Returns the order itself when it is so already.
+        """Return the order with the state of SCM's fulfilment; the order itself when nothing changes.
 
-        While SCM has not answered a cancellation, what it prepared before it heard of that is noted and
-        moves nothing. Raises NotAllowed when SCM can have nothing to say: the order is not paid, or is at
-        its end.
+        `status` is the order's status for the fulfilment's, `shipped_to` the address of goods that have left.
+        While the order is CANCELLING, a fulfilment that is still in preparation changes the invoice only.
+        Raises NotAllowed when the order is not paid or in a final state.
         """
         if self.status is Status.CANCELLING and status in _PAID:
             status = self.status
-        address = went_to or self.delivery_address
+        address = shipped_to or self.delivery_address
         if (self.status, self.invoice_id, self.delivery_address) == (status, invoice_id, address):
             return self
         is_with_scm = self.status in (*_PAID, Status.CANCELLING)
@@ -168,7 +169,7 @@ class Order(Aggregate):
             raise NotAllowed(f"order {self.id} is {self.status}; SCM cannot make it {status}")
         return self._changed(status=status, invoice_id=invoice_id, delivery_address=address)
 
-    def _must_be(self, *allowed: Status, to: str) -> None:
+    def _require_status(self, *allowed: Status, to: str) -> None:
         if self.status not in allowed:
             *others, last = allowed
             needed = f"{', '.join(others)} or {last}" if others else last

@@ -1,4 +1,4 @@
-"""Reconciliation: what the Order service says of its orders, so that SCM's side can be compared with it."""
+"""Reconciliation: the Order service's state of its orders, for comparison with SCM."""
 
 from datetime import datetime
 
@@ -46,15 +46,15 @@ DEMAND = """
 
 
 class Quantity(WireModel):
-    """So many of one article, on all lines of an order."""
+    """Pieces of one article on all lines of an order."""
 
     sku: str
     quantity: int
 
 
 class ReconciledOrder(WireModel):
-    """What both sides know of an order. Who bought it and where it goes stays here: of the address there is
-    a digest (see `shared.checksum.digest`)."""
+    """State of an order that SCM has too. Without personal data: the address is a digest (see
+    `shared.operations.checksum.digest`)."""
 
     id: str
     status: Status
@@ -72,7 +72,7 @@ class ReconciledOrders(WireModel):
 
 
 class Units(WireModel):
-    """Units of an article on all orders that were ever completed, cancelled later or not."""
+    """Units of an article on all orders that were ever completed, including cancelled ones."""
 
     sku: str
     units: int
@@ -82,13 +82,13 @@ class Demand(WireModel):
     demand: list[Units]
 
 
-@router.get("", summary="All orders, the oldest first, to be compared with SCM")
+@router.get("", summary="List all orders, oldest first, for comparison with SCM")
 async def orders(
     db: DatabaseDependency,
     after: AfterOrder = "",
     limit: Limit = 100,
 ) -> ReconciledOrders:
-    """The page that is shorter than `limit` is the last one."""
+    """The last page has fewer items than `limit`."""
     async with db.connection() as connection:
         rows = await connection.fetch(ORDERS, after, limit)
     return ReconciledOrders(
@@ -96,13 +96,13 @@ async def orders(
     )
 
 
-@router.get("/demand", summary="Units of each article on all completed orders, to be compared with SCM")
+@router.get("/demand", summary="List units per article on all completed orders, for comparison with SCM")
 async def demand(
     db: DatabaseDependency,
     after: AfterSku = "",
     limit: Limit = 100,
 ) -> Demand:
-    """Reads all orders."""
+    """Every page scans all orders."""
     async with db.connection() as connection:
         rows = await connection.fetch(DEMAND, after, limit)
     return Demand(demand=[Units(**dict(row)) for row in rows])

@@ -1,4 +1,4 @@
-"""SCM's answers: each brings the order to what SCM says about it."""
+"""Replies of SCM: each applies the state of SCM's fulfilment to the order."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from snsqs import MAX_VERSION, Aggregate, DomainEvent, TerminalError, sqs_listener
 from snsqs.postgres import Transaction
 
-from services.order import former_address, store
+from services.order import store
 from services.order.order import DeliveryAddress, Order, OrderError, Status
 
 log = structlog.get_logger(__name__)
@@ -21,83 +21,83 @@ ORDER_STATUS = {
     "DELIVERED": Status.DELIVERED,
     "CANCELLED": Status.CANCELLED,
 }
-"""What each status of SCM's fulfilment is for the order."""
+"""The order's status by the status of SCM's fulfilment."""
 
-HAVE_LEFT = ("DISPATCHED", "DELIVERED")
-"""A carrier has the goods, or the buyer: where they go is decided."""
+SHIPPED = ("DISPATCHED", "DELIVERED")
+"""Statuses of a fulfilment whose goods have left: their address is final."""
 
 
 class Fulfilment(Aggregate):
-    """What the Order service reads of SCM's fulfilment; its id is the order's."""
+    """The fields of SCM's fulfilment that the Order service reads. Its id is the order's."""
 
     status: Literal["SHORT", "RESERVED", "INVOICED", "DISPATCHED", "DELIVERED", "CANCELLED"]
     invoice_id: str | None = None
     order_version: int | None = Field(None, ge=0, le=MAX_VERSION)
-    """Of the order when SCM asked it where the goods of this invoice are to go."""
+    """Version of the order whose delivery address is on the invoice."""
 
 
 class FulfilmentEvent(DomainEvent):
-    """What all of SCM's answers carry."""
+    """Base class of SCM's events."""
 
     source: Fulfilment
 
 
 class StockReserved(FulfilmentEvent):
-    """SCM set all goods of the order aside."""
+    """All goods of the order are reserved."""
 
 
 class StockShort(FulfilmentEvent):
-    """SCM does not have enough of something."""
+    """Goods are missing; nothing is reserved."""
 
 
 class DeliveryInvoiceIssued(FulfilmentEvent):
-    """SCM hands the goods to a carrier under this invoice."""
+    """The delivery invoice was issued, or replaced by one with another address."""
 
 
 class ParcelDispatched(FulfilmentEvent):
-    """The carrier has taken the goods."""
+    """The carrier has the goods."""
 
 
 class ParcelDelivered(FulfilmentEvent):
-    """The goods have arrived."""
+    """The buyer has the goods."""
 
 
 class FulfilmentCancelled(FulfilmentEvent):
-    """The cancellation came in time: SCM delivers nothing."""
+    """The cancellation is accepted: nothing is delivered."""
 
 
 class CancellationRejected(FulfilmentEvent):
-    """The cancellation came too late: the goods had already left."""
+    """The cancellation is rejected: the goods had already left."""
 
 
 Progress = StockReserved | StockShort | DeliveryInvoiceIssued | ParcelDispatched | ParcelDelivered
-Answer = FulfilmentCancelled | CancellationRejected
+CancellationReply = FulfilmentCancelled | CancellationRejected
 
 
 @sqs_listener("order-adapter-scm-event-queue", topic="scm-events")
-async def on_fulfilment(event: Progress | Answer, tx: Transaction) -> None:
-    """The fulfilment's state decides, not the kind of event: a newer event may arrive first, and then
-    the older one is superseded (see Inbox)."""
+async def on_fulfilment(event: Progress | CancellationReply, tx: Transaction) -> None:
+    """Apply the fulfilment in `source`. Its state decides, not the event's type: when a newer event arrives
+    first, the older one is superseded (see Inbox)."""
     fulfilment = event.source
     try:
         order = await store.find_for_update(tx.connection, fulfilment.id)
-        went_to = await _went_to(order, fulfilment, tx)
-        moved = order.moved_by_scm(ORDER_STATUS[fulfilment.status], fulfilment.invoice_id, went_to)
+        shipped_to = await _shipped_to(order, fulfilment, tx)
+        changed = order.apply_fulfilment(ORDER_STATUS[fulfilment.status], fulfilment.invoice_id, shipped_to)
     except OrderError as error:
         raise TerminalError(str(error)) from error
-    if moved is not order:
-        await store.update(tx.connection, moved)
-        log.info("order moved by SCM", status=moved.status, invoice=moved.invoice_id)
-        if moved.delivery_address != order.delivery_address:
-            log.warning("address changed too late", invoice=moved.invoice_id)
+    if changed is not order:
+        await store.update(tx.connection, changed)
+        log.info("fulfilment applied", status=changed.status, invoice=changed.invoice_id)
+        if changed.delivery_address != order.delivery_address:
+            log.warning("late address change reverted", invoice=changed.invoice_id)
 
 
-async def _went_to(order: Order, fulfilment: Fulfilment, tx: Transaction) -> DeliveryAddress | None:
-    """Where the goods went, or None while they have not left: then the order's address is still to be
-    followed. SCM says only which version of the order it had asked, so that no address travels."""
-    if fulfilment.status not in HAVE_LEFT:
+async def _shipped_to(order: Order, fulfilment: Fulfilment, tx: Transaction) -> DeliveryAddress | None:
+    """Return the address on the invoice of goods that have left, None before. SCM names the version of the
+    order that had it, so that no address travels in its events."""
+    if fulfilment.status not in SHIPPED:
         return None
     if fulfilment.order_version is None:
-        log.warning("SCM does not say which address its parcel has", invoice=fulfilment.invoice_id)
+        log.warning("fulfilment without orderVersion; address kept", invoice=fulfilment.invoice_id)
         return None
-    return await former_address.address_at(tx.connection, order, fulfilment.order_version)
+    return await store.find_address(tx.connection, order, fulfilment.order_version)

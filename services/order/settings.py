@@ -1,4 +1,4 @@
-"""What the Order service reads from its environment."""
+"""Settings of the Order service."""
 
 from services.order.idempotency import IdempotencySettings
 from shared.runtime.settings import Port
@@ -6,6 +6,6 @@ from shared.service.settings import EventDrivenSettings
 
 
 class Settings(EventDrivenSettings, IdempotencySettings):
-    """See EventDrivenSettings for the rest."""
+    """Environment variables of the Order service; common ones are in EventDrivenSettings."""
 
     port: Port = 8001

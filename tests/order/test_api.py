@@ -1,4 +1,4 @@
-"""The Order service through its REST API, on a real PostgreSQL."""
+"""REST API of the Order service."""
 
 import asyncio
 import copy
@@ -30,8 +30,8 @@ def order_database(lone_order_database: str) -> str:
 
 
 @pytest.fixture
-async def nothing_happened(order_database: str) -> AsyncIterator[None]:
-    """Fails the test when it stored an order or emitted an event."""
+async def nothing_stored(order_database: str) -> AsyncIterator[None]:
+    """Fails the test if it stores an order or publishes an event."""
     before = await _rows(order_database)
     yield
     assert await _rows(order_database) == before
@@ -65,7 +65,7 @@ async def test_a_placed_order_can_be_read_at_its_location(order: Served) -> None
     assert read.json()["totalPrice"] == 24_000
 
 
-async def test_an_unchanged_order_is_not_sent_again(order: Served) -> None:
+async def test_an_unchanged_order_is_not_modified(order: Served) -> None:
     """If-None-Match with the current ETag is answered 304, with an older one 200."""
     path = f"/orders/{await place(order)}"
     assert (await order.http.get(path, headers={"if-none-match": '"1"'})).status_code == 304
@@ -73,8 +73,8 @@ async def test_an_unchanged_order_is_not_sent_again(order: Served) -> None:
     assert (await order.http.get(path, headers={"if-none-match": '"1"'})).status_code == 200
 
 
-async def test_every_command_is_an_event_of_the_next_version(order: Served) -> None:
-    """The event history shows each command's event, with the version that the command made."""
+async def test_every_command_publishes_an_event_of_the_next_version(order: Served) -> None:
+    """The event history has each command's event, with the version after the command."""
     path = f"/orders/{await place(order)}"
     await order.http.put(f"{path}/memo", json={"memo": "ring twice"})
     await order.http.post(f"{path}/complete")
@@ -86,8 +86,8 @@ async def test_every_command_is_an_event_of_the_next_version(order: Served) -> N
     ]
 
 
-async def test_the_goods_can_be_sent_to_another_address(order: Served) -> None:
-    """Before and after the order is paid: the whole address is replaced, and the event carries it."""
+async def test_the_delivery_address_can_be_changed(order: Served) -> None:
+    """Before and after payment: the whole address is replaced, and an event is published."""
     path = f"/orders/{await place(order)}"
     address = ORDER["deliveryAddress"] | {"street": "Nambusunhwan-ro 1"}
     for version in (2, 4):
@@ -103,19 +103,19 @@ async def test_the_goods_can_be_sent_to_another_address(order: Served) -> None:
     ]
 
 
-async def test_a_paid_order_waits_for_the_answer_to_its_cancellation(order: Served) -> None:
-    """It is CANCELLING, and its address and its status are out of the buyer's hands; a memo is not."""
+async def test_a_paid_order_is_cancelling_until_scm_replies(order: Served) -> None:
+    """Meanwhile its address cannot be changed; its memo can."""
     path = f"/orders/{await place(order)}"
     await order.http.post(f"{path}/complete")
     assert (await order.http.post(f"{path}/cancel")).json()["status"] == "CANCELLING"
-    refused = await order.http.put(f"{path}/delivery-address", json=ORDER["deliveryAddress"])
-    assert refused.status_code == 409
-    assert "it must be PLACED, COMPLETED, BACKORDERED or PREPARING" in refused.json()["detail"]
+    rejected = await order.http.put(f"{path}/delivery-address", json=ORDER["deliveryAddress"])
+    assert rejected.status_code == 409
+    assert "it must be PLACED, COMPLETED, BACKORDERED or PREPARING" in rejected.json()["detail"]
     assert (await order.http.put(f"{path}/memo", json={"memo": "why?"})).status_code == 200
 
 
 async def test_order_ids_are_twenty_digits_and_unique_in_one_microsecond(order: Served) -> None:
-    """Orders that are placed at once get different ids, and one whose id is taken gets the next."""
+    """Orders placed concurrently get different ids; one whose id is taken gets the next."""
     ids = await asyncio.gather(*(place(order) for _ in range(30)))
     assert len(set(ids)) == 30
     assert all(is_id(order_id) for order_id in ids)
@@ -126,7 +126,7 @@ async def test_order_ids_are_twenty_digits_and_unique_in_one_microsecond(order: 
 
 
 @pytest.mark.parametrize(
-    ("commands", "refused", "status"),
+    ("commands", "rejected", "status"),
     [
         (["cancel"], "complete", "CANCELLED"),
         (["complete"], "complete", "COMPLETED"),
@@ -134,15 +134,15 @@ async def test_order_ids_are_twenty_digits_and_unique_in_one_microsecond(order: 
         (["complete", "cancel"], "cancel", "CANCELLING"),
     ],
 )
-async def test_what_the_status_does_not_allow_is_a_conflict(
-    order: Served, commands: list[str], refused: str, status: str
+async def test_a_command_that_the_status_does_not_allow_is_a_conflict(
+    order: Served, commands: list[str], rejected: str, status: str
 ) -> None:
-    """409 names the status, and changes nothing."""
+    """409 with the status in its detail; nothing changes."""
     path = f"/orders/{await place(order)}"
     for command in commands:
         assert (await order.http.post(f"{path}/{command}")).status_code == 200
     before = (await order.http.get(path)).json()
-    answer = await order.http.post(f"{path}/{refused}")
+    answer = await order.http.post(f"{path}/{rejected}")
     assert answer.status_code == 409
     assert answer.headers["content-type"] == PROBLEM
     assert status in answer.json()["detail"]
@@ -152,7 +152,7 @@ async def test_what_the_status_does_not_allow_is_a_conflict(
 @pytest.mark.parametrize("order_id", ["20210717235959000000", "nonsense", "%00", "1" * 21, "\uff12" * 20])
 @pytest.mark.parametrize("path", ["", "/events", "/complete"])
 async def test_an_unknown_order_is_not_found(order: Served, order_id: str, path: str) -> None:
-    """404 for whatever is not the id of an order."""
+    """404 for a path that is not the id of an order."""
     method = "POST" if path == "/complete" else "GET"
     answer = await order.http.request(method, f"/orders/{order_id}{path}")
     assert answer.status_code == 404
@@ -160,7 +160,7 @@ async def test_an_unknown_order_is_not_found(order: Served, order_id: str, path:
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The good order with one thing changed; `path` is as the answer names it."""
+    """The valid order with one value changed; `path` is the field's name in the problem document."""
     body = copy.deepcopy(ORDER)
     *parents, last = path.split(".")
     at: Any = body
@@ -194,11 +194,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("coupon", "SUMMER"),
     ],
 )
-@pytest.mark.usefixtures("nothing_happened")
-async def test_a_malformed_order_is_refused_by_the_name_of_its_field(
+@pytest.mark.usefixtures("nothing_stored")
+async def test_a_malformed_order_is_rejected_with_the_name_of_its_field(
     order: Served, field: str, value: Any
 ) -> None:
-    """422 as problem details that name the field; nothing is stored, nothing is emitted."""
+    """422 as problem details that name the field; nothing is stored or published."""
     answer = await order.http.post("/orders", json=changed(field, value))
     assert answer.status_code == 422
     assert answer.headers["content-type"] == PROBLEM
@@ -206,32 +206,34 @@ async def test_a_malformed_order_is_refused_by_the_name_of_its_field(
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", "null", '"text"', '{"buyer": "\\ud800"}', "[" * 60_000])
-@pytest.mark.usefixtures("nothing_happened")
-async def test_a_body_that_is_no_order_at_all_is_refused(order: Served, body: str) -> None:
-    """4xx as problem details, whatever the bytes are."""
+@pytest.mark.usefixtures("nothing_stored")
+async def test_a_body_that_is_no_order_is_rejected(order: Served, body: str) -> None:
+    """400 or 422 as problem details for arbitrary bytes."""
     answer = await order.http.post("/orders", content=body, headers={"content-type": "application/json"})
     assert answer.status_code in (400, 422)
     assert answer.headers["content-type"] == PROBLEM
 
 
-@pytest.mark.parametrize("told", [True, False])
-@pytest.mark.usefixtures("nothing_happened")
-async def test_a_body_of_a_megabyte_is_refused(order: Served, told: bool) -> None:
-    """413, whether the length is told in advance or not."""
+@pytest.mark.parametrize("has_length", [True, False])
+@pytest.mark.usefixtures("nothing_stored")
+async def test_a_body_of_a_megabyte_is_rejected(order: Served, has_length: bool) -> None:
+    """413, with or without a Content-Length."""
     body = json.dumps(changed("buyer.name", "x" * 1_000_000)).encode()
 
     async def chunks() -> Any:
         yield body
 
     answer = await order.http.post(
-        "/orders", content=body if told else chunks(), headers={"content-type": "application/json"}
+        "/orders", content=body if has_length else chunks(), headers={"content-type": "application/json"}
     )
     assert answer.status_code == 413
     assert answer.headers["content-type"] == PROBLEM
 
 
-async def test_readiness_is_the_database_and_liveness_is_not(order: Served, order_database: str) -> None:
-    """With a database that was not migrated the service is alive but not ready, and says why."""
+async def test_readiness_depends_on_the_database_and_liveness_does_not(
+    order: Served, order_database: str
+) -> None:
+    """With a database that was not migrated the service is live but not ready, with the reason."""
     assert (await order.http.get("/readyz")).json()["checks"]["database"] == "ok"
     admin = await asyncpg.connect(order_database)
     await admin.execute("ALTER TABLE _yoyo_migration RENAME TO elsewhere")
@@ -245,8 +247,8 @@ async def test_readiness_is_the_database_and_liveness_is_not(order: Served, orde
         await admin.close()
 
 
-async def test_metrics_tell_how_much_waits_to_be_relayed(order: Served) -> None:
-    """/metrics has the outbox's gauges and the requests by route."""
+async def test_metrics_count_events_waiting_for_the_relay(order: Served) -> None:
+    """/metrics has the outbox's gauges and requests by route."""
     await place(order)
     text = (await order.http.get("/metrics")).text
     assert "outbox_events_waiting" in text

@@ -1,4 +1,4 @@
-"""If-Match and If-None-Match: nobody overwrites what they have not seen."""
+"""If-Match and If-None-Match: no client overwrites a version that it has not read."""
 
 import asyncio
 from typing import Any
@@ -17,10 +17,10 @@ COMMANDS: list[tuple[str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("method", "command", "body"), COMMANDS)
-async def test_a_command_on_an_older_version_is_refused(
+async def test_a_command_on_an_older_version_is_rejected(
     lone_order: Served, method: str, command: str, body: Any
 ) -> None:
-    """412 for every command when If-Match does not name the order's version; and it changes nothing."""
+    """412 for every command if If-Match does not name the order's version; nothing changes."""
     path = f"/orders/{await place(lone_order)}"
     await lone_order.http.put(f"{path}/memo", json={"memo": "first"})
     before = (await lone_order.http.get(path)).json()
@@ -58,28 +58,28 @@ async def test_a_command_on_an_older_version_is_refused(
         ('*, "1"', 400),
     ],
 )
-async def test_if_match_is_read_as_http_defines_it(lone_order: Served, if_match: str, status: int) -> None:
-    """Any of several strong tags, or `*`; a weak tag never matches, and what is no tag is a 400."""
+async def test_if_match_follows_rfc_9110(lone_order: Served, if_match: str, status: int) -> None:
+    """Any of several strong tags, or `*`; a weak tag never matches; a malformed header is a 400."""
     path = f"/orders/{await place(lone_order)}"
     answer = await lone_order.http.post(f"{path}/complete", headers={"if-match": if_match})
     assert answer.status_code == status, answer.text
 
 
 async def test_if_match_on_several_lines_is_one_list(lone_order: Served) -> None:
-    """As every header that is a list."""
+    """As every list-valued header."""
     path = f"/orders/{await place(lone_order)}"
     lines = [("if-match", '"7"'), ("if-match", '"1"')]
     assert (await lone_order.http.post(f"{path}/complete", headers=lines)).status_code == 200
 
 
-async def test_an_unknown_order_is_not_found_whatever_if_match_says(lone_order: Served) -> None:
+async def test_an_unknown_order_is_not_found_with_any_if_match(lone_order: Served) -> None:
     """404, not 412: without the header it would be 404 as well."""
     path = "/orders/20210717235959000000/complete"
     assert (await lone_order.http.post(path, headers={"if-match": "*"})).status_code == 404
 
 
-async def test_of_several_who_saw_the_same_version_one_wins(lone_order: Served) -> None:
-    """The others are told, and lose nothing unknowingly."""
+async def test_of_several_clients_at_the_same_version_one_succeeds(lone_order: Served) -> None:
+    """The others get 412."""
     path = f"/orders/{await place(lone_order)}/memo"
     answers = await asyncio.gather(
         *(
@@ -94,10 +94,8 @@ async def test_of_several_who_saw_the_same_version_one_wins(lone_order: Served) 
     ("if_none_match", "status"),
     [('"1"', 304), ('W/"1"', 304), ("*", 304), ('"7", "1"', 304), ('"2"', 200), ('"11"', 200), ("1", 400)],
 )
-async def test_what_a_client_has_is_not_sent_again(
-    lone_order: Served, if_none_match: str, status: int
-) -> None:
-    """If-None-Match compares weakly. A 304 has the ETag and no body."""
+async def test_if_none_match_compares_weakly(lone_order: Served, if_none_match: str, status: int) -> None:
+    """A 304 has the ETag and no body."""
     path = f"/orders/{await place(lone_order)}"
     answer = await lone_order.http.get(path, headers={"if-none-match": if_none_match})
     assert answer.status_code == status

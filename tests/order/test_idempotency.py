@@ -1,4 +1,4 @@
-"""Idempotency-Key: whatever is sent again, and however it is sent again, happens once."""
+"""Idempotency-Key: a repeated request has one effect and gets the first response."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ WAITING_FOR_THE_KEY = """
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INTO idempotency_key%'
 """
 
-END_THE_APPEND = """
+TERMINATE_APPEND = """
     SELECT pg_terminate_backend(pid)
     FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO event_log%'
@@ -37,9 +37,9 @@ def key() -> dict[str, str]:
 
 
 def same(first: httpx.Response, second: httpx.Response) -> bool:
-    told = ("content-type", "etag", "location", "content-length")
+    compared = ("content-type", "etag", "location", "content-length")
     return (first.status_code, first.content) == (second.status_code, second.content) and all(
-        first.headers.get(name) == second.headers.get(name) for name in told
+        first.headers.get(name) == second.headers.get(name) for name in compared
     )
 
 
@@ -48,9 +48,8 @@ async def versions(order: Served, order_id: str) -> list[int]:
     return [event["version"] for event in history]
 
 
-async def test_an_order_that_is_sent_twice_is_placed_once(lone_order: Served) -> None:
-    """The second answer is the first one, with its ETag and its Location, also when the order is a newer
-    one by then."""
+async def test_an_order_sent_twice_is_placed_once(lone_order: Served) -> None:
+    """The first response is repeated, with its ETag and Location, although the order has changed since."""
     headers = key()
     first = await lone_order.http.post("/orders", json=ORDER, headers=headers)
     assert first.status_code == 201
@@ -60,10 +59,10 @@ async def test_an_order_that_is_sent_twice_is_placed_once(lone_order: Served) ->
 
 
 @pytest.mark.parametrize(("method", "command", "body"), COMMANDS)
-async def test_a_command_that_is_sent_twice_is_done_once(
+async def test_a_command_sent_twice_runs_once(
     lone_order: Served, method: str, command: str, body: Any
 ) -> None:
-    """Every command; If-Match, which no longer holds the second time, is not asked again."""
+    """Every command; If-Match, which no longer matches the second time, is not evaluated again."""
     order_id = await place(lone_order)
     headers = {**key(), "if-match": '"1"'}
     first, second = [
@@ -75,17 +74,17 @@ async def test_a_command_that_is_sent_twice_is_done_once(
     assert await versions(lone_order, order_id) == [1, 2]
 
 
-async def test_the_same_order_spelled_another_way_is_the_same(lone_order: Served) -> None:
-    """Neither white space nor the order of the members makes another request, nor do the key's quotes."""
+async def test_another_formatting_of_the_body_is_the_same_request(lone_order: Served) -> None:
+    """White space, the order of members and the key's quotes make no difference."""
     quoted = {"idempotency-key": f'"{uuid.uuid4()}"'}
     bare = {"idempotency-key": quoted["idempotency-key"].strip('"'), "content-type": "application/json"}
     first = await lone_order.http.post("/orders", json=ORDER, headers=quoted)
-    spelled = json.dumps(dict(reversed(ORDER.items())), indent=4)
-    assert same(first, await lone_order.http.post("/orders", content=spelled, headers=bare))
+    reformatted = json.dumps(dict(reversed(ORDER.items())), indent=4)
+    assert same(first, await lone_order.http.post("/orders", content=reformatted, headers=bare))
 
 
 async def test_a_key_stands_for_one_request(lone_order: Served) -> None:
-    """422 for another body, another order and another command; none of them is done."""
+    """422 for another body, another order and another command; none of them runs."""
     order_id, another = await place(lone_order), await place(lone_order)
     headers = key()
     first = await lone_order.http.put(f"/orders/{order_id}/memo", json={"memo": "one"}, headers=headers)
@@ -104,8 +103,8 @@ async def test_a_key_stands_for_one_request(lone_order: Served) -> None:
     assert same(first, answer)
 
 
-async def test_a_refusal_is_remembered(lone_order: Served) -> None:
-    """What the order said stays said: the 409 names the status of then."""
+async def test_a_conflict_is_stored(lone_order: Served) -> None:
+    """The 409 is repeated, with the status at the first request."""
     path = f"/orders/{await place(lone_order)}"
     await lone_order.http.post(f"{path}/complete")
     headers = key()
@@ -115,8 +114,8 @@ async def test_a_refusal_is_remembered(lone_order: Served) -> None:
     assert same(first, await lone_order.http.post(f"{path}/complete", headers=headers))
 
 
-async def test_what_never_reached_the_order_leaves_the_key_free(lone_order: Served) -> None:
-    """Malformed, unknown, or a version that does not match: put right, it may be sent under its key."""
+async def test_a_request_that_did_not_reach_the_order_leaves_the_key_free(lone_order: Served) -> None:
+    """Malformed, unknown, or at another version: corrected, it may be sent with the same key."""
     path, headers = f"/orders/{await place(lone_order)}", key()
     http = lone_order.http
     assert (await http.put(f"{path}/memo", json={}, headers=headers)).status_code == 422
@@ -126,10 +125,10 @@ async def test_what_never_reached_the_order_leaves_the_key_free(lone_order: Serv
     assert (await http.put(f"{path}/memo", json={"memo": "one"}, headers=headers)).status_code == 200
 
 
-async def test_orders_sent_at_once_under_one_key_are_one(
+async def test_concurrent_orders_with_one_key_are_placed_once(
     lone_order: Served, lone_order_database: str
 ) -> None:
-    """All get the one answer. The table is locked until the first has its key and the others wait for it."""
+    """All get the same response. A table lock holds the first until the others wait for its key."""
     headers = key()
     async with connect(lone_order_database, ApplicationEventPublisher()) as database:
         before = await _orders(database)
@@ -155,20 +154,22 @@ async def _orders(database: Database) -> int:
     return int(orders)
 
 
-async def test_what_failed_here_may_be_sent_again(lone_order: Served, lone_order_database: str) -> None:
-    """Its transaction took the key back with it."""
+async def test_a_request_that_failed_internally_may_be_repeated(
+    lone_order: Served, lone_order_database: str
+) -> None:
+    """Its key was rolled back with the transaction."""
     headers = key()
     async with locked(lone_order_database, "event_log"):
         sent = asyncio.create_task(lone_order.http.post("/orders", json=ORDER, headers=headers))
         async with asyncpg.create_pool(lone_order_database, min_size=1, max_size=1) as admin:
-            await eventually(lambda: admin.fetchval(END_THE_APPEND))
+            await eventually(lambda: admin.fetchval(TERMINATE_APPEND))
         assert (await sent).status_code == 503
     assert (await lone_order.http.post("/orders", json=ORDER, headers=headers)).status_code == 201
 
 
 @pytest.mark.parametrize("bad", ["", '""', "two words", "x" * 256, "k\xe9y", '"', 'a"b'])
-async def test_what_is_no_key_is_refused(lone_order: Served, bad: str) -> None:
-    """400 that says what a key is; nothing is done."""
+async def test_a_malformed_key_is_rejected(lone_order: Served, bad: str) -> None:
+    """400 with the form of a key; the command does not run."""
     answer = await lone_order.http.post(
         "/orders", json=ORDER, headers={b"idempotency-key": bad.encode("latin-1")}
     )
@@ -176,24 +177,24 @@ async def test_what_is_no_key_is_refused(lone_order: Served, bad: str) -> None:
     assert "1 to 255 visible characters" in answer.json()["detail"]
 
 
-async def test_two_keys_are_none(lone_order: Served) -> None:
-    """400: nobody can say which of them is meant."""
+async def test_two_keys_are_rejected(lone_order: Served) -> None:
+    """400: it is ambiguous."""
     answer = await lone_order.http.post("/orders", json=ORDER, headers=[*key().items(), *key().items()])
     assert answer.status_code == 400
 
 
-async def test_keys_are_forgotten_after_their_days(order_database: str, aws_url: str) -> None:
-    """IDEMPOTENCY_RETENTION_DAYS, 7 unless told otherwise; the running service sweeps."""
+async def test_keys_expire(order_database: str, aws_url: str) -> None:
+    """After IDEMPOTENCY_RETENTION_DAYS, 7 by default; the running service deletes them."""
     async with connect(order_database, ApplicationEventPublisher()) as database:
-        await _keep(database, "old", days=8)
-        await _keep(database, "young", days=6)
+        await _insert(database, "old", days=8)
+        await _insert(database, "young", days=6)
         settings = Settings(environment="development", database_url=order_database, aws_endpoint_url=aws_url)
         async with serving(create_app(settings)):
-            await eventually(lambda: _are_kept(database, "young"))
+            await eventually(lambda: _are_stored(database, "young"))
     assert idempotency_keys(30).days == 30
 
 
-async def _keep(database: Database, name: str, *, days: int) -> None:
+async def _insert(database: Database, name: str, *, days: int) -> None:
     await run(
         database,
         "INSERT INTO idempotency_key VALUES ($1, '', 200, '{}', '', now() - make_interval(days => $2))",
@@ -202,5 +203,5 @@ async def _keep(database: Database, name: str, *, days: int) -> None:
     )
 
 
-async def _are_kept(database: Database, *names: str) -> bool:
+async def _are_stored(database: Database, *names: str) -> bool:
     return [row["key"] for row in await run(database, "SELECT key FROM idempotency_key")] == list(names)

@@ -1,4 +1,4 @@
-"""Finding orders: filters, and pages that stay what they are while orders come in."""
+"""Listing of orders: filters, and pages that are stable while orders are placed."""
 
 import copy
 from datetime import datetime, timedelta
@@ -27,15 +27,15 @@ async def place(order: Served, *, name: str = "Kim", phone: str = "010-1234-5678
     return placed
 
 
-async def ids(order: Served, **asked: Any) -> list[str]:
-    """What is on the first page."""
-    answer = await order.http.get("/orders", params=asked)
+async def ids(order: Served, **params: Any) -> list[str]:
+    """Ids on the first page."""
+    answer = await order.http.get("/orders", params=params)
     assert answer.status_code == 200, answer.text
     return [each["id"] for each in answer.json()]
 
 
-async def test_pages_are_stable_while_orders_come_in(lone_order: Served) -> None:
-    """Newest first. An order that is placed after the first page was read moves nothing on the others."""
+async def test_pages_are_stable_while_orders_are_placed(lone_order: Served) -> None:
+    """Newest first. An order placed after the first page was read does not shift the others."""
     placed = [await place(lone_order, name="Pages") for _ in range(7)]
     answer = await lone_order.http.get("/orders", params={"limit": 3, "buyerName": "Pages"})
     pages = [answer.json()]
@@ -47,8 +47,8 @@ async def test_pages_are_stable_while_orders_come_in(lone_order: Served) -> None
     assert [order for page in pages for order in page] == placed[::-1]
 
 
-async def test_a_page_that_is_just_full_is_the_last_one(lone_order: Served) -> None:
-    """No link leads to an empty page."""
+async def test_a_full_last_page_has_no_link(lone_order: Served) -> None:
+    """Links never lead to an empty page."""
     for _ in range(2):
         await place(lone_order, name="Full")
     answer = await lone_order.http.get("/orders", params={"limit": 2, "buyerName": "Full"})
@@ -57,7 +57,7 @@ async def test_a_page_that_is_just_full_is_the_last_one(lone_order: Served) -> N
 
 
 async def test_orders_are_found_by_buyer_status_and_time(lone_order: Served) -> None:
-    """Each filter alone, and together; the period's end does not belong to it."""
+    """Each filter alone, and combined; the end of the period is exclusive."""
     first, second, third = [
         await place(lone_order, name=name, phone=phone)
         for name, phone in [("Lee", "010-11111"), ("Lee", "010-22222"), ("Park", "010-22222")]
@@ -84,13 +84,13 @@ async def test_orders_are_found_by_buyer_status_and_time(lone_order: Served) -> 
         ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59-10:00"),
     ],
 )
-async def test_in_a_period_without_orders_none_is_found(lone_order: Served, start: str, end: str) -> None:
-    """Also where nothing can be stored."""
+async def test_a_period_without_orders_is_empty(lone_order: Served, start: str, end: str) -> None:
+    """Also outside the range that can be stored."""
     assert await ids(lone_order, placedFrom=start, placedTo=end) == []
 
 
 @pytest.mark.parametrize(
-    ("asked", "field"),
+    ("params", "field"),
     [
         ({"status": "LOST"}, "status"),
         ({"limit": 0}, "limit"),
@@ -109,28 +109,27 @@ async def test_in_a_period_without_orders_none_is_found(lone_order: Served, star
         ({"buyer": "Kim"}, "buyer"),
     ],
 )
-async def test_a_bad_filter_is_refused_by_its_name(
-    lone_order: Served, asked: dict[str, Any], field: str
+async def test_an_invalid_filter_is_rejected_with_its_name(
+    lone_order: Served, params: dict[str, Any], field: str
 ) -> None:
-    """422 as problem details, also for a filter that there is not: it would find what was not meant."""
-    answer = await lone_order.http.get("/orders", params=asked)
+    """422 as problem details, also for an unknown filter, which must not be ignored."""
+    answer = await lone_order.http.get("/orders", params=params)
     assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
     assert field in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("asked", [(), ("status",), ("buyer_name",), ("buyer_phone",)])
-async def test_a_page_reads_no_more_than_it_shows(lone_order_database: str, asked: tuple[str, ...]) -> None:
-    """However many orders there are: every filter has an index in the order of the page, which is neither
-    sorted nor filtered out of all orders."""
+@pytest.mark.parametrize("names", [(), ("status",), ("buyer_name",), ("buyer_phone",)])
+async def test_a_page_is_read_from_an_index(lone_order_database: str, names: tuple[str, ...]) -> None:
+    """Every filter has an index in the order of the page: nothing is sorted or filtered out of all orders."""
     connection = await asyncpg.connect(lone_order_database)
     try:
         if not await connection.fetchval("SELECT EXISTS (SELECT FROM orders WHERE id < '2020010200')"):
             await connection.execute(SEED)
             await connection.execute("ANALYZE orders")
         values = {"status": "PLACED", "buyer_name": "Buyer 3", "buyer_phone": "010-3"}
-        statement = listing.statement(asked)
+        statement = listing.statement(names)
         plan = await connection.fetch(
-            f"EXPLAIN {statement}", "0" * 20, "9" * 20, 51, *(values[name] for name in asked)
+            f"EXPLAIN {statement}", "0" * 20, "9" * 20, 51, *(values[name] for name in names)
         )
     finally:
         await connection.close()

@@ -1,4 +1,4 @@
-"""What the Order service says of all its orders, to be compared with SCM."""
+"""Reconciliation endpoints of the Order service."""
 
 import copy
 from typing import Any
@@ -11,7 +11,7 @@ from tests.serving import Served
 
 
 async def place(order: Served, **lines: int) -> str:
-    """An order for so many of these; an article may stand on two lines, the second with an x before it."""
+    """Place an order of these quantities; a sku with the prefix x is a second line of the same article."""
     body = copy.deepcopy(ORDER)
     body["orderLines"] = [
         {"sku": sku.removeprefix("x"), "name": sku, "quantity": quantity, "unitPrice": 1}
@@ -27,7 +27,7 @@ async def get(order: Served, path: str, **params: Any) -> Any:
 
 
 async def test_every_order_is_on_one_page_oldest_first(lone_order: Served) -> None:
-    """Whatever the pages' size."""
+    """For any page size."""
     ids = [await place(lone_order, mug=1) for _ in range(5)]
     found: list[str] = []
     while page := (await get(lone_order, "/reconciliation", limit=2, after=found[-1] if found else ""))[
@@ -39,14 +39,14 @@ async def test_every_order_is_on_one_page_oldest_first(lone_order: Served) -> No
     assert found == sorted(set(found))
 
 
-async def test_an_order_is_told_without_its_buyer(lone_order: Served) -> None:
-    """Status, version, articles, and what has not left yet; of the address only a digest."""
+async def test_an_order_is_listed_without_its_buyer(lone_order: Served) -> None:
+    """Status, version, articles and events that are not relayed; the address only as a digest."""
     order_id = await place(lone_order, tray=1, mug=2, xmug=3)
     await lone_order.http.post(f"/orders/{order_id}/complete")
     order = (await lone_order.http.get(f"/orders/{order_id}")).json()
     before = str(int(order_id) - 1)
-    [told] = (await get(lone_order, "/reconciliation", after=before))["orders"]
-    assert told == {
+    [listed] = (await get(lone_order, "/reconciliation", after=before))["orders"]
+    assert listed == {
         "id": order_id,
         "status": "COMPLETED",
         "version": 2,
@@ -59,17 +59,17 @@ async def test_an_order_is_told_without_its_buyer(lone_order: Served) -> None:
     }
 
 
-async def test_parked_events_are_told_apart_from_waiting_ones(lone_order: Served) -> None:
-    """A parked event needs a hand, a waiting one does not."""
+async def test_parked_events_are_counted_apart_from_waiting_ones(lone_order: Served) -> None:
+    """A parked event needs an operator, a waiting one does not."""
     order_id = await place(lone_order, mug=1)
     async with lone_order.app.state.database.connection() as connection:
         await connection.execute("UPDATE event_log SET parked_at = now() WHERE subject = $1", order_id)
-    [told] = (await get(lone_order, "/reconciliation", after=str(int(order_id) - 1)))["orders"]
-    assert (told["eventsWaiting"], told["eventsParked"]) == (0, 1)
+    [listed] = (await get(lone_order, "/reconciliation", after=str(int(order_id) - 1)))["orders"]
+    assert (listed["eventsWaiting"], listed["eventsParked"]) == (0, 1)
 
 
-async def test_demand_is_what_was_paid_for(lone_order: Served) -> None:
-    """Units per article of all orders that were ever completed; cancelled later, they were ordered still."""
+async def test_demand_counts_completed_orders(lone_order: Served) -> None:
+    """Units per article of all orders that were ever completed, including cancelled ones."""
     for cancelled in (False, True):
         order_id = await place(lone_order, demanded=2, xdemanded=3, demanded2=1)
         await lone_order.http.post(f"/orders/{order_id}/complete")
@@ -90,7 +90,9 @@ async def test_demand_is_what_was_paid_for(lone_order: Served) -> None:
         ("/reconciliation/demand?limit=0", "limit"),
     ],
 )
-async def test_a_bad_page_is_refused_by_its_name(lone_order: Served, path: str, field: str) -> None:
+async def test_an_invalid_page_is_rejected_with_its_parameter(
+    lone_order: Served, path: str, field: str
+) -> None:
     """422 as problem details."""
     answer = await lone_order.http.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)

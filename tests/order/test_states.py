@@ -1,4 +1,4 @@
-"""The states of an order: every command and every answer of SCM in every state."""
+"""State transitions of an order: every command and every reply of SCM in every state."""
 
 from collections.abc import Callable
 from itertools import product
@@ -14,7 +14,7 @@ ADDRESS = PlaceOrder.model_validate(ORDER).delivery_address.model_copy(update={"
 COMMANDS: dict[str, Callable[[Order], Order]] = {
     "complete": lambda order: order.completed(),
     "cancel": lambda order: order.cancelled(),
-    "address": lambda order: order.sent_to(ADDRESS),
+    "address": lambda order: order.readdressed(ADDRESS),
     "memo": lambda order: order.with_memo("ring twice"),
 }
 
@@ -39,7 +39,7 @@ NEXT = """
     CANCELLING   CANCELLING   CANCELLING  CANCELLING  SHIPPED     DELIVERED  CANCELLED
     CANCELLED    -            -           -           -           -          CANCELLED
 """
-"""What becomes of an order in the state of the row; `-` is refused."""
+"""Next status of an order in the status of the row; `-` is rejected."""
 
 
 def table(text: str) -> dict[tuple[Status, str], str]:
@@ -49,7 +49,7 @@ def table(text: str) -> dict[tuple[Status, str], str]:
     }
 
 
-AFTER_COMMAND, AFTER_ANSWER = map(table, NEXT.split("\n\n"))
+AFTER_COMMAND, AFTER_REPLY = map(table, NEXT.split("\n\n"))
 
 
 def order_in(status: Status) -> Order:
@@ -60,8 +60,8 @@ def order_in(status: Status) -> Order:
 
 
 @pytest.mark.parametrize(("status", "command"), [*product(Status, COMMANDS)])
-def test_a_command_is_refused_or_makes_the_next_version(status: Status, command: str) -> None:
-    """Every command in every state. What is refused names the order's status."""
+def test_a_command_is_rejected_or_makes_the_next_version(status: Status, command: str) -> None:
+    """Every command in every state. A rejection names the order's status."""
     before, then = order_in(status), AFTER_COMMAND[status, command]
     if then == "-":
         with pytest.raises(NotAllowed, match=f" is {status}; "):
@@ -71,22 +71,22 @@ def test_a_command_is_refused_or_makes_the_next_version(status: Status, command:
         assert (after.status, after.version) == (then, before.version + 1)
 
 
-@pytest.mark.parametrize(("status", "answer"), [*product(Status, ORDER_STATUS)])
-def test_an_answer_of_scm_is_refused_or_says_what_the_order_is(status: Status, answer: str) -> None:
-    """Every status of the fulfilment in every state. Heard again, it makes no new version."""
-    before, then = order_in(status), AFTER_ANSWER[status, answer]
+@pytest.mark.parametrize(("status", "reply"), [*product(Status, ORDER_STATUS)])
+def test_a_reply_of_scm_is_rejected_or_decides_the_status(status: Status, reply: str) -> None:
+    """Every status of the fulfilment in every state. Applied again, it makes no new version."""
+    before, then = order_in(status), AFTER_REPLY[status, reply]
     if then == "-":
         with pytest.raises(NotAllowed, match=f" is {status}; "):
-            before.moved_by_scm(ORDER_STATUS[answer], "an-invoice")
+            before.apply_fulfilment(ORDER_STATUS[reply], "an-invoice")
     else:
-        after = before.moved_by_scm(ORDER_STATUS[answer], None)
+        after = before.apply_fulfilment(ORDER_STATUS[reply], None)
         assert (after.status, after.version) == (then, before.version + (then != status))
-        assert after.moved_by_scm(ORDER_STATUS[answer], None) is after
+        assert after.apply_fulfilment(ORDER_STATUS[reply], None) is after
 
 
-def test_an_invoice_is_noted_while_the_order_is_cancelling() -> None:
-    """What SCM did before it heard of the cancellation is a new version, in the same state."""
+def test_an_invoice_is_recorded_while_the_order_is_cancelling() -> None:
+    """An invoice issued before SCM received the cancellation makes a new version in the same state."""
     before = order_in(Status.CANCELLING)
-    after = before.moved_by_scm(Status.PREPARING, "an-invoice")
+    after = before.apply_fulfilment(Status.PREPARING, "an-invoice")
     assert (after.status, after.invoice_id) == (Status.CANCELLING, "an-invoice")
     assert after.version == before.version + 1
