@@ -38,23 +38,6 @@ CLAIM = """
 
 STORE_RESPONSE = "UPDATE idempotency_key SET status = $2, headers = $3, body = $4 WHERE key = $1"
 
-# As an array the keys are read once; a sub-select could be evaluated again, and delete more than $2.
-DELETE_EXPIRED = """
-    WITH deleted AS (
-        DELETE FROM idempotency_key
-        WHERE key = ANY (ARRAY(
-            SELECT key
-            FROM idempotency_key
-            WHERE created_at < now() - $1::interval
-            ORDER BY created_at
-            LIMIT $2
-            FOR UPDATE SKIP LOCKED
-        ))
-        RETURNING key
-    )
-    SELECT count(*) FROM deleted
-"""
-
 # The draft's String, or its content without the quotes, which is how most clients send it.
 _KEY = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-~]{1,255})')
 
@@ -114,7 +97,7 @@ async def idempotent(
 
 def idempotency_keys(days: int) -> Expiry:
     """Expire keys and their stored responses `days` after the first request."""
-    return Expiry("idempotency keys", DELETE_EXPIRED, days)
+    return Expiry("idempotency_key", "created_at", days)
 
 
 class IdempotencySettings(EnvironmentSettings):

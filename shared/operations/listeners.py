@@ -9,8 +9,7 @@ import asyncpg
 import structlog
 from fastapi import APIRouter, Depends, Path, Request
 from snsqs import ListenerContainer, WireModel
-from snsqs.background import wait_for_event
-from snsqs.postgres import Connection, Database, DatabaseUnavailable
+from snsqs.postgres import Connection, Database
 
 from shared.web import Operator, Problem, problems
 
@@ -21,9 +20,6 @@ PAUSED = "SELECT queue, paused_at, paused_by FROM paused_listener"
 PAUSE = "INSERT INTO paused_listener (queue, paused_by) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 
 RESUME = "DELETE FROM paused_listener WHERE queue = $1"
-
-_EVERY = 2.0
-"""Seconds until the other instances keep to it, at most."""
 
 
 class UnknownListener(Exception):
@@ -44,35 +40,19 @@ class ListenerStatus(WireModel):
 
 
 class Listeners:
-    """The listeners of this instance, which it keeps as the database says. A background loop.
+    """The listeners of this instance, paused and resumed as recorded in the database.
 
-    A pause is written down there, not only kept in mind: there may be several instances behind one address,
-    and one that is started again must not listen to what somebody has paused.
+    The record survives a restart and applies to every instance of the service, so each of them calls `follow`
+    regularly.
     """
 
     def __init__(self, database: Database, listeners: Sequence[ListenerContainer]) -> None:
-        self.degraded_reason: str | None = None
-        """Why a pause or its end may not be known here, or None while all is well."""
         self._database = database
         self._by_queue = {each.binding.queue: each for each in listeners}
         self._changing = asyncio.Lock()
-        self._stopping = asyncio.Event()
-
-    def stop(self) -> None:
-        self._stopping.set()
-
-    async def run(self) -> None:
-        """Does what other instances were told, within two seconds."""
-        while not self._stopping.is_set():
-            try:
-                await self.follow()
-                self.degraded_reason = None
-            except DatabaseUnavailable as error:
-                self.degraded_reason = str(error)
-            await wait_for_event(self._stopping, _EVERY)
 
     async def follow(self) -> None:
-        """Pauses and resumes as is written."""
+        """Pause and resume the listeners as recorded. Raises DatabaseUnavailable."""
         async with self._changing, self._database.connection() as connection:
             self._apply(await _paused(connection))
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import httpx
 from fastapi import FastAPI
 from snsqs import ListenerContainer, ListenerOptions, Topology, aws_clients, bindings
+from snsqs.background import PollingLoop
 from snsqs.events import ApplicationEventPublisher, Listener
 from snsqs.inbox import Inbox, received_messages
 from snsqs.outbox import EventLog, Relay, RelayOptions, decided_events
@@ -29,6 +30,9 @@ from shared.web import health, health_router
 
 _CONNECTIONS_BESIDE_HANDLERS = 12
 """The relay's, one of each other loop, and what is left for REST."""
+
+_FOLLOW_INTERVAL = 2.0
+"""Seconds until a listener that another instance was asked to pause is paused here too."""
 
 
 class Loop(background.Loop, health.Loop, Protocol):
@@ -105,7 +109,13 @@ async def event_driven(
         running_loops: dict[str, Loop] = {
             "relay": relay,
             "retention": retention,
-            "pauses": app.state.listeners,
+            "pauses": PollingLoop(
+                "pauses",
+                app.state.listeners.follow,
+                interval=_FOLLOW_INTERVAL,
+                retry_on=(DatabaseUnavailable,),
+                max_backoff=_FOLLOW_INTERVAL,
+            ),
             **queues,
             **own,
         }

@@ -101,7 +101,7 @@ async def relaying(
     database: Database, url: str, *, event_log: EventLog | None = None, **options: Any
 ) -> AsyncIterator[Relay]:
     """What is logged in another `event_log` is found by the poll, as what another process left would be."""
-    settings = {"poll": 0.2, "retry_most": 0.2} | options
+    settings = {"poll_interval": 0.2, "max_backoff": 0.2} | options
     async with httpx.AsyncClient() as http:
         relay = Relay(
             database,

@@ -155,7 +155,7 @@ async def test_old_records_are_deleted_and_newer_ones_kept(database: Database) -
     await aged(database, 31)
     await inbox(delivered(message(subject="2", version=1)), effect)
     await aged(database, 29)
-    async with sweeping(database, received_messages(30), batch=2, pause=0.01):
+    async with sweeping(database, received_messages(30), batch_size=2, pause=0.01):
         await eventually(lambda: is_forgotten(database, "1"))
     assert await outcomes(database, "2") == [(1, "handled")]
 

@@ -57,9 +57,9 @@ async def test_a_relay_whose_adapter_hangs_does_not_hold_up_the_others(
 
     slow.answer = hang
     await append(database, 30)
-    async with serving(slow.app) as served, relaying(database, served.url, batch=7, send_timeout=60):
+    async with serving(slow.app) as served, relaying(database, served.url, batch_size=7, send_timeout=60):
         await eventually(has_claimed)
-        async with relaying(database, url, batch=7):
+        async with relaying(database, url, batch_size=7):
             await eventually(rest_is_decided)
             goes_on.set()
             await eventually(lambda: all_decided(database))
@@ -95,7 +95,7 @@ async def test_events_that_fail_all_the_time_do_not_keep_new_ones_waiting(
     await append(database, 300)
     await run(database, "UPDATE event_log SET attempts = 3, next_attempt_at = now() - interval '1 hour'")
     await append(database, 5, ANOTHER_ID)
-    async with relaying(database, url, batch=10):
+    async with relaying(database, url, batch_size=10):
         await eventually(lambda: all_decided(database, ANOTHER_ID))
     assert [event["subject"] for event in adapter.batches[0]] == [ANOTHER_ID] * 5 + [ORDER_ID] * 5
 
@@ -112,7 +112,7 @@ async def test_the_delay_grows_with_every_failure(database: Database, fake: tupl
     async def all_tried() -> bool:
         return not await run(database, "SELECT FROM event_log WHERE last_error IS NULL")
 
-    async with relaying(database, url, poll=60):
+    async with relaying(database, url, poll_interval=60):
         await eventually(all_tried)
     [[ended]] = await run(database, "SELECT clock_timestamp()")
     tried = await run(database, "SELECT attempts, next_attempt_at FROM event_log")
@@ -168,7 +168,7 @@ async def test_a_resubmitted_event_leaves_at_once(
     app.state.database, app.state.event_log = database, event_log
     app.include_router(router)
     async with (
-        relaying(database, url, event_log=event_log, max_attempts=1, poll=60),
+        relaying(database, url, event_log=event_log, max_attempts=1, poll_interval=60),
         calling(app) as operator,
     ):
         await append(database, 2)

@@ -30,7 +30,7 @@ async def test_an_event_is_relayed_on_commit(
 ) -> None:
     """The commit wakes the relay, long before its slow poll would; the decision is written on the row."""
     adapter, url = fake
-    async with relaying(database, url, event_log=event_log, poll=60):
+    async with relaying(database, url, event_log=event_log, poll_interval=60):
         await append(database, 1, "20210717235959000002")  # so that it rests when the next one comes
         await eventually(lambda: all_decided(database, "20210717235959000002"))
         await append(database)
@@ -179,7 +179,7 @@ async def test_while_the_adapter_is_not_ready_the_relay_waits_and_says_so(
     adapter.is_ready = False
     adapter.fail(lambda _: True)
     await append(database, 50)
-    async with relaying(database, url, batch=10) as relay:
+    async with relaying(database, url, batch_size=10) as relay:
         await eventually(lambda: _in_trouble(relay))
         assert relay.degraded_reason == "the adapter is not ready"
         assert len(adapter.batches) <= 2
@@ -195,10 +195,10 @@ async def test_several_relays_share_the_log_without_doubling(
     adapter, url = fake
     await append(database, 200)
     async with (
-        relaying(database, url, batch=7),
-        relaying(database, url, batch=7),
-        relaying(database, url, batch=7),
-        relaying(database, url, batch=7),
+        relaying(database, url, batch_size=7),
+        relaying(database, url, batch_size=7),
+        relaying(database, url, batch_size=7),
+        relaying(database, url, batch_size=7),
     ):
         await eventually(lambda: all_decided(database))
     assert len(adapter.ids) == len(set(adapter.ids)) == 200
@@ -208,7 +208,7 @@ async def test_a_batch_is_bounded_in_bytes(database: Database, fake: tuple[Adapt
     """What the limit leaves out of one batch is in the next; an event over the limit goes alone."""
     adapter, url = fake
     await append(database, 6)
-    async with relaying(database, url, batch_bytes=1_500):
+    async with relaying(database, url, max_batch_bytes=1_500):
         await eventually(lambda: all_decided(database))
     assert 1 < len(adapter.batches) < 7
     assert len(adapter.ids) == 6
@@ -219,7 +219,7 @@ async def test_the_relay_goes_on_when_postgresql_ends_its_connections(
 ) -> None:
     """What is appended afterwards is relayed without a hand."""
     _, url = fake
-    async with relaying(database, url, event_log=event_log, poll=60):
+    async with relaying(database, url, event_log=event_log, poll_interval=60):
         await append(database)
         await eventually(lambda: all_decided(database))
         async with database.connection() as connection:

@@ -69,10 +69,10 @@ async def test_one_transaction_deletes_only_a_small_batch(database: Database) ->
     """And then there is a pause, which does not hold up stopping."""
     await append(database, 25)
     await decide(database, days_ago=31)
-    async with sweeping(database, decided_events(30), batch=10, pause=60):
+    async with sweeping(database, decided_events(30), batch_size=10, pause=60):
         await eventually(lambda: is_left(database, 15))
     assert await count(database) == 15
-    async with sweeping(database, decided_events(30), batch=10, pause=0.01):
+    async with sweeping(database, decided_events(30), batch_size=10, pause=0.01):
         await eventually(lambda: is_left(database, 0))
 
 
@@ -80,7 +80,7 @@ async def test_several_sweep_at_once_and_wait_for_nobody(database: Database) -> 
     """A row that somebody has locked is passed over, and deleted in a later sweep."""
     await append(database, 200)
     await decide(database, days_ago=31)
-    options = {"batch": 7, "pause": 0.0, "every": 0.05}
+    options = {"batch_size": 7, "pause": 0.0, "interval": 0.05}
     async with database.connection() as connection:
         tx = connection.transaction()
         await tx.start()
@@ -98,7 +98,7 @@ async def test_a_sweep_that_is_slow_is_tried_again(database: Database, order_dat
     """It says so meanwhile, and is no reason to end the service."""
     async with asyncpg.create_pool(order_database, command_timeout=0.2) as pool:
         impatient = Database(pool, ApplicationEventPublisher())
-        async with sweeping(impatient, decided_events(30), retry=0.05, every=0.05) as retention:
+        async with sweeping(impatient, decided_events(30), max_backoff=0.05, interval=0.05) as retention:
             async with locked(order_database, "event_log"):
                 await eventually(lambda: _in_trouble(retention))
             assert "TimeoutError" in str(retention.degraded_reason)
@@ -110,7 +110,7 @@ async def test_a_sweep_that_is_slow_is_tried_again(database: Database, order_dat
 
 async def test_a_sweep_whose_connection_ends_is_tried_again(database: Database, order_database: str) -> None:
     """PostgreSQL ends it in the middle of the deletion."""
-    async with sweeping(database, decided_events(30), retry=0.05, every=0.05) as retention:
+    async with sweeping(database, decided_events(30), max_backoff=0.05, interval=0.05) as retention:
         async with locked(order_database, "event_log"), asyncpg.create_pool(order_database) as admin:
             await eventually(lambda: admin.fetchval(END_THE_DELETION))
             await eventually(lambda: _in_trouble(retention))

@@ -1,13 +1,11 @@
 """Allocation: serves the orders that wait, as soon as there are goods for them."""
 
-import asyncio
 from dataclasses import dataclass
 
 import asyncpg
 import structlog
 from snsqs import TerminalError, Unavailable
-from snsqs.background import wait_for_event
-from snsqs.backoff import full_jitter
+from snsqs.background import PollingLoop
 from snsqs.postgres import Database, DatabaseUnavailable
 
 from services.scm.inventory import _waiting as waiting
@@ -39,7 +37,7 @@ class AllocationOptions:
     """After so many failures of its own an order is parked; with the growing delay, 20 take 8 minutes."""
 
 
-class Allocation:
+class Allocation(PollingLoop):
     """Serves each order in a transaction of its own, until it is stopped. Any number may run.
 
     An order that fails is tried again later and keeps its claim meanwhile. One that can never succeed, or
@@ -48,35 +46,25 @@ class Allocation:
     """
 
     def __init__(self, database: Database, bell: Bell, options: AllocationOptions | None = None) -> None:
-        self.degraded_reason: str | None = None
-        """Why an order that there are goods for still waits, or None while all is well."""
         self._database = database
-        self._bell = bell
         self._options = options or AllocationOptions()
         self._away = 0
-        self._stopping = asyncio.Event()
+        self._unserved: str | None = None
+        super().__init__(
+            "allocation",
+            self.serve_batch,
+            interval=self._options.poll,
+            retry_on=(Unavailable, DatabaseUnavailable),
+            max_backoff=self._options.retry_most,
+            wake=bell.rung,
+            wake_ends_backoff=True,  # a new order may not need what is unavailable
+        )
 
-    def stop(self) -> None:
-        """Serves nobody more; `run` returns after the order that is under way."""
-        self._stopping.set()
-        self._bell.rung.set()
-
-    async def run(self) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            self._bell.rung.clear()
-            try:
-                while not self._stopping.is_set() and await self.serve_batch():
-                    pass
-            except (Unavailable, DatabaseUnavailable) as error:
-                failures += 1
-                pause = full_jitter(failures, base=1, cap=self._options.retry_most, floor=0.5)
-                self.degraded_reason = str(error) or type(error).__name__
-                log.warning("allocation waits", error=self.degraded_reason, retry_in=round(pause, 1))
-                await wait_for_event(self._bell.rung, pause)  # what is new may not need what is away
-            else:
-                failures = 0
-                await wait_for_event(self._bell.rung, self._options.poll)
+    @property
+    def degraded_reason(self) -> str | None:
+        """The error that the loop backs off from, or else the last error of the oldest order that could not
+        be served although its goods are in stock; None otherwise."""
+        return super().degraded_reason or self._unserved
 
     async def serve_batch(self) -> bool:
         """Serves whom it can, the oldest first. False when nobody more is left, or all are busy."""
@@ -84,11 +72,11 @@ class Allocation:
             order_ids = await waiting.servable(connection, self._options.batch)
         tried = 0
         for order_id in order_ids:
-            if self._stopping.is_set():
+            if self.stopping.is_set():
                 return False
             tried += await self._try_to_serve(order_id)
         async with self._database.connection() as connection:
-            self.degraded_reason = await waiting.degraded_reason(connection)
+            self._unserved = await waiting.degraded_reason(connection)
         return tried > 0 and len(order_ids) == self._options.batch
 
     async def _try_to_serve(self, order_id: str) -> bool:

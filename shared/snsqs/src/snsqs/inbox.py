@@ -50,23 +50,6 @@ RECEIVED = """
     LIMIT 1000
 """
 
-# As an array the rows are found once; a sub-select could be run again, and delete more than $2.
-DELETE_RECEIVED = """
-    WITH deleted AS (
-        DELETE FROM inbox
-        WHERE ctid = ANY (ARRAY(
-            SELECT ctid
-            FROM inbox
-            WHERE received_at < now() - $1::interval
-            ORDER BY received_at
-            LIMIT $2
-            FOR UPDATE SKIP LOCKED
-        ))
-        RETURNING message_id
-    )
-    SELECT count(*) FROM deleted
-"""
-
 _QUEUE = QueueSettings()
 
 MIN_RETENTION_DAYS = (2 * _QUEUE.retention + _QUEUE.dead_letter_retention) // (24 * 60 * 60)
@@ -182,4 +165,4 @@ def received_messages(days: int) -> Expiry:
     The versions of the aggregates are kept: they hold a late message off even when its record is gone.
     Only messages without a version depend on their records alone.
     """
-    return Expiry("inbox records", DELETE_RECEIVED, validate_retention(days))
+    return Expiry("inbox", "received_at", validate_retention(days))

@@ -24,23 +24,6 @@ HISTORY = """
     LIMIT 1000
 """
 
-# As an array the ids are read once; a sub-select could be run again, and delete more than $2.
-DELETE_DECIDED = """
-    WITH deleted AS (
-        DELETE FROM event_log
-        WHERE position = ANY (ARRAY(
-            SELECT position
-            FROM event_log
-            WHERE decided_at < now() - $1::interval
-            ORDER BY decided_at
-            LIMIT $2
-            FOR UPDATE SKIP LOCKED
-        ))
-        RETURNING position
-    )
-    SELECT count(*) FROM deleted
-"""
-
 
 class EventLog:
     """An ApplicationListener: what is published in process as a DomainEvent is logged to be relayed."""
@@ -101,4 +84,4 @@ async def history(connection: Connection, subject: str) -> list[LoggedEvent]:
 def decided_events(days: int | None) -> Expiry:
     """Deletes events so many days after the adapter's decision; None keeps them. Events that wait or are
     parked are never deleted."""
-    return Expiry("decided events", DELETE_DECIDED, days)
+    return Expiry("event_log", "decided_at", days)

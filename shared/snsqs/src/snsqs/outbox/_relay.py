@@ -18,8 +18,7 @@ import httpx
 import structlog
 from prometheus_client import Gauge
 
-from snsqs.background import wait_for_event
-from snsqs.backoff import full_jitter
+from snsqs.background import PollingLoop
 from snsqs.outbox import _backlog as backlog
 from snsqs.outbox import _outcome as outcome
 from snsqs.outbox._adapter import AdapterClient, AdapterUnavailable, BatchFailed, Result, failed
@@ -51,19 +50,19 @@ CLAIM = """
 class RelayOptions:
     """The times are seconds."""
 
-    batch: int = 100
-    batch_bytes: int = 4 * 1024 * 1024
+    batch_size: int = 100
+    max_batch_bytes: int = 4 * 1024 * 1024
     send_timeout: float = 5.0
-    poll: float = 5.0
+    poll_interval: float = 5.0
     """How often the log is read without being woken: for what waits to be tried again, and for what a process
     left that died before it relayed."""
-    retry_most: float = 10.0
+    max_backoff: float = 10.0
     """The longest wait while the adapter or the database is away, or the adapter is not ready."""
     max_attempts: int = 20
     """After so many failures of its own an event is parked; with the growing delay, 20 take 8 minutes."""
 
 
-class Relay:
+class Relay(PollingLoop):
     """Relays a service's events until it is stopped. Any number may run on one log; each is woken by what
     its own process logs in `event_log`."""
 
@@ -79,40 +78,21 @@ class Relay:
         options: RelayOptions | None = None,
         observer: Callable[[str], None] | None = None,
     ) -> None:
-        self.degraded_reason: str | None = None
-        """Why nothing is relayed just now, or None while all is well."""
         self._database = database
         self._options = options or RelayOptions()
         self._adapter = AdapterClient(
             http, adapter_url, headers=headers, source=source, timeout=self._options.send_timeout
         )
-        self._limit = self._options.batch
+        self._limit = self._options.batch_size
         self._observer = observer
-        self._wake = event_log.due
-        self._stopping = asyncio.Event()
-
-    def stop(self) -> None:
-        """Claims nothing more; `run` returns after the batch that is under way."""
-        self._stopping.set()
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Relays what waits, then rests until a commit or the slow poll wakes it."""
-        failures = 0
-        while not self._stopping.is_set():
-            self._wake.clear()
-            try:
-                while not self._stopping.is_set() and await self._relay_batch():
-                    pass
-            except (AdapterUnavailable, DatabaseUnavailable) as error:
-                failures += 1
-                pause = full_jitter(failures, base=1, cap=self._options.retry_most, floor=0.5)
-                self.degraded_reason = str(error) or type(error).__name__
-                log.warning("relay waits", error=self.degraded_reason, retry_in=round(pause, 1))
-                await wait_for_event(self._stopping, pause)
-            else:
-                failures, self.degraded_reason = 0, None
-                await wait_for_event(self._wake, self._options.poll)
+        super().__init__(
+            "relay",
+            self._relay_batch,
+            interval=self._options.poll_interval,
+            retry_on=(AdapterUnavailable, DatabaseUnavailable),
+            max_backoff=self._options.max_backoff,
+            wake=event_log.due,
+        )
 
     async def waiting(self) -> backlog.Waiting:
         """How much is still to be relayed, and how much is parked."""
@@ -136,7 +116,7 @@ class Relay:
                 is_ready = await self._record(connection, batch, await self._decide(batch))
         if not is_ready:
             raise AdapterUnavailable("the adapter is not ready")
-        self._limit = min(self._options.batch, limit * 2)
+        self._limit = min(self._options.batch_size, limit * 2)
         return len(batch) < len(claimed) or len(claimed) == limit
 
     async def _decide(self, batch: Sequence[asyncpg.Record]) -> list[Result]:
@@ -157,7 +137,7 @@ class Relay:
         used = 0
         for count, event in enumerate(claimed):
             used += len(event["data"])
-            if used > self._options.batch_bytes and count:
+            if used > self._options.max_batch_bytes and count:
                 return claimed[:count]
         return claimed
 
@@ -176,5 +156,5 @@ class Relay:
         if is_ready := await self._adapter.is_ready():
             await outcome.record_failed(connection, not_taken, max_attempts=self._options.max_attempts)
         else:
-            await outcome.postpone(connection, not_taken, most=self._options.retry_most)
+            await outcome.postpone(connection, not_taken, most=self._options.max_backoff)
         return is_ready
