@@ -63,7 +63,7 @@ class Consumer:
     @property
     def in_flight(self) -> int:
         """Handlers that run, each on one turn."""
-        return self._options.in_flight - self._idle
+        return self._options.max_concurrency - self._idle
 
     @property
     def buffered(self) -> int:
@@ -99,7 +99,7 @@ class Consumer:
 
     def close(self) -> None:
         """Begins nothing more."""
-        self._lanes.close(self._options.in_flight)
+        self._lanes.close(self._options.max_concurrency)
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -108,7 +108,7 @@ class Consumer:
         async with self._leases.extending(), self._acknowledger.deleting():
             with suppress(TimeoutError):
                 async with asyncio.timeout(None) as drain, asyncio.TaskGroup() as workers:
-                    for _ in range(self._options.in_flight):
+                    for _ in range(self._options.max_concurrency):
                         workers.create_task(self._work())
                     yield
                     drain.reschedule(asyncio.get_running_loop().time() + self._options.shutdown_timeout)
