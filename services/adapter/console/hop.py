@@ -157,7 +157,11 @@ def _of_event(service: str, event: LoggedEvent, cause: str | None) -> Iterator[H
 
 
 def _of_message(message: ReceivedMessage, parent: str | None) -> Iterator[Hop]:
-    about = {"event_id": message.message_id, "type": message.type, "version": message.version}
+    about: dict[str, Any] = {
+        "event_id": message.message_id,
+        "type": message.type,
+        "version": message.version,
+    }
     yield Hop(
         id=_begun(message),
         parent=parent,

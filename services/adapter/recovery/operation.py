@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 import structlog
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr
 from snsqs import WireModel
 
 from services.adapter.recovery.audit import Audit, Record
@@ -49,10 +49,10 @@ class Selected(WireModel):
     """Why it could not be done."""
 
 
-class Operation(WireModel):
+class Operation(BaseModel):
     """How far it is. The numbers grow while it runs."""
 
-    model_config = ConfigDict(frozen=False)
+    model_config = {**WireModel.model_config, "frozen": False}
 
     id: str = Field(default_factory=lambda: str(uuid.uuid4()))
     what: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, Field
 from snsqs import WireModel
 
 from services.adapter.routes.verdict import Outcome
@@ -10,10 +10,10 @@ from shared.operations.checksum import StateChecksum
 from shared.operations.reconciliation import Consumed
 
 
-class Tally(WireModel):
+class Tally(BaseModel):
     """How many events of a type the present routes decided about like this; in a dry run, would."""
 
-    model_config = ConfigDict(frozen=False)
+    model_config = {**WireModel.model_config, "frozen": False}
 
     type: str
     decision: str
@@ -80,10 +80,10 @@ class State(WireModel):
         )
 
 
-class Proof(WireModel):
+class Proof(BaseModel):
     """Grows while the replay runs: states, tallies, deliveries, and in the end what it proves."""
 
-    model_config = ConfigDict(frozen=False)
+    model_config = {**WireModel.model_config, "frozen": False}
 
     tallies: list[Tally] = Field(default_factory=list)
     held_back: int = 0

@@ -1,7 +1,8 @@
-"""A domain event, as it is in the code and as it is on the wire."""
+"""Domain events, in the code and on the wire."""
 
 import time
-from typing import Any, ClassVar
+import types
+from typing import Any, ClassVar, Union, get_args, get_origin
 
 from pydantic import Field
 
@@ -11,22 +12,37 @@ _YEAR_9999 = 253_370_764_800_000
 
 
 class Aggregate(WireModel):
-    """What every published aggregate has: its identity, and a version that grows with every change."""
+    """Identity and version of a published aggregate; the base class of an event's `source`.
+
+    The version grows with every change of the aggregate.
+    """
 
     id: str
     version: int = Field(ge=0, le=MAX_VERSION)
 
 
 class DomainEvent(WireModel):
-    """ "This happened": the aggregate as it was after the change, and when.
+    """Something that happened: the aggregate after the change, and the time of the change.
 
     On the wire it is `{"source": {…}, "occurenceOn": 1520393282506}`, spelled as the original system
     spelled it, with nothing added; type, id and version travel beside it as message attributes. A subclass
     narrows `source`: the producer's to its whole aggregate, a consumer's to the fields that it reads.
+
+        class OrderCompleted(DomainEvent):
+            source: Order
+
+    An event may be generic: `class Changed(DomainEvent, Generic[T])` with `source: T`. Each
+    parametrisation is an event type of its own.
     """
 
     event_type: ClassVar[str]
-    """The logical name on the wire. It is the class's name unless the class body says another."""
+    """Logical name on the wire: the class's name, unless the class body assigns another.
+
+    `Changed[Order]` is named `Changed[Order]`, without modules. A name in the body of a generic event is
+    the name of all its parametrisations; other subclasses do not inherit it.
+    """
+    _is_named: ClassVar[bool] = False
+    """Whether the class body assigns `event_type`."""
 
     source: Aggregate
     occurence_on: int = Field(default_factory=lambda: time.time_ns() // 1_000_000, ge=0, lt=_YEAR_9999)
@@ -35,4 +51,26 @@ class DomainEvent(WireModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        cls.event_type = cls.__dict__.get("event_type", cls.__name__)
+        cls._is_named = "event_type" in cls.__dict__
+        if cls._is_named:
+            return
+        generic = cls.__pydantic_generic_metadata__["origin"]
+        if generic is not None and issubclass(generic, DomainEvent) and generic._is_named:
+            cls.event_type = generic.event_type
+        else:
+            cls.event_type = cls.__name__
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name of a parametrisation of a generic event, such as `Changed[Order]`."""
+        return f"{cls.__name__}[{', '.join(map(_type_name, params))}]"
+
+
+def _type_name(kind: Any) -> str:
+    """The name of a type as it is written in an annotation, without modules."""
+    arguments = [_type_name(each) for each in get_args(kind)]
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return " | ".join(arguments)
+    name: str = getattr(origin or kind, "__name__", None) or repr(kind)
+    return f"{name}[{', '.join(arguments)}]" if arguments else name

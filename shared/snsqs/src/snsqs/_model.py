@@ -1,14 +1,29 @@
 """Base model of everything that is read from or written to JSON."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import TYPE_CHECKING, dataclass_transform
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic.alias_generators import to_camel
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+
+    # Type checkers do not read `model_config`. That the fields are read-only is what allows a subclass
+    # to narrow their types, such as `source: Order` in an event.
+    @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr))
+    class _FrozenModel(ModelMetaclass): ...
+else:
+    _FrozenModel = type(BaseModel)
 
 MAX_VERSION = 10**18 - 1
 """Largest version of an aggregate; so many digits fit into a PostgreSQL `bigint`."""
 
 
-class WireModel(BaseModel):
-    """Immutable model with camelCase names in JSON and snake_case names in Python."""
+class WireModel(BaseModel, metaclass=_FrozenModel):
+    """Immutable model with camelCase names in JSON and snake_case names in Python.
+
+    A subclass may narrow the type of an inherited field.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel,

@@ -1,0 +1,101 @@
+"""The library as another project has it: built as a wheel, installed into environments of their own."""
+
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email.parser import Parser
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+PROJECT = Path(__file__).parent.parent.parent / "shared" / "snsqs"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A virtual environment that holds the wheel, its dependencies and nothing else."""
+
+    root: Path
+
+    @property
+    def python(self) -> Path:
+        return self.root / "bin" / "python"
+
+    def run(self, *arguments: str, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run the environment's Python in `cwd`, with none of this process's environment variables."""
+        return subprocess.run(
+            [self.python, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        )
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=PROJECT, check=True
+    )
+    [built] = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def core_installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """`pip install snsqs`."""
+    return _install(tmp_path_factory.mktemp("core") / "venv", wheel, extras=())
+
+
+@pytest.fixture(scope="session")
+def full_installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """`pip install snsqs[http,postgres] fastapi`."""
+    return _install(
+        tmp_path_factory.mktemp("full") / "venv", wheel, extras=("http", "postgres"), also=["fastapi"]
+    )
+
+
+def _install(root: Path, wheel: Path, *, extras: Iterable[str], also: Iterable[str] = ()) -> Installation:
+    """Unpack the wheel, and link what its metadata requires from the environment that runs the tests.
+
+    Resolving the same from a package index takes a minute and a network.
+    """
+    venv.create(root, with_pip=False)
+    [packages] = root.glob("lib/python*/site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(packages)
+        [metadata] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        required = Parser().parsestr(archive.read(metadata).decode()).get_all("Requires-Dist", [])
+    for each in _closure([*_needed(required, extras), *map(Requirement, also)]):
+        for path in {Path(file).parts[0] for file in each.files or () if ".." not in file.parts}:
+            source = Path(str(each.locate_file(path)))
+            if path != "__pycache__" and not (packages / path).exists():
+                (packages / path).symlink_to(source)
+    return Installation(root)
+
+
+def _closure(requirements: Iterable[Requirement]) -> list[Distribution]:
+    """The distributions that the requirements lead to."""
+    found: dict[tuple[str, frozenset[str]], Distribution] = {}
+    waiting = list(requirements)
+    while waiting:
+        requirement = waiting.pop()
+        key = (requirement.name, frozenset(requirement.extras))
+        if key not in found:
+            found[key] = distribution(requirement.name)
+            waiting.extend(_needed(found[key].requires or [], requirement.extras))
+    return list(found.values())
+
+
+def _needed(required: Iterable[str], extras: Iterable[str]) -> list[Requirement]:
+    """The requirements whose markers hold here."""
+    parsed = [Requirement(each) for each in required]
+    environments = [{"extra": extra} for extra in ("", *extras)]
+    return [
+        each
+        for each in parsed
+        if each.marker is None or any(each.marker.evaluate(environment) for environment in environments)
+    ]

@@ -1,0 +1,119 @@
+"""A program of a user of the library, checked by `test_typing`: events, handlers, middleware, outbox."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar, assert_type
+
+from snsqs import (
+    Acknowledgement,
+    Aggregate,
+    AwsClients,
+    Delivery,
+    DomainEvent,
+    InterceptedChannel,
+    ListenerContainer,
+    Message,
+    MessageHandler,
+    MessagingError,
+    Send,
+    SnsChannel,
+    Topology,
+    bindings,
+    message_of,
+    sqs_listener,
+)
+from snsqs.events import ApplicationEventPublisher, event_listener
+from snsqs.inbox import Inbox
+from snsqs.outbox import EventLog
+from snsqs.postgres import Transaction, connect
+from snsqs.testing import MemoryBroker, run_on_virtual_clock
+
+
+class Order(Aggregate):
+    status: str
+    memo: str = ""
+
+
+class OrderCompleted(DomainEvent):
+    source: Order
+
+
+class OrderCancelled(DomainEvent):
+    event_type = "Cancelled"
+    source: Order
+
+
+S = TypeVar("S", bound=Aggregate)
+
+
+class Changed(DomainEvent, Generic[S]):
+    source: S
+
+
+completed = OrderCompleted(source=Order(id="1", version=1, status="COMPLETED"))
+changed = Changed[Order](source=completed.source)
+assert_type(completed.source, Order)
+assert_type(changed.source, Order)
+assert_type(OrderCompleted.event_type, str)
+assert_type(message_of(completed), Message[str])
+completed.source = Order(id="2", version=1, status="")  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+OrderCompleted(source=Aggregate(id="1", version=1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class Tenant:
+    name: str
+
+
+class TenantMiddleware:
+    provides = (Tenant,)
+
+    async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
+        await proceed(delivery.providing(Tenant, Tenant(delivery.message.headers["tenant"])))
+
+
+on_orders = sqs_listener("billing-order-event-queue", topic="order-events")
+
+
+@on_orders
+async def on_completed(event: OrderCompleted | OrderCancelled, tx: Transaction, tenant: Tenant) -> None:
+    assert_type(event.source, Order)
+    await tx.publish(event)
+
+
+@on_orders
+async def on_changed(events: list[Changed[Order]], acknowledgement: Acknowledgement) -> None:
+    assert_type(events[0].source, Order)
+    await acknowledgement.acknowledge()
+
+
+@event_listener
+async def in_process(event: OrderCompleted, tx: Transaction) -> None:
+    assert_type(event.source.memo, str)
+
+
+async def with_tenant(messages: Sequence[Message[str]], proceed: Send) -> list[str | MessagingError]:
+    return await proceed([each.copy(headers={"tenant": "acme"}) for each in messages])
+
+
+async def service(database_url: str, clients: AwsClients) -> None:
+    publisher = ApplicationEventPublisher([in_process, EventLog()])
+    async with connect(database_url, publisher) as database:
+        topology = Topology(clients, create=True)
+        [binding] = bindings([on_completed, on_changed])
+        middleware = (Inbox(database), TenantMiddleware())
+        await ListenerContainer(topology, binding, middleware=middleware).run()
+        channel = InterceptedChannel(SnsChannel(clients.sns, topology, "order-events"), with_tenant)
+        [sent] = await channel.send([message_of(completed)])
+        assert_type(sent, str | MessagingError)
+
+
+async def program() -> int:
+    async with MemoryBroker() as broker:
+        broker.listen(on_completed, on_changed, middleware=[TenantMiddleware()])
+        await broker.topic("order-events").send([message_of(completed), message_of(changed)])
+        await broker.drain()
+    return 0
+
+
+assert_type(run_on_virtual_clock(program()), int)
