@@ -3,6 +3,8 @@
 import itertools
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,6 +43,28 @@ structlog.configure(
 )
 
 _numbers = itertools.count(1)
+
+_TEMPORARY_ROOT = "PYTEST_DEBUG_TEMPROOT"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each test run its own root of temporary folders.
+
+    pytest closes the common one to other users whenever a run starts. PostgreSQL runs as another user when
+    root runs the tests, so a second run would take the data folder away from the server of the first.
+    """
+    if _TEMPORARY_ROOT not in os.environ:  # set by the developer, or by the run that this is a worker of
+        os.environ[_TEMPORARY_ROOT] = config.stash[_ROOT] = tempfile.mkdtemp(prefix="pytest-")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remove the temporary folders of a run that passed; the logs in those of a failed one are of use."""
+    root = session.config.stash.get(_ROOT, None)
+    if root is not None and exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+_ROOT = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="module")
