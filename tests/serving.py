@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import httpx
 from fastapi import FastAPI
+from snsqs.postgres import Database
 
 from local.ports import HOST
 from services.adapter.main import create_app as create_adapter
@@ -18,6 +19,7 @@ from services.scm.main import create_app as create_scm
 from services.scm.settings import Settings as ScmSettings
 from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
 from shared.service.process import Server, bind
+from shared.web import components
 
 T = TypeVar("T")
 
@@ -36,7 +38,7 @@ PRODUCTION_TOKENS = {
 
 @dataclass(frozen=True)
 class Served:
-    """A running service: where it is, and a client for it."""
+    """A running service, its address and a client for it."""
 
     url: str
     http: httpx.AsyncClient
@@ -45,6 +47,10 @@ class Served:
     @property
     def port(self) -> int:
         return httpx.URL(self.url).port or 0
+
+    @property
+    def database(self) -> Database:
+        return components(self.app).get(Database)
 
 
 URL = "http://service"
@@ -65,7 +71,7 @@ async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
     """Opens the application's lifespan and serves it until the body ends."""
     listening = bind(HOST, port)
     url = f"http://{HOST}:{listening.getsockname()[1]}"
-    server = Server(app, drain=1)
+    server = Server(app, shutdown_timeout=1)
     async with app.router.lifespan_context(app), httpx.AsyncClient(base_url=url) as http:
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:

@@ -15,11 +15,11 @@ from services.adapter.routes import RouteFile, RoutesInvalid
 from services.adapter.routes import api as routes_api
 from services.adapter.routes import command as routes_command
 from services.adapter.settings import Settings
-from shared.runtime.background import running
+from shared.runtime.background import BackgroundLoops
 from shared.runtime.service_client import ServiceClient
 from shared.runtime.tokens import bearer
 from shared.service import process
-from shared.web import application, health_router
+from shared.web import application, components, health_router
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,8 @@ def create_app(settings: Settings) -> FastAPI:
                 customers = laboratory.Customers(order, scm)
                 experiments = laboratory.Laboratory(faults, customers, laboratory.Letterbox(clients))
                 app.state.laboratory = await stack.enter_async_context(experiments)
-            await stack.enter_async_context(running(app, live, stations, operations))
+            loops = components(app).get(BackgroundLoops).running(live, stations, operations)
+            await stack.enter_async_context(loops)
             yield
 
     app = application(

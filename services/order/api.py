@@ -7,8 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import TypeAdapter
 from snsqs import WireModel
 from snsqs.inbox import ReceivedMessage, received
@@ -28,8 +27,7 @@ from services.order.order import (
     VersionMismatch,
 )
 from services.order.order_id import FORMAT
-from shared.web import DatabaseDependency, Problem, problems
-from shared.web.database import database
+from shared.web import DatabaseDependency, ErrorStatuses, Problem, database, problems
 from shared.web.entity_tag import IF_NONE_MATCH, IfMatch, is_known, required
 from shared.web.openapi import with_headers
 from shared.web.request import RequestModel
@@ -37,6 +35,8 @@ from shared.web.request import RequestModel
 router = APIRouter(prefix="/orders", tags=["orders"])
 
 _TAG = re.compile(r'"([1-9][0-9]{0,18})"')
+STATUSES: ErrorStatuses = {OrderError: 409, UnknownOrder: 404, VersionMismatch: 412}
+
 _REJECTIONS = problems(400, 404, 409, 412)
 _ORDERS = TypeAdapter(list[Order])
 
@@ -197,14 +197,3 @@ async def events(order_id: OrderId, db: DatabaseDependency) -> OrderEvents:
         return OrderEvents(
             published=await history(connection, order_id), received=await received(connection, order_id)
         )
-
-
-def answer_order_errors(app: FastAPI) -> None:
-    """Translate OrderError into problem documents: 404, 412, otherwise 409."""
-    statuses: dict[type[OrderError], int] = {UnknownOrder: 404, VersionMismatch: 412}
-
-    async def rejected(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, OrderError)
-        return Problem(statuses.get(type(error), 409), str(error)).response()
-
-    app.add_exception_handler(OrderError, rejected)

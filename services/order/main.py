@@ -13,7 +13,7 @@ from services.order.settings import Settings
 from shared.runtime.migration import SHARED
 from shared.service import process
 from shared.service.event_driven import event_driven
-from shared.web import application
+from shared.web import application, map_errors
 
 MIGRATIONS = (*SHARED, Path(__file__).parent / "migrations")
 
@@ -47,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.routes.extend(api.router.routes)  # an included router would be searched twice per request
     app.include_router(reconciliation.router)
-    api.answer_order_errors(app)
+    map_errors(app, api.STATUSES)
     return app
 
 

@@ -22,7 +22,7 @@ from services.scm.settings import Settings
 from shared.runtime.migration import SHARED
 from shared.service import process
 from shared.service.event_driven import event_driven
-from shared.web import application
+from shared.web import application, map_errors
 
 MIGRATIONS = (*SHARED, Path(__file__).parent / "migrations")
 
@@ -58,16 +58,14 @@ def create_app(settings: Settings) -> FastAPI:
                 http=http,
                 listeners=listeners(orders, bell),
                 loops=lambda database: {"allocation": inventory.Allocation(database, bell)},
-                leans_on={"order service": orders},
+                dependencies={"order service": orders},
             ):
                 yield
 
     app = application(title="SCM service", description=__doc__, lifespan=lifespan, settings=settings)
     for router in ROUTERS:
         app.include_router(router)
-    inventory.answer_inventory_errors(app)
-    purchase.answer_purchase_errors(app)
-    delivery.answer_delivery_errors(app)
+    map_errors(app, {**inventory.STATUSES, **purchase.STATUSES, **delivery.STATUSES})
     return app
 
 

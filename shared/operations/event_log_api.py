@@ -7,11 +7,11 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 from snsqs import WireModel
-from snsqs.outbox import ParkedEvent, parked, resubmit
+from snsqs.outbox import EventLog, ParkedEvent, parked, resubmit
 
 from shared.operations.event_search import EventPage, Search, State, count, search
 from shared.operations.selection import Filter, Selection, criteria
-from shared.web import AnyAccess, DatabaseDependency, Moment, Operator
+from shared.web import AnyAccess, DatabaseDependency, Moment, Operator, component
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +34,7 @@ def _asked_for(
 
 
 AskedFor = Annotated[Search, Depends(_asked_for)]
+EventLogDependency = Annotated[EventLog, component(EventLog)]
 
 
 @router.get(
@@ -95,12 +96,12 @@ async def read_parked(db: DatabaseDependency, wanted: Annotated[Parked, Query()]
 
 @router.post("/parked/resubmit", summary="Let parked events wait to be relayed again")
 async def resubmit_parked(
-    request: Request, selection: Selection, operator: Operator, db: DatabaseDependency
+    selection: Selection, operator: Operator, db: DatabaseDependency, event_log: EventLogDependency
 ) -> Resubmitted:
     """With all their attempts before them. A thousand at most; those first that were parked first."""
     async with db.transaction() as tx:
         events = await parked(tx.connection, MAX_RESUBMITTED, **criteria(selection))
         ids = await resubmit(tx.connection, [event.id for event in events])
-        request.app.state.event_log.wake_relay_after(tx)
+        event_log.wake_relay_after(tx)
     log.warning("parked events resubmitted", count=len(ids), by=operator)
     return Resubmitted(ids=ids)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import ConfigDict, Field, StringConstraints
 from snsqs import ListenerContainer, MessageOutcome, WireModel
 from snsqs.outbox import Relay, Waiting
@@ -175,9 +175,8 @@ class Progress:
             async with asyncio.timeout(_DATABASE_TIMEOUT):
                 return await self.relay.waiting(), None
         except (DatabaseUnavailable, TimeoutError) as error:
-            return None, f"database: {error}" if str(
-                error
-            ) else f"database: no answer within {_DATABASE_TIMEOUT:g} s"
+            reason = str(error) or f"no answer within {_DATABASE_TIMEOUT:g} s"
+            return None, f"database: {reason}"
 
     def _listener_progress(self, listener: ListenerContainer) -> ListenerProgress:
         binding = listener.binding
@@ -208,18 +207,20 @@ def pace(tally: Tally) -> dict[str, Any]:
     return {"counts": tally.counts, "per_second": tally.per_second, "per_minute": tally.per_minute}
 
 
-router = APIRouter(tags=["health"])
-
 Cursor = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}-[0-9]{1,18}$")]
 
 
-@router.get("/progress", summary="Progress: outbox, listeners, bridge, recent activity")
-async def progress(
-    request: Request,
-    after: Annotated[
-        list[Cursor] | None, Query(max_length=20, description="Cursors of earlier answers.")
-    ] = None,
-) -> ServiceProgress:
-    """Suitable for polling every second. Counts are those of the instance that answers."""
-    found: ProgressSource = request.app.state.progress
-    return await found.now(after or ())
+def progress_router(source: ProgressSource) -> APIRouter:
+    """Return the router of `GET /progress`."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/progress", summary="Progress: outbox, listeners, bridge, recent activity")
+    async def progress(
+        after: Annotated[
+            list[Cursor] | None, Query(max_length=20, description="Cursors of earlier answers.")
+        ] = None,
+    ) -> ServiceProgress:
+        """Suitable for polling every second. Counts are those of the instance that answers."""
+        return await source.now(after or ())
+
+    return router

@@ -1,4 +1,4 @@
-"""What a service that publishes events and handles messages runs beside its web application."""
+"""Composition of a service that publishes events and handles messages."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -6,7 +6,15 @@ from typing import Protocol
 
 import httpx
 from fastapi import FastAPI
-from snsqs import ListenerContainer, ListenerOptions, Topology, aws_clients, bindings
+from snsqs import (
+    Binding,
+    ListenerContainer,
+    ListenerMisconfigured,
+    ListenerOptions,
+    Topology,
+    aws_clients,
+    bindings,
+)
 from snsqs.background import PollingLoop
 from snsqs.events import ApplicationEventPublisher, Listener
 from snsqs.inbox import Inbox, received_messages
@@ -15,28 +23,26 @@ from snsqs.postgres import Database, DatabaseUnavailable, connect
 from snsqs.retention import Expiry, Retention
 from snsqs.tracing import Tracing
 
-from shared.operations.event_log_api import router as event_log_router
-from shared.operations.listeners import Listeners
-from shared.operations.listeners import router as listeners_router
-from shared.operations.progress import Progress, SettledMessages
-from shared.operations.progress import router as progress_router
-from shared.operations.reconciliation import router as reconciliation_router
+from shared.operations import event_log_api, listener_control, reconciliation
+from shared.operations.listener_control import ListenerControl, UnknownListener
+from shared.operations.progress import Progress, SettledMessages, progress_router
 from shared.operations.tally import Tally
 from shared.runtime import background
-from shared.runtime.background import running
+from shared.runtime.background import BackgroundLoops
 from shared.runtime.tokens import bearer
+from shared.service.connections import connection_limit
 from shared.service.settings import EventDrivenSettings
-from shared.web import health, health_router
+from shared.web import Gauges, components, health, health_router, map_errors
 
-_CONNECTIONS_BESIDE_HANDLERS = 12
-"""The relay's, one of each other loop, and what is left for REST."""
+OPERATIONS = (event_log_api.router, listener_control.router, reconciliation.router)
+"""REST endpoints for operators and the console."""
 
-_FOLLOW_INTERVAL = 2.0
-"""Seconds until a listener that another instance was asked to pause is paused here too."""
+PAUSE_POLL_INTERVAL = 2.0
+"""Seconds until an instance has applied a pause that another instance has recorded."""
 
 
 class Loop(background.Loop, health.Loop, Protocol):
-    """Runs beside the web application, and tells on `/readyz` when it is in trouble."""
+    """A background loop that reports on `/readyz` why it is degraded."""
 
 
 @asynccontextmanager
@@ -48,82 +54,120 @@ async def event_driven(
     handlers: Sequence[Callable[..., Awaitable[None]]],
     http: httpx.AsyncClient,
     listeners: Sequence[Listener] = (),
+    listener_options: ListenerOptions | Mapping[str, ListenerOptions] | None = None,
     loops: Callable[[Database], Mapping[str, Loop]] = lambda _: {},
     expiries: Sequence[Expiry] = (),
-    leans_on: Mapping[str, health.Loop] | None = None,
+    dependencies: Mapping[str, health.Loop] | None = None,
 ) -> AsyncIterator[None]:
-    """Opens the database, and runs the relay, the retention, a listener per queue that the handlers name, and
-    the service's own `loops`, each under its name on `/readyz`.
+    """Run the relay, the retention and one listener per queue of the handlers, with the endpoints to operate
+    them, for the duration of the body.
 
-    `app.state.database` is set for the endpoints, and the routes of health, progress, event log, listeners
-    and reconciliation are added. `source` is the name under which the service's events travel; `listeners`
-    hear them in process, in this order, before the event log does; `expiries` is what expires besides events
-    and the inbox's records; `leans_on` is what else has a trouble that `/readyz` is to tell. Raises what
-    refuses a start: DatabaseUnreachable, TopologyError, ListenerMisconfigured.
+    Adds Database, EventLog and ListenerControl to the application's components.
+
+    `source` is the name under which the service's events travel. `handlers` are functions marked with
+    `@sqs_listener`. `listeners` receive in-process events in this order, before the event log does.
+    `listener_options` apply to all queues or, as a mapping, to the queues that it names. `loops` returns the
+    service's own background loops by their names on `/readyz`. `expiries` delete rows besides those of event
+    log and inbox. `dependencies` are reported on `/readyz` by name.
+
+    Raises the errors that prevent a start: DatabaseUnreachable, TopologyError, ListenerMisconfigured,
+    TooFewConnections.
     """
-    consumed = bindings(handlers)
-    connections = len(consumed) * ListenerOptions().max_concurrency + _CONNECTIONS_BESIDE_HANDLERS
-    event_log = EventLog()
+    bound = bindings(handlers)
+    options = _options_by_queue(bound, listener_options)
+    event_log, decided, settled = EventLog(), Tally(), SettledMessages()
     publisher = ApplicationEventPublisher([*listeners, event_log])
+    limit = connection_limit(options.values(), settings.database_max_connections)
     async with (
-        connect(settings.database_url, publisher, connections=connections) as database,
+        connect(settings.database_url, publisher, connections=limit) as database,
         aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
     ):
-        options = RelayOptions(max_attempts=settings.event_max_attempts)
-        decided = Tally()
-        relay = Relay(
-            database,
-            http,
-            event_log,
-            adapter_url=settings.adapter_url,
-            headers=bearer(settings.service_token),
-            source=source,
-            options=options,
-            observer=decided.add,
-        )
-        retention = Retention(
-            database,
-            decided_events(settings.event_retention_days),
-            received_messages(settings.inbox_retention_days),
-            *expiries,
-        )
+        relay = _relay(settings, database, http, event_log, source, decided)
         topology = Topology(clients, create=settings.creates_topology)
-        settled = SettledMessages()
         containers = [
             ListenerContainer(
-                topology, binding, middleware=[Tracing(), Inbox(database)], observer=settled.add
+                topology,
+                binding,
+                middleware=[Tracing(), Inbox(database)],
+                options=options[binding.queue],
+                observer=settled.add,
             )
-            for binding in consumed
+            for binding in bound
         ]
         for container in containers:
             await container.prepare()
-        app.state.database = database
-        app.state.event_log = event_log
-        app.state.progress = Progress(source, relay, decided, containers, settled)
-        app.state.measures.append(relay.measure)
-        app.state.listeners = Listeners(database, containers)
-        with suppress(DatabaseUnavailable):  # it will be asked again, and until then nothing can be handled
-            await app.state.listeners.follow()
-        queues = {container.binding.queue: container for container in containers}
-        own = loops(database)
-        running_loops: dict[str, Loop] = {
+        control = ListenerControl(database, containers)
+        with suppress(DatabaseUnavailable):  # applied by its loop later; until then no message can be handled
+            await control.apply_paused()
+        running: dict[str, Loop] = {
             "relay": relay,
-            "retention": retention,
-            "pauses": PollingLoop(
-                "pauses",
-                app.state.listeners.follow,
-                interval=_FOLLOW_INTERVAL,
-                retry_on=(DatabaseUnavailable,),
-                max_backoff=_FOLLOW_INTERVAL,
-            ),
-            **queues,
-            **own,
+            "retention": _retention(settings, database, expiries),
+            "pauses": _pauses(control),
+            **{container.binding.queue: container for container in containers},
+            **loops(database),
         }
-        told = {**running_loops, **(leans_on or {})}
-        app.include_router(health_router({"database": database.check_migrated}, told))
-        app.include_router(event_log_router)
-        app.include_router(progress_router)
-        app.include_router(listeners_router)
-        app.include_router(reconciliation_router)
-        async with running(app, *running_loops.values()):
+        components(app).add(database, event_log, control)
+        components(app).get(Gauges).updates.append(relay.measure)
+        app.include_router(
+            health_router({"database": database.check_migrated}, {**running, **(dependencies or {})})
+        )
+        map_errors(app, {UnknownListener: 404})
+        progress = Progress(source, relay, decided, containers, settled)
+        for router in (progress_router(progress), *OPERATIONS):
+            app.include_router(router)
+        async with components(app).get(BackgroundLoops).running(*running.values()):
             yield
+
+
+def _options_by_queue(
+    bound: Sequence[Binding], options: ListenerOptions | Mapping[str, ListenerOptions] | None
+) -> dict[str, ListenerOptions]:
+    """Return the options of every queue. Raises ListenerMisconfigured for a queue without handlers."""
+    queues = [binding.queue for binding in bound]
+    if not isinstance(options, Mapping):
+        return dict.fromkeys(queues, options or ListenerOptions())
+    if unknown := sorted(options.keys() - queues):
+        raise ListenerMisconfigured(
+            f"listener_options name {', '.join(unknown)}, for which there is no handler; "
+            f"the queues are {', '.join(queues)}"
+        )
+    return {queue: options.get(queue, ListenerOptions()) for queue in queues}
+
+
+def _relay(
+    settings: EventDrivenSettings,
+    database: Database,
+    http: httpx.AsyncClient,
+    event_log: EventLog,
+    source: str,
+    decided: Tally,
+) -> Relay:
+    return Relay(
+        database,
+        http,
+        event_log,
+        adapter_url=settings.adapter_url,
+        headers=bearer(settings.service_token),
+        source=source,
+        options=RelayOptions(max_attempts=settings.event_max_attempts),
+        observer=decided.add,
+    )
+
+
+def _retention(settings: EventDrivenSettings, database: Database, expiries: Sequence[Expiry]) -> Retention:
+    return Retention(
+        database,
+        decided_events(settings.event_retention_days),
+        received_messages(settings.inbox_retention_days),
+        *expiries,
+    )
+
+
+def _pauses(control: ListenerControl) -> PollingLoop:
+    return PollingLoop(
+        "pauses",
+        control.apply_paused,
+        interval=PAUSE_POLL_INTERVAL,
+        retry_on=(DatabaseUnavailable,),
+        max_backoff=PAUSE_POLL_INTERVAL,
+    )

@@ -1,4 +1,4 @@
-"""The process of a service: its command line, its start, its end."""
+"""Process of a service: command line, start and shutdown."""
 
 import asyncio
 import gc
@@ -18,9 +18,12 @@ from fastapi import FastAPI
 from snsqs import ListenerMisconfigured, TopologyError
 from snsqs.postgres import DatabaseUnreachable, without_password
 
-from shared.runtime import background, telemetry
+from shared.runtime import telemetry
+from shared.runtime.background import BackgroundLoops
 from shared.runtime.migration import migrate
 from shared.runtime.settings import MigrationSettings, ServiceSettings, load, refuse_to_start
+from shared.service.connections import TooFewConnections
+from shared.web import components
 from shared.web.bounded_http import BoundedHttp
 
 log = structlog.get_logger(__name__)
@@ -29,14 +32,14 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 class StartRefused(Exception):
-    """The service cannot start. The message has a line for each thing that is wrong: file, key and reason."""
+    """The service cannot start. The message has a line per error: file, key and reason."""
 
 
-_REFUSALS = (StartRefused, TopologyError, DatabaseUnreachable, ListenerMisconfigured)
+_START_ERRORS = (StartRefused, TopologyError, DatabaseUnreachable, ListenerMisconfigured, TooFewConnections)
 
 
 def command_line(service: str, settings_type: type[S], create_app: Callable[[S], FastAPI]) -> typer.Typer:
-    """`python -m services.<name>`: serves. More commands may be added to what it returns."""
+    """Return the command line of `python -m services.<name>`, to which further commands can be added."""
     cli = typer.Typer(add_completion=False, help=f"The {service} service.", pretty_exceptions_enable=False)
 
     @cli.callback(invoke_without_command=True)
@@ -51,7 +54,7 @@ def command_line(service: str, settings_type: type[S], create_app: Callable[[S],
         telemetry.configure(service, log_format=settings.log_format, log_level=settings.log_level)
         try:
             app = create_app(settings)
-        except _REFUSALS as error:
+        except _START_ERRORS as error:
             refuse_to_start(service, error)
         _serve(service, app, settings)
 
@@ -59,11 +62,11 @@ def command_line(service: str, settings_type: type[S], create_app: Callable[[S],
 
 
 def add_migrate(cli: typer.Typer, service: str, folders: Sequence[Path]) -> None:
-    """Adds the command that brings the service's database up to date."""
+    """Add the command that creates and migrates the service's database."""
 
     @cli.command("migrate")
     def _migrate() -> None:
-        """Create the database where it is missing, and apply new migrations. Reads DATABASE_URL."""
+        """Create the database if it is missing and apply new migrations. Reads DATABASE_URL."""
         url = load(MigrationSettings, service).database_url
         try:
             applied = migrate(url, folders)
@@ -75,10 +78,10 @@ def add_migrate(cli: typer.Typer, service: str, folders: Sequence[Path]) -> None
 def _serve(service: str, app: FastAPI, settings: ServiceSettings) -> None:
     try:
         uvloop.run(_run(app, bind(settings.host, settings.port)))
-    except _REFUSALS as error:
+    except _START_ERRORS as error:
         refuse_to_start(service, error)
-    except BaseExceptionGroup as group:  # from a background loop, which has its own task groups
-        refused, others = group.split(_REFUSALS)
+    except BaseExceptionGroup as group:  # from the task groups of a background loop
+        refused, others = group.split(_START_ERRORS)
         if refused is None or others is not None:
             raise
         refuse_to_start(service, "; ".join(str(error) for error in _leaves(refused)))
@@ -93,58 +96,58 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket to serve on. Raises StartRefused where the address cannot be had."""
+    """Return a socket to serve on. Raises StartRefused when the address is not available."""
     try:
         listening = socket.create_server((host, port), backlog=2048)
     except OSError as error:
         raise StartRefused(
             f"cannot listen on {host}:{port} (HOST, PORT): {error.strerror or error}"
         ) from error
-    # Made anew of its descriptor, it knows that it is TCP. For one that does not, asyncio leaves Nagle's
-    # algorithm on, and an answer on a connection that is kept waits 40 ms for an acknowledgement.
+    # Recreated from its descriptor, the socket has its protocol set to TCP. Without it asyncio leaves Nagle's
+    # algorithm on, and a response on a kept-alive connection waits 40 ms for an acknowledgement.
     return socket.socket(fileno=listening.detach())
 
 
 async def _run(app: FastAPI, listening: socket.socket) -> None:
-    """Opens what the app needs, serves until a signal or until a background loop failed, and closes."""
-    server = Server(app, drain=5)
+    """Serve within the application's lifespan until a signal arrives or a background loop fails."""
+    server, loops = Server(app, shutdown_timeout=5), components(app).get(BackgroundLoops)
 
     def stop() -> None:
         server.stop()
-        background.stop(app)  # at the same time, so that both drains are within one limit
+        loops.stop()  # at the same time, so that both drain within one limit
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     async with app.router.lifespan_context(app):
-        gc.freeze()  # what is there by now stays; looking through it again and again is felt on every request
+        gc.freeze()  # long-lived objects; scanning them again and again slows every request
         log.info("serving", address=":".join(map(str, listening.getsockname()[:2])))
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(_stop_when_failed(app, server))
+            watching = group.create_task(_stop_when_failed(loops, server))
             await server.serve(sockets=[listening])
             watching.cancel()
         log.info("stopping")
 
 
-async def _stop_when_failed(app: FastAPI, server: "Server") -> None:
-    await app.state.failed.wait()
+async def _stop_when_failed(loops: BackgroundLoops, server: "Server") -> None:
+    await loops.failed.wait()
     server.stop()
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with the signals left to us: its own way is to end the process before anything is drained.
+    """uvicorn without its signal handlers, which end the process before background loops have drained.
 
-    Stopping waits `drain` seconds for the requests that run.
+    `shutdown_timeout` is the number of seconds that running requests may take to finish.
     """
 
-    def __init__(self, app: FastAPI, *, drain: int) -> None:
+    def __init__(self, app: FastAPI, *, shutdown_timeout: int) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 http=BoundedHttp,
                 log_config=None,
                 access_log=False,
-                lifespan="off",  # entered by us, so that an error in it is an exception and not a log line
-                timeout_graceful_shutdown=drain,
+                lifespan="off",  # entered by `_run`, so that its errors are exceptions instead of log lines
+                timeout_graceful_shutdown=shutdown_timeout,
             )
         )
 
@@ -153,5 +156,5 @@ class Server(uvicorn.Server):
         yield
 
     def stop(self) -> None:
-        """Takes no more connections, and lets the requests finish that run."""
+        """Accept no more connections and let running requests finish."""
         self.should_exit = True

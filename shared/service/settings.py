@@ -28,4 +28,6 @@ class EventDrivenSettings(ServiceSettings, OutboxSettings, InboxSettings):
     """Environment variables of a service with an outbox and listeners."""
 
     database_url: PostgresUrl = Field(repr=False)
+    database_max_connections: int | None = Field(None, ge=1)
+    """PostgreSQL connections of one instance; unset, see `connection_limit`."""
     adapter_url: HttpUrl = "http://127.0.0.1:8002"

@@ -9,20 +9,31 @@ from shared.web.access import (
     PerhapsOperator,
     ServiceAccess,
 )
-from shared.web.application import application
-from shared.web.database import DatabaseDependency
+from shared.web.application import Gauges, application
+from shared.web.components import (
+    ComponentMissing,
+    Components,
+    DatabaseDependency,
+    component,
+    components,
+    database,
+)
 from shared.web.health import health_router
 from shared.web.moment import Day, Moment, Timestamp
 from shared.web.openapi import problems
 from shared.web.pages import Limit, link_next
-from shared.web.problem import Problem
+from shared.web.problem import ErrorStatuses, Problem, map_errors
 
 __all__ = [
     "OPTIONAL_TOKEN",
     "Access",
     "AnyAccess",
+    "ComponentMissing",
+    "Components",
     "DatabaseDependency",
     "Day",
+    "ErrorStatuses",
+    "Gauges",
     "Limit",
     "Moment",
     "Operator",
@@ -32,7 +43,11 @@ __all__ = [
     "ServiceAccess",
     "Timestamp",
     "application",
+    "component",
+    "components",
+    "database",
     "health_router",
     "link_next",
+    "map_errors",
     "problems",
 ]

@@ -17,6 +17,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
 from shared.runtime.tokens import OperatorToken
+from shared.web.components import components
 from shared.web.problem import Problem
 
 
@@ -72,7 +73,7 @@ async def _operator(request: Request, given: Annotated[_Given, Security(_operato
 async def _perhaps_operator(
     request: Request, given: Annotated[_Given, Security(_operator_token)]
 ) -> str | None:
-    access: Access = request.app.state.access
+    access = components(request.app).get(Access)
     return access.operator(given.credentials) if given else None
 
 
@@ -87,7 +88,7 @@ async def _any(
 
 
 def _shown(request: Request, given: _Given, who: str) -> tuple[Access, str]:
-    access: Access = request.app.state.access
+    access = components(request.app).get(Access)
     if given is None:
         raise _unauthenticated(f"show the token of {who}: `Authorization: Bearer …`")
     return access, given.credentials

@@ -1,10 +1,10 @@
 """The FastAPI application that every service starts from."""
 
-import asyncio
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -16,12 +16,14 @@ from snsqs.postgres import DatabaseUnavailable
 from snsqs.tracing import continued
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.runtime.background import BackgroundLoops
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import export_metrics, tracer
 from shared.web.access import Access
 from shared.web.body_limit import BodyLimit
+from shared.web.components import Components, components
 from shared.web.openapi import DocumentedProblems
-from shared.web.problem import answer_errors_as_problems
+from shared.web.problem import add_problem_handlers
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,14 @@ _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": Fa
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
+@dataclass(frozen=True)
+class Gauges:
+    """Gauges of an application whose values have to be queried."""
+
+    updates: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """Awaited in turn before `/metrics` is rendered. One that raises DatabaseUnavailable is skipped."""
+
+
 def application(
     *,
     title: str,
@@ -43,8 +53,11 @@ def application(
     settings: ServiceSettings | None = None,
     body_limit: int = 64 * 1024,
 ) -> FastAPI:
-    """An application with the errors, limits and measurements that all services share. Without
-    `settings` there are no tokens, and every endpoint must be open to everybody."""
+    """Return an application with the error responses, limits and metrics that all services share.
+
+    `body_limit` is the size of the largest accepted request body in bytes. Its components (see Components)
+    are BackgroundLoops, Gauges and, with `settings`, Access; without, every endpoint must be public.
+    """
     export_metrics()
     app = DocumentedProblems(
         title=title,
@@ -53,11 +66,10 @@ def application(
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
-    app.state.failed = asyncio.Event()
-    app.state.measures = []
+    app.state.components = Components(BackgroundLoops(), Gauges())
     if settings is not None:
-        app.state.access = Access(settings.service_token, settings.operator_tokens)
-    answer_errors_as_problems(app)
+        components(app).add(Access(settings.service_token, settings.operator_tokens))
+    add_problem_handlers(app)
     app.add_middleware(BodyLimit, limit=body_limit)
     app.add_middleware(_Measured)
     app.add_api_route("/metrics", _metrics, include_in_schema=False)
@@ -65,9 +77,9 @@ def application(
 
 
 async def _metrics(request: Request) -> Response:
-    for measure in request.app.state.measures:
-        with suppress(DatabaseUnavailable):  # the other numbers are wanted most when it is away
-            await measure()
+    for update in components(request.app).get(Gauges).updates:
+        with suppress(DatabaseUnavailable):  # the other values matter most then
+            await update()
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

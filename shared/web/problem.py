@@ -1,6 +1,7 @@
 """Problem details (RFC 9457): the one shape of every error answer."""
 
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -11,14 +12,21 @@ from fastapi.responses import JSONResponse
 from snsqs.postgres import DatabaseUnavailable, OutcomeUnknown
 from starlette.exceptions import HTTPException
 
+from shared.runtime.service_client import RequestRejected, ServiceUnavailable
+
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
+ErrorStatuses = Mapping[type[Exception], int]
+"""HTTP statuses of domain errors."""
+
 
 class Problem(Exception):
-    """An error answer. Raised at the web edge only; domain code raises its own errors, which the edge
-    translates. `more` adds members to the document."""
+    """An error response. Raised at the web edge only: domain code raises its own errors (see `map_errors`).
+
+    `more` adds members to the document.
+    """
 
     def __init__(
         self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
@@ -39,13 +47,28 @@ class Problem(Exception):
         )
 
 
-def answer_errors_as_problems(app: FastAPI) -> None:
-    """Registers the handlers of every error that can leave an endpoint."""
+def map_errors(app: FastAPI, statuses: ErrorStatuses) -> None:
+    """Answer domain errors with a problem of the given status, whose detail is the error's message.
+
+    A class covers its subclasses that have no status of their own.
+    """
+    for error, status in statuses.items():
+        app.add_exception_handler(error, partial(_mapped, status))
+
+
+async def _mapped(status: int, _: Request, error: Exception) -> JSONResponse:
+    return Problem(status, str(error)).response()
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Answer all errors of the framework, the database and other services with problem details."""
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DatabaseUnavailable, _unavailable)
     app.add_exception_handler(OutcomeUnknown, _unknown_outcome)
+    app.add_exception_handler(RequestRejected, _rejected)
+    map_errors(app, {ServiceUnavailable: 503})
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -70,24 +93,29 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods(request: Request) -> list[str]:
-    """All that the path has; the framework names those of the first endpoint that it found there."""
+    """All methods of the path; the framework lists those of its first endpoint only."""
     path = getattr(request.scope.get("route"), "path", None)
     return sorted(method.upper() for method in request.app.openapi()["paths"].get(path, ()))
 
 
+async def _rejected(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestRejected)
+    return Problem(error.status, str(error)).response()
+
+
 async def _unavailable(_: Request, error: Exception) -> JSONResponse:
-    log.warning("request refused", error=str(error))
-    return Problem(503, "the database is away just now; try again", headers={"retry-after": "2"}).response()
+    log.warning("database unavailable", error=str(error))
+    return Problem(503, "Database unavailable; retry later", headers={"retry-after": "2"}).response()
 
 
 async def _unknown_outcome(_: Request, error: Exception) -> JSONResponse:
-    log.error("outcome unknown", error=str(error))
-    detail = "the database was lost while it committed: read what is there before you try again"
+    log.error("outcome of a commit unknown", error=str(error))
+    detail = "Database connection lost during commit: read the current state before retrying"
     return Problem(503, detail).response()
 
 
 async def _unexpected(_: Request, __: Exception) -> JSONResponse:
-    return Problem(500, "something went wrong here; it is in the service's log").response()
+    return Problem(500, "Internal error; see the service's log").response()
 
 
 def _reason(error: dict[str, Any], request: Request) -> str:

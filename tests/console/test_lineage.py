@@ -225,7 +225,7 @@ async def test_an_event_that_has_not_left_is_shown_with_its_error(console: Serve
 
     await eventually(are_decided)
     await run(
-        order.app.state.database,
+        order.database,
         "UPDATE event_log SET decision = NULL, decided_at = NULL, relayed_at = NULL, attempts = 20, "
         "last_error = 'no', next_attempt_at = 'infinity', "
         "parked_at = CASE type WHEN 'OrderPlaced' THEN now() END WHERE subject = $1",

@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from local.ports import HOST, free_ports
 from services.adapter.console import Live, router
 from services.adapter.console.live import LiveOptions
-from shared.runtime.background import running
-from shared.web.problem import answer_errors_as_problems
+from shared.runtime.background import BackgroundLoops
+from shared.web.problem import add_problem_handlers
 from tests.adapter.test_adapter import event, send
 from tests.serving import Served, adapter_service, eventually, serving
 
@@ -86,11 +86,10 @@ class Told:
 async def telling(**options: Any) -> AsyncIterator[tuple[Live, Served]]:
     """A stream with bounds that a test can reach, and nothing else."""
     app = FastAPI()
-    answer_errors_as_problems(app)
-    app.state.failed = asyncio.Event()
+    add_problem_handlers(app)
     app.state.live = live = Live(LiveOptions(**options))
     app.include_router(router)
-    async with serving(app) as served, running(app, live):
+    async with serving(app) as served, BackgroundLoops().running(live):
         yield live, served
 
 

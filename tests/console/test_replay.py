@@ -88,7 +88,7 @@ async def order_id(system: Operated) -> str:
 @pytest.fixture(scope="module")
 async def long_log(system: Operated) -> int:
     """Cancellations that were sent once; the routes of now keep them, so that SCM is left in peace."""
-    await run(system.order.app.state.database, LONG)
+    await run(system.order.database, LONG)
     return 250
 
 
@@ -125,7 +125,7 @@ async def forget(system: Operated, consumer: str, order_id: str) -> None:
     """As if the consumer had never heard of the order: what an inbox that loses its records would do."""
     for table in ("inbox", "inbox_version"):
         forgotten = f"DELETE FROM {table} WHERE consumer = $1 AND subject = $2"
-        await run(system.scm.app.state.database, forgotten, consumer, order_id)
+        await run(system.scm.database, forgotten, consumer, order_id)
 
 
 async def test_a_replay_changes_nothing_and_proves_it(system: Operated, order_id: str) -> None:
@@ -191,7 +191,7 @@ async def test_what_cannot_be_sent_fails_in_a_dry_run_too(
 ) -> None:
     """With the same reason, under the same rule."""
     data = json.dumps({"source": source, "occurenceOn": 1})
-    await run(system.order.app.state.database, SENT_ONCE, subject, data)
+    await run(system.order.database, SENT_ONCE, subject, data)
     for dry_run in (True, False):
         done = await replay(system.adapter, {"orderId": subject}, dryRun=dry_run)
         [failed], [tally] = done["listed"], done["proof"]["tallies"]
@@ -283,7 +283,7 @@ async def test_a_replay_keeps_to_its_pace_and_is_cancelled(system: Operated, lon
 
 async def test_deliveries_that_are_outstanding_are_told(system: Operated, order_id: str) -> None:
     """Then nothing is proven, and the wait has an end."""
-    async with system.scm.app.state.database.transaction() as tx:
+    async with system.scm.database.transaction() as tx:
         await tx.connection.execute("SELECT FROM inbox WHERE subject = $1 FOR UPDATE", order_id)
         done = await replay(system.adapter, {"orderId": order_id}, waitSeconds=0.5)
     assert (done["status"], done["done"], done["proof"]["unchanged"]) == ("done", 1, None)
@@ -346,7 +346,7 @@ async def changed_by(service: Served, statement: str) -> set[str]:
         return found["checksum"], {each["table"]: each for each in found["tables"]}
 
     overall, before = await checksums()
-    await run(service.app.state.database, statement)
+    await run(service.database, statement)
     overall_after, after = await checksums()
     changed = {table for table in before.keys() | after.keys() if before.get(table) != after.get(table)}
     assert (overall != overall_after) == bool(changed)

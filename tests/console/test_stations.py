@@ -10,7 +10,7 @@ from fastapi import FastAPI, Response
 
 from local.ports import HOST
 from services.adapter.console import Decisions, Live, Queues, Stations
-from shared.runtime.background import running
+from shared.runtime.background import BackgroundLoops
 from shared.runtime.service_client import ServiceClient
 from tests.console.test_lineage import invoiced
 from tests.console.test_live import watching
@@ -93,7 +93,7 @@ async def test_what_waits_is_shown_where_it_waits(system: System) -> None:
     url = (await system.aws.sqs.get_queue_url(QueueName=f"{ORDERS}-dlq"))["QueueUrl"]
     await system.aws.sqs.send_message(QueueUrl=url, MessageBody="dead")
     await run(
-        system.order.app.state.database,
+        system.order.database,
         "INSERT INTO event_log (id, type, subject, sequence, occurred_at, data, next_attempt_at) "
         "VALUES (gen_random_uuid(), 'OrderPlaced', '1', 1, now() - interval '1 hour', '{}', 'infinity')",
     )
@@ -170,7 +170,7 @@ async def counted(system: System) -> AsyncIterator[tuple[Counted, Live, Stations
         neighbour = ServiceClient("order", served.url, http)
         queues = Queues(system.aws, [])
         stations = Stations([neighbour], queues, [], Decisions(live), live, every=0.01)
-        async with running(FastAPI(), live, stations):
+        async with BackgroundLoops().running(live, stations):
             yield asked, live, stations
 
 

@@ -36,7 +36,7 @@ async def order(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Ser
 @pytest.fixture
 async def log(order: Served) -> Database:
     """The service's database, with no events in it."""
-    database: Database = order.app.state.database
+    database = order.database
     await run(database, "TRUNCATE event_log")
     return database
 

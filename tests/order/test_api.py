@@ -120,7 +120,7 @@ async def test_order_ids_are_twenty_digits_and_unique_in_one_microsecond(order: 
     assert len(set(ids)) == 30
     assert all(is_id(order_id) for order_id in ids)
     twin = Order.placed("20210717235959999999", PlaceOrder.model_validate(ORDER))
-    async with order.app.state.database.connection() as connection:
+    async with order.database.connection() as connection:
         stored = [(await store.insert(connection, twin)).id for _ in range(3)]
     assert stored == ["20210717235959999999", "20210718000000000000", "20210718000000000001"]
 

@@ -62,7 +62,7 @@ async def test_an_order_is_listed_without_its_buyer(lone_order: Served) -> None:
 async def test_parked_events_are_counted_apart_from_waiting_ones(lone_order: Served) -> None:
     """A parked event needs an operator, a waiting one does not."""
     order_id = await place(lone_order, mug=1)
-    async with lone_order.app.state.database.connection() as connection:
+    async with lone_order.database.connection() as connection:
         await connection.execute("UPDATE event_log SET parked_at = now() WHERE subject = $1", order_id)
     [listed] = (await get(lone_order, "/reconciliation", after=str(int(order_id) - 1)))["orders"]
     assert (listed["eventsWaiting"], listed["eventsParked"]) == (0, 1)

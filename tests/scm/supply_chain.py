@@ -68,8 +68,7 @@ class Scm:
 
     @property
     def database(self) -> Database:
-        database: Database = self.served.app.state.database
-        return database
+        return self.served.database
 
     async def stock(self, **on_hand: int) -> None:
         for sku, count in on_hand.items():

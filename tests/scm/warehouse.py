@@ -16,6 +16,7 @@ from services.scm.events import FulfilmentWithdrawn, GoodsOrdered, GoodsReserved
 from services.scm.main import create_app
 from services.scm.settings import Settings
 from services.scm.turn import take_turn
+from shared.web import components
 from tests.serving import OPERATOR, eventually
 from tests.snsqs.relays import running
 
@@ -171,6 +172,7 @@ async def warehouse_at(url: str) -> AsyncIterator[Warehouse]:
         connect(url, warehouse.publisher) as database,
         httpx.AsyncClient(transport=transport, headers=OPERATOR, base_url="http://scm") as http,
     ):
-        app.state.database = warehouse.database = database
+        components(app).add(database)
+        warehouse.database = database
         warehouse.http = http
         yield warehouse

@@ -16,6 +16,7 @@ from services.order.events import OrderCompleted
 from services.order.main import create_app
 from services.order.settings import Settings
 from shared.operations.event_log_api import router
+from shared.web import components
 from tests.order.test_api import ORDER
 from tests.serving import calling, eventually, serving
 from tests.snsqs.relays import ORDER_ID, Adapter, Batch, all_decided, append, log_of, relaying, run
@@ -165,7 +166,7 @@ async def test_a_resubmitted_event_leaves_at_once(
     adapter, url = fake
     adapter.fail(is_second)
     app = create_app(Settings(database_url=order_database, environment="development"))
-    app.state.database, app.state.event_log = database, event_log
+    components(app).add(database, event_log)
     app.include_router(router)
     async with (
         relaying(database, url, event_log=event_log, max_attempts=1, poll_interval=60),

@@ -40,6 +40,7 @@ from services.scm.delivery import Orders
 from services.scm.settings import Settings as ScmSettings
 from shared.operations import reconciliation
 from shared.runtime.tokens import DEVELOPMENT_SERVICE, bearer
+from shared.web import components
 from tests.order.test_api import ORDER
 from tests.serving import URL, calling
 
@@ -201,7 +202,7 @@ async def world(order_database: str, scm_database: str) -> AsyncIterator[World]:
         connect(scm_database, publishing(scm_main.listeners(Orders(order, URL), bell))) as of_scm,
     ):
         for app, database in ((order_app, of_order), (scm_app, of_scm)):
-            app.state.database = database
+            components(app).add(database)
             app.include_router(reconciliation.router)
         relays = {
             name: AdapterClient(adapter, URL, headers=bearer(DEVELOPMENT_SERVICE), source=name, timeout=5)

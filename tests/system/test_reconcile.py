@@ -310,7 +310,7 @@ async def test_a_difference_is_told(sides: Sides, planted: Planted) -> None:
     """In a sentence that names the order, the article or the service, and nothing else is told."""
     details = await sides.details(planted)
     before = await sides.differences()
-    async with getattr(sides, planted.service).app.state.database.connection() as connection:
+    async with getattr(sides, planted.service).database.connection() as connection:
         await connection.execute(planted.statement.format(**details))
     found = set(await sides.differences()) - set(before)
     assert found == {each.format(**details) for each in planted.told}

@@ -23,7 +23,7 @@ from services.adapter.recovery.services import (
     ServiceListener,
     UnknownService,
 )
-from shared.operations.listeners import Queue
+from shared.operations.listener_control import Queue
 from shared.operations.selection import Filter, Name
 from shared.runtime.service_client import RequestRejected, ServiceUnavailable
 from shared.web import Operator, OperatorAccess, Problem, problems

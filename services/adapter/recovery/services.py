@@ -9,7 +9,7 @@ from snsqs import WireModel
 from snsqs.outbox import ParkedEvent
 
 from services.adapter.recovery.audit import Audit
-from shared.operations.listeners import ListenerStatus
+from shared.operations.listener_control import ListenerStatus
 from shared.operations.selection import Filter, Selection
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 from shared.web.request import RequestModel

@@ -3,16 +3,17 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Query
 
 from services.scm.delivery import _carriage as carriage
 from services.scm.delivery import _store as store
 from services.scm.delivery._invoice import DeliveryError, Invoice, UnknownInvoice
 from services.scm.names import OrderId
-from shared.web import DatabaseDependency, OperatorAccess, Problem, problems
+from shared.web import DatabaseDependency, ErrorStatuses, OperatorAccess, problems
 
 router = APIRouter(prefix="/external-api/invoices", tags=["external API"])
+
+STATUSES: ErrorStatuses = {DeliveryError: 409, UnknownInvoice: 404}
 
 
 @router.get("", summary="The invoices of an order")
@@ -43,13 +44,3 @@ async def dispatched(invoice_id: UUID, db: DatabaseDependency) -> Invoice:
 async def delivered(invoice_id: UUID, db: DatabaseDependency) -> Invoice:
     async with db.transaction() as tx:
         return await carriage.deliver(invoice_id, tx)
-
-
-def answer_delivery_errors(app: FastAPI) -> None:
-    """Translates what delivery refuses into answers."""
-
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        status = 404 if isinstance(error, UnknownInvoice) else 409
-        return Problem(status, str(error)).response()
-
-    app.add_exception_handler(DeliveryError, refused)

@@ -2,7 +2,7 @@
 
 from services.scm.inventory._account import StockAccount, accounts
 from services.scm.inventory._allocation import Allocation, AllocationOptions
-from services.scm.inventory._api import answer_inventory_errors, router
+from services.scm.inventory._api import STATUSES, router
 from services.scm.inventory._bell import Bell
 from services.scm.inventory._orders import StockOfOrder, of_order, of_orders
 from services.scm.inventory._receipt import take_in_goods
@@ -10,13 +10,13 @@ from services.scm.inventory._reservation import let_goods_go, release_goods, res
 from services.scm.inventory._waiting_api import router as waiting_router
 
 __all__ = [
+    "STATUSES",
     "Allocation",
     "AllocationOptions",
     "Bell",
     "StockAccount",
     "StockOfOrder",
     "accounts",
-    "answer_inventory_errors",
     "let_goods_go",
     "of_order",
     "of_orders",

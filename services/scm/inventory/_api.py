@@ -3,18 +3,19 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from snsqs import WireModel
 
 from services.scm.inventory._receipt import SetAside, record_count
 from services.scm.inventory._stock import Reason
 from services.scm.names import LastName, Name
-from shared.web import DatabaseDependency, Limit, Operator, Problem, link_next, problems
+from shared.web import DatabaseDependency, ErrorStatuses, Limit, Operator, link_next, problems
 from shared.web.request import Integral, RequestModel
 
 router = APIRouter(prefix="/back-office/stock", tags=["back office"])
+
+STATUSES: ErrorStatuses = {SetAside: 409}
 
 STOCK = """
     SELECT sku, on_hand, reserved, on_hand - reserved AS available,
@@ -104,12 +105,3 @@ async def movements(
     if len(page) == limit:
         link_next(request, response, after=page[-1].position)
     return page
-
-
-def answer_inventory_errors(app: FastAPI) -> None:
-    """Translates what inventory refuses into answers."""
-
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        return Problem(409, str(error)).response()
-
-    app.add_exception_handler(SetAside, refused)

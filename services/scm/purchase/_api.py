@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field, StringConstraints
 
 from services.scm.names import Name, Pieces
@@ -15,10 +14,12 @@ from services.scm.purchase._purchase_order import (
     Status,
     UnknownPurchaseOrder,
 )
-from shared.web import DatabaseDependency, Limit, OperatorAccess, Problem, link_next, problems
+from shared.web import DatabaseDependency, ErrorStatuses, Limit, OperatorAccess, link_next, problems
 from shared.web.request import RequestModel
 
 router = APIRouter(prefix="/partner-office/purchase-orders", tags=["partner office"])
+
+STATUSES: ErrorStatuses = {PurchaseError: 409, UnknownPurchaseOrder: 404}
 
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
@@ -89,13 +90,3 @@ async def confirm(purchase_order_id: Id, db: DatabaseDependency) -> PurchaseOrde
 async def receive(purchase_order_id: Id, body: Receipt, db: DatabaseDependency) -> PurchaseOrder:
     async with db.transaction() as tx:
         return await supplier_says.receive(purchase_order_id, body.delivery_note, body.quantities(), tx)
-
-
-def answer_purchase_errors(app: FastAPI) -> None:
-    """Translates what purchase refuses into answers."""
-
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        status = 404 if isinstance(error, UnknownPurchaseOrder) else 409
-        return Problem(status, str(error)).response()
-
-    app.add_exception_handler(PurchaseError, refused)

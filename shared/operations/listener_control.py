@@ -1,4 +1,4 @@
-"""Listeners: those of a service, and which of them a person has paused."""
+"""Control of a service's listeners: status, pause and resume, shared by all its instances."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 import asyncpg
 import structlog
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Path
 from snsqs import ListenerContainer, WireModel
 from snsqs.postgres import Connection, Database
 
-from shared.web import Operator, Problem, problems
+from shared.web import Operator, component, problems
 
 log = structlog.get_logger(__name__)
 
@@ -23,27 +23,27 @@ RESUME = "DELETE FROM paused_listener WHERE queue = $1"
 
 
 class UnknownListener(Exception):
-    """The service has no listener on this queue."""
+    """The service has no listener for this queue. The message lists its queues."""
 
 
 class ListenerStatus(WireModel):
-    """What a listener does."""
+    """Status of one listener."""
 
     queue: str
     topic: str
     types: list[str]
     status: Literal["listening", "paused"]
     trouble: str | None
-    """Why nothing is received just now, or null."""
+    """Reason why no messages are received; null if they are."""
     paused_at: datetime | None
     paused_by: str | None
 
 
-class Listeners:
+class ListenerControl:
     """The listeners of this instance, paused and resumed as recorded in the database.
 
-    The record survives a restart and applies to every instance of the service, so each of them calls `follow`
-    regularly.
+    The record survives a restart and applies to every instance of the service, so each of them calls
+    `apply_paused` regularly.
     """
 
     def __init__(self, database: Database, listeners: Sequence[ListenerContainer]) -> None:
@@ -51,32 +51,35 @@ class Listeners:
         self._by_queue = {each.binding.queue: each for each in listeners}
         self._changing = asyncio.Lock()
 
-    async def follow(self) -> None:
+    async def apply_paused(self) -> None:
         """Pause and resume the listeners as recorded. Raises DatabaseUnavailable."""
         async with self._changing, self._database.connection() as connection:
             self._apply(await _paused(connection))
 
-    async def all(self) -> list[ListenerStatus]:
-        """As they are now, by queue."""
+    async def statuses(self) -> list[ListenerStatus]:
+        """Return the current status of all listeners, by queue. Raises DatabaseUnavailable."""
         async with self._changing, self._database.connection() as connection:
             paused = await _paused(connection)
             self._apply(paused)
         return [_status(listener, paused) for _, listener in sorted(self._by_queue.items())]
 
-    async def pause(self, queue: str, who: str) -> ListenerStatus:
-        """Nothing more is received from the queue until `resume`; what was received is still handled. Who
-        paused it first remains known. Raises UnknownListener."""
-        log.warning("pause", queue=queue, by=who)
-        return await self._change(queue, PAUSE, queue, who)
+    async def pause(self, queue: str, operator: str) -> ListenerStatus:
+        """Receive no more messages from the queue until `resume`; received messages are still handled.
 
-    async def resume(self, queue: str, who: str) -> ListenerStatus:
-        """Receives again. Raises UnknownListener."""
-        log.info("resume", queue=queue, by=who)
+        Keeps the operator and time of an earlier pause. Raises UnknownListener, DatabaseUnavailable.
+        """
+        log.warning("pause requested", queue=queue, by=operator)
+        return await self._change(queue, PAUSE, queue, operator)
+
+    async def resume(self, queue: str, operator: str) -> ListenerStatus:
+        """Receive from the queue again. Raises UnknownListener, DatabaseUnavailable."""
+        log.info("resume requested", queue=queue, by=operator)
         return await self._change(queue, RESUME, queue)
 
     async def _change(self, queue: str, statement: str, *parameters: str) -> ListenerStatus:
         if queue not in self._by_queue:
-            raise UnknownListener(f"this service does not listen to {queue}")
+            known = ", ".join(sorted(self._by_queue))
+            raise UnknownListener(f"no listener for queue {queue}; the queues are {known}")
         async with self._changing:
             async with self._database.transaction() as tx:
                 await tx.connection.execute(statement, *parameters)
@@ -114,35 +117,25 @@ def _status(listener: ListenerContainer, paused: Mapping[str, asyncpg.Record]) -
 router = APIRouter(prefix="/listeners", tags=["listeners"])
 
 Queue = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,80}(\.fifo)?$")]
-"""A queue's name in a path."""
+"""Name of a queue, as a path parameter."""
 
 
-def _listeners(request: Request) -> Listeners:
-    found: Listeners = request.app.state.listeners
-    return found
+ControlDependency = Annotated[ListenerControl, component(ListenerControl)]
 
 
-ListenersDependency = Annotated[Listeners, Depends(_listeners)]
+@router.get("", summary="List the service's listeners and their pauses")
+async def read_listeners(control: ControlDependency) -> list[ListenerStatus]:
+    return await control.statuses()
 
 
-@router.get("", summary="The queues that this service listens to, and which of them are paused")
-async def listeners(listeners: ListenersDependency) -> list[ListenerStatus]:
-    return await listeners.all()
+@router.post("/{queue}/pause", responses=problems(404), summary="Pause a listener")
+async def pause(queue: Queue, operator: Operator, control: ControlDependency) -> ListenerStatus:
+    """Applies to all instances of the service until the listener is resumed. Received messages are still
+    handled."""
+    return await control.pause(queue, operator)
 
 
-@router.post("/{queue}/pause", responses=problems(404), summary="Receive nothing more from a queue")
-async def pause(queue: Queue, operator: Operator, listeners: ListenersDependency) -> ListenerStatus:
-    """On all instances of the service, and until somebody resumes it. What was received is still handled."""
-    try:
-        return await listeners.pause(queue, operator)
-    except UnknownListener as error:
-        raise Problem(404, str(error)) from error
-
-
-@router.post("/{queue}/resume", responses=problems(404), summary="Receive from a queue again")
-async def resume(queue: Queue, operator: Operator, listeners: ListenersDependency) -> ListenerStatus:
-    """Not paused is as good."""
-    try:
-        return await listeners.resume(queue, operator)
-    except UnknownListener as error:
-        raise Problem(404, str(error)) from error
+@router.post("/{queue}/resume", responses=problems(404), summary="Resume a listener")
+async def resume(queue: Queue, operator: Operator, control: ControlDependency) -> ListenerStatus:
+    """Succeeds also when the listener is not paused."""
+    return await control.resume(queue, operator)
