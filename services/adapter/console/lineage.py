@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 from snsqs import Aggregate, WireModel
-from snsqs.aws import TRANSIENT
+from snsqs.aws import transient_errors
 
 from services.adapter.console.dead_letters import DeadLetters
 from services.adapter.console.hop import Events, Hop, Known, distance, hops
@@ -113,7 +113,7 @@ async def _letters(dead_letters: DeadLetters | None, order_id: str) -> tuple[dic
     """By the queue where they died; and what could not be seen."""
     try:
         found = await dead_letters.of(order_id) if dead_letters else {}
-    except TRANSIENT as error:
+    except transient_errors() as error:
         return {}, [Gap(service="dead letters", reason=f"SNS and SQS cannot be asked: {error}")]
     looks = [look for each in found.values() for look in each.queues]
     return found, [Gap(service=look.queue, reason=look.incomplete) for look in looks if look.incomplete]

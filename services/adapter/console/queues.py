@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from snsqs import AwsClients
-from snsqs.aws import TRANSIENT
+from snsqs.aws import transient_errors
 from snsqs.queues import SqsQueue
 from snsqs.topology import Lookup
 
@@ -53,7 +53,7 @@ class Queues:
                 async with asyncio.timeout(_MOST):
                     self._found = [each async for each in self._listening()]
                 self._found_at = now
-            except TRANSIENT as error:
+            except transient_errors() as error:
                 return [_depth(each, trouble=_said(error)) for each in self._found]
         return list(await asyncio.gather(*map(self._measured, self._found)))
 
@@ -74,7 +74,7 @@ class Queues:
             async with asyncio.timeout(_MOST):
                 waiting, in_flight = await each.queue.depth()
                 dead_letters = sum(await each.dead_letters.depth()) if each.dead_letters else None
-        except TRANSIENT as error:
+        except transient_errors() as error:
             return _depth(each, trouble=_said(error))
         return _depth(each, waiting=waiting, in_flight=in_flight, dead_letters=dead_letters)
 

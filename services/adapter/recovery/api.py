@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
-from snsqs.aws import TRANSIENT
+from snsqs.aws import transient_errors
 
 from services.adapter.recovery.audit import AuditUnavailable, Record
 from services.adapter.recovery.consumers import Paused
@@ -50,7 +50,7 @@ async def _recovery(request: Request) -> AsyncIterator[Recovery]:
         raise Problem(_REFUSALS[type(error)], str(error)) from error
     except RequestRejected as error:
         raise Problem(error.status, str(error)) from error
-    except TRANSIENT as error:
+    except transient_errors() as error:
         raise Problem(503, f"SNS and SQS cannot be asked: {error}") from error
 
 

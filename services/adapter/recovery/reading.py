@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import structlog
 from snsqs import Lease
-from snsqs.aws import TRANSIENT
+from snsqs.aws import transient_errors
 from snsqs.queues import MAX_BATCH_SIZE, LeaseKeeper, Received, SqsQueue
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ class Reading:
         leases = {self._held[each.message_id].received.receipt_handle: each for each in messages}
         try:
             failed = (await self._queue.delete(list(leases))).failed
-        except TRANSIENT as error:
+        except transient_errors() as error:
             log.warning("dead letters not deleted", queue=self._queue.name, error=str(error))
             failed = frozenset(leases)
         for handle, each in leases.items():

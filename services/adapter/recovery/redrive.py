@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from pydantic import Field, StrictBool, model_validator
-from snsqs.aws import TRANSIENT
+from snsqs.aws import transient_errors
 from snsqs.headers import TYPE
 from snsqs.queues import MAX_BATCH_SIZE, Received, batched, is_fifo
 
@@ -160,7 +160,7 @@ class Mover:
                 group=message.group,
                 deduplication=_deduplication(message, body),
             )
-        except (*TRANSIENT, WrongBody) as error:
+        except transient_errors(WrongBody) as error:
             if message.group is not None:
                 self._broken_groups.add(message.group)
             return f"not sent: {error}"

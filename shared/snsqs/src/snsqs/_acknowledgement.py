@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from snsqs._lease import Lease, LeaseKeeper
 from snsqs._queue import MAX_BATCH_SIZE, Queue
-from snsqs.aws import TRANSIENT
+from snsqs.aws import transient_errors
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Acknowledger:
         by_handle = {lease.received.receipt_handle: lease for lease in batch}
         try:
             failed = (await self._queue.delete(list(by_handle))).failed
-        except TRANSIENT as error:
+        except transient_errors() as error:
             about = {"queue": self._queue.name, "count": len(batch), "error": str(error)}
             log.warning("messages not deleted", extra=about)
             failed = frozenset(by_handle)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from snsqs._batching import batched
 from snsqs._errors import LeaseLost
 from snsqs._queue import Queue, Received
-from snsqs.aws import TRANSIENT
+from snsqs.aws import transient_errors
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class LeaseKeeper:
         handles = [lease.received.receipt_handle for lease in leases]
         try:
             await self._queue.change_visibility(dict.fromkeys(handles, seconds))
-        except TRANSIENT as error:
+        except transient_errors() as error:
             log.warning("visibility not changed", extra={"queue": self._queue.name, "error": str(error)})
 
     async def _keep_extending(self) -> None:
@@ -124,7 +124,7 @@ class LeaseKeeper:
         try:
             async with asyncio.timeout(self._visibility / 6):  # one call that hangs must not cost the lease
                 outcome = await self._queue.change_visibility(dict.fromkeys(by_handle, self._visibility))
-        except TRANSIENT as error:
+        except transient_errors() as error:
             about = {"queue": self._queue.name, "count": len(leases), "error": repr(error)}
             log.warning("leases not extended", extra=about)
             return

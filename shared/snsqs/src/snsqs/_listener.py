@@ -12,7 +12,7 @@ from snsqs._handler import Binding, Middleware, compose, dispatch
 from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Queue, QueueSettings, Received
 from snsqs._receivers import Receivers
 from snsqs._settled import OutcomeObserver
-from snsqs.aws import RECEIVE_WAIT, TRANSIENT, is_queue_gone
+from snsqs.aws import RECEIVE_WAIT, is_queue_gone, transient_errors
 from snsqs.backoff import full_jitter
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class ListenerContainer:
         cannot be reached that is left to `run`, so that a service can start without it."""
         try:
             await self._connect()
-        except TRANSIENT as error:
+        except transient_errors() as error:
             self._degraded_reason = str(error)
             log.warning("queue not reached yet", extra={"queue": self.binding.queue, "error": str(error)})
 
@@ -157,7 +157,7 @@ class ListenerContainer:
             return await queue.receive(
                 limit=MAX_BATCH_SIZE, wait=self._options.poll_timeout, visibility=visibility
             )
-        except TRANSIENT as error:
+        except transient_errors() as error:
             if is_queue_gone(error):
                 await self._connect()  # creates it again in development; TopologyError in production
             raise
@@ -173,7 +173,7 @@ class ListenerContainer:
         while True:
             try:
                 result = await call()
-            except TRANSIENT as error:
+            except transient_errors() as error:
                 failures += 1
                 await self._wait_out(error, failures)
             else:

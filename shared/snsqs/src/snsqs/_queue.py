@@ -71,7 +71,7 @@ class QueueSettings:
 
 
 class Queue(Protocol):
-    """One queue. Calls raise `aws.TRANSIENT` errors when the queue cannot be reached or refuses."""
+    """One queue. Calls raise `aws.transient_errors` errors when the queue cannot be reached or refuses."""
 
     @property
     def name(self) -> str: ...

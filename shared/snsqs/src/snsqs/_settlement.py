@@ -19,7 +19,7 @@ from snsqs._lease import LeaseKeeper, held
 from snsqs._message import current_message
 from snsqs._queue import ListenerQueues
 from snsqs._settled import MessageOutcome, OutcomeObserver
-from snsqs.aws import TRANSIENT
+from snsqs.aws import transient_errors
 from snsqs.backoff import full_jitter
 
 log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ class Settlement:
             await dead_letters.send(
                 received.body, attributes, group=received.group, deduplication=received.message_id
             )
-        except TRANSIENT as failure:
+        except transient_errors() as failure:
             log.warning("dead letter not sent, the message stays", extra={"error": str(failure)})
             wait = self._retry_wait(received.receive_count)
             await self._leases.requeue([incoming.lease], seconds=wait)

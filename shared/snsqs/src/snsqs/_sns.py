@@ -10,7 +10,7 @@ from snsqs._entries import group_of, results_of, text_attributes
 from snsqs._errors import MessagingError, SendFailed
 from snsqs._message import Message
 from snsqs._queue import is_fifo
-from snsqs.aws import TRANSIENT, is_topic_gone
+from snsqs.aws import is_topic_gone, transient_errors
 from snsqs.topology import Topology
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class SnsChannel:
         cannot be reached that is left to `send`, so that a service can start without it."""
         try:
             await self._arn()
-        except TRANSIENT as error:
+        except transient_errors() as error:
             log.warning("topic not reached yet", extra={"topic": self.topic, "error": str(error)})
 
     async def check(self) -> None:
@@ -60,7 +60,7 @@ class SnsChannel:
                 answer = await self._client.publish_batch(
                     TopicArn=await self._arn(), PublishBatchRequestEntries=entries
                 )
-        except TRANSIENT as error:
+        except transient_errors() as error:
             if is_topic_gone(error):
                 self._topic_arn = None  # looked up again, and in development created again, next time
             raise SendFailed(f"SNS did not take the batch: {error!r}") from error

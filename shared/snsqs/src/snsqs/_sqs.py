@@ -10,7 +10,7 @@ from snsqs._entries import group_of, results_of, text_attributes
 from snsqs._errors import MessagingError, SendFailed
 from snsqs._message import Message
 from snsqs._queue import MAX_BATCH_SIZE, BatchOutcome, RawAttributes, Received, is_fifo
-from snsqs.aws import RECEIVE_WAIT, TRANSIENT
+from snsqs.aws import RECEIVE_WAIT, transient_errors
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -31,7 +31,7 @@ _GONE = {
 
 
 class SqsQueue:
-    """One queue. Every call raises what the SDK raises (`aws.TRANSIENT`)."""
+    """One queue. Every call raises what the SDK raises (`aws.transient_errors`)."""
 
     def __init__(self, client: "SQSClient", name: str, url: str) -> None:
         self.name = name
@@ -119,7 +119,7 @@ class SqsChannel:
         entries = [_entry(str(place), message, self._name) for place, message in enumerate(messages)]
         try:
             answer = await self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
-        except TRANSIENT as error:
+        except transient_errors() as error:
             raise SendFailed(f"SQS did not take the batch: {error!r}") from error
         return results_of(answer, len(messages))
 

@@ -1,15 +1,14 @@
-"""The SNS and SQS clients of a process."""
+"""SNS and SQS clients of a process, and the errors of their calls.
 
+The SDK is imported when a client is opened, or an error is being handled: it takes longer to import than
+everything else.
+"""
+
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import aioboto3
-import aiohttp
-from aiobotocore.config import AioConfig
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
 
 if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
 
 RECEIVE_WAIT = 20
 """Seconds that one receive call waits for a message: three calls a minute when idle."""
-
-TRANSIENT = (BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError)
-"""What a call of SNS or SQS raises when the service refuses, is slow or away, or when something between
-answers for it. All of it may pass."""
 
 _QUEUE_GONE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _TOPIC_GONE = {"NotFound", "NotFoundException"}
@@ -38,20 +33,24 @@ class AwsClients:
 async def aws_clients(
     *, region: str, endpoint_url: str | None = None, connections: int = 50
 ) -> AsyncIterator[AwsClients]:
-    """Opens the clients. Credentials come from the SDK's own chain (environment, profile, role).
+    """Open the clients, and close them at the end. Credentials come from the SDK's own chain (environment,
+    profile, role).
 
-    `endpoint_url` is set for a local server only. SQS's read timeout leaves room for a long poll; SNS's
-    is short, because a publisher's caller is waiting.
+    `endpoint_url` is set for a local server only; `connections` bounds the pool of each client. The read
+    timeout of SQS exceeds a long poll; that of SNS is short (2 s), because a publisher's caller is waiting.
     """
+    import aioboto3
+    from aiobotocore.config import AioConfig
+
     session = aioboto3.Session(region_name=region)
     shared = AioConfig(
         connect_timeout=2,
         max_pool_connections=connections,
         retries={"mode": "standard", "total_max_attempts": 2},
         tcp_keepalive=True,
-        # mypy checks names and types of the parameters; checking them again at run time costs CPU per call.
+        # mypy checks names and types of the parameters; validation at run time costs CPU per call.
         parameter_validation=False,
-        # A fixed one; the SDK's own is put together again, piece by piece, twice per call.
+        # Constant, because the SDK builds its own twice per call.
         user_agent="order-to-supply",
     )
     sns_config = shared.merge(AioConfig(read_timeout=2))
@@ -63,17 +62,38 @@ async def aws_clients(
         yield AwsClients(sns, sqs)
 
 
-def error_code(error: BaseException) -> str:
-    """The service's error code, or an empty string when the error did not come from the service.
+@functools.cache
+def transient_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return the errors of SNS and SQS calls that may succeed later: the service refuses, throttles, is slow
+    or unreachable, or a proxy answers for it. `others` are appended. To be called in an `except` clause:
 
-    Codes are compared instead of exception classes, which differ between AWS and the local servers.
+        try:
+            await queue.delete(handles)
+        except transient_errors() as error:
+            ...
     """
-    return error.response["Error"].get("Code", "") if isinstance(error, ClientError) else ""
+    import aiohttp
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    sdk = (BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError)
+    return (*sdk, OSError, TimeoutError, *others)
+
+
+def error_code(error: BaseException) -> str:
+    """Return the error code of a response of SNS or SQS, or an empty string for any other error.
+
+    Codes are compared instead of exception classes, which differ between AWS and local servers.
+    """
+    response = getattr(error, "response", None)  # of botocore's ClientError
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
 def is_queue_gone(error: BaseException) -> bool:
+    """Return whether a call failed because the queue does not exist."""
     return error_code(error) in _QUEUE_GONE
 
 
 def is_topic_gone(error: BaseException) -> bool:
+    """Return whether a call failed because the topic, or the subscription, does not exist."""
     return error_code(error) in _TOPIC_GONE

@@ -21,7 +21,7 @@ import typer
 
 from snsqs._errors import MessagingError
 from snsqs._handler import Binding
-from snsqs.aws import TRANSIENT, aws_clients, error_code, is_queue_gone, is_topic_gone
+from snsqs.aws import aws_clients, error_code, is_queue_gone, is_topic_gone, transient_errors
 from snsqs.topology import Account, Desired, Topology
 from snsqs.topology._desired import topic_kind
 from snsqs.topology._handler_lists import bindings_of
@@ -129,7 +129,7 @@ def _refusals() -> Iterator[None]:
         yield
     except MessagingError as error:
         reason = str(error)
-    except (*TRANSIENT, ValueError) as error:  # ValueError: what the SDK says of an endpoint that is no URL
+    except transient_errors(ValueError) as error:  # ValueError: the endpoint is no URL
         reason = f"SNS and SQS cannot be asked: {str(error) or type(error).__name__}"
     else:
         return

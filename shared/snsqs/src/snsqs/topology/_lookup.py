@@ -4,8 +4,6 @@ import asyncio
 import json
 from dataclasses import dataclass
 
-from botocore.exceptions import ClientError
-
 from snsqs._handler import Binding
 from snsqs._sqs import SqsQueue
 from snsqs.aws import AwsClients, is_queue_gone, is_topic_gone
@@ -65,7 +63,7 @@ class Lookup:
             return await self._topic_in_list(name)
         try:
             await self._sns.get_topic_attributes(TopicArn=name)
-        except ClientError as error:
+        except Exception as error:
             if is_topic_gone(error):
                 return None
             raise
@@ -75,7 +73,7 @@ class Lookup:
         """A queue of this account and region. AWS may find one for another minute after its deletion."""
         try:
             url = (await self._sqs.get_queue_url(QueueName=name))["QueueUrl"]
-        except ClientError as error:
+        except Exception as error:
             if is_queue_gone(error):
                 return None
             raise
@@ -88,7 +86,7 @@ class Lookup:
             return None
         try:
             answer = await self._sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])
-        except ClientError as error:
+        except Exception as error:
             if is_queue_gone(error):
                 return None
             raise
@@ -112,7 +110,7 @@ class Lookup:
             return None
         try:
             answer = await self._sns.get_subscription_attributes(SubscriptionArn=arn)
-        except ClientError as error:
+        except Exception as error:
             if is_topic_gone(error):  # the code is the same for a subscription
                 return None
             raise

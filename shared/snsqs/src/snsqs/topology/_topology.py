@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
-from botocore.exceptions import ClientError
 
 from snsqs._errors import TopologyError
 from snsqs._handler import Binding
@@ -91,7 +90,7 @@ class Topology:
             try:
                 url = (await self._sqs.create_queue(QueueName=name, Attributes=wanted))["QueueUrl"]
                 return SqsQueue(self._sqs, name, url)
-            except ClientError as error:
+            except Exception as error:
                 # It exists: another process made it in the meantime, with other attributes.
                 exists = error_code(error) in _QUEUE_EXISTS
                 if not exists or (found := await self._lookup.described_queue(name)) is None:
@@ -120,7 +119,7 @@ class Topology:
                 Endpoint=desired.queue_arn,
                 Attributes=desired.subscription,
             )
-        except ClientError as error:
+        except Exception as error:
             exists = error_code(error) in _SUBSCRIPTION_EXISTS
             found = await self._lookup.subscription(desired.topic_arn, desired.queue_arn) if exists else None
             if found is None:
