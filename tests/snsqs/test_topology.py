@@ -21,7 +21,7 @@ from snsqs import (
     bindings,
     sqs_listener,
 )
-from snsqs.topology.__main__ import applied
+from snsqs.topology.__main__ import apply_binding
 
 from tests.conftest import REGION
 from tests.snsqs.queues import QUEUE, TOPIC, Painted, Sold
@@ -168,7 +168,7 @@ async def test_the_name_of_a_deleted_queue_is_waited_for(aws: AwsClients) -> Non
     with watched(aws, "before-call.sqs.CreateQueue", refuse):
         with pytest.raises(ClientError, match="QueueDeletedRecently"):
             await topology.listener_queues(binding())
-        await applied(topology, binding())
+        await apply_binding(topology, binding())
     assert await topology.drift(binding()) == []
 
 

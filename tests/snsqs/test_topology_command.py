@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from snsqs import AwsClients, Topology
 from snsqs.topology import Account
-from snsqs.topology.__main__ import cli
-from typer.testing import CliRunner
+from snsqs.topology.__main__ import main
 
 from tests.snsqs.queues import QUEUE, TOPIC
 from tests.snsqs.test_topology import attributes_of, binding, on_painted, on_sold, subscriptions
@@ -21,8 +20,8 @@ UNMARKED = [binding]
 
 
 async def command(*arguments: str, url: str) -> tuple[int, list[str]]:
-    """The exit code of `python -m snsqs.topology`, and the lines that it printed. It is given no
-    credentials: a server on this machine takes any."""
+    """Return exit code and output lines of `python -m snsqs.topology`, run without credentials: a local
+    server accepts any."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "snsqs.topology", *arguments),
         env={"AWS_ENDPOINT_URL": url},
@@ -52,14 +51,15 @@ async def test_a_server_that_cannot_be_asked_is_no_drift() -> None:
     code, lines = await command("drift", f"{__name__}:BOTH", url="http://127.0.0.1:1")
     assert code == 2
     assert lines == [
-        'error: SNS and SQS cannot be asked: Could not connect to the endpoint URL: "http://127.0.0.1:1/"'
+        'error: SNS and SQS cannot be queried: Could not connect to the endpoint URL: "http://127.0.0.1:1/"'
     ]
 
 
-async def test_what_is_shown_is_what_is_made(aws: AwsClients) -> None:
+async def test_what_is_shown_is_what_is_made(aws: AwsClients, capsys: pytest.CaptureFixture[str]) -> None:
     """One derivation for all: with the account filled in, show's attributes are the server's."""
     await Topology(aws, create=True).listener_queues(binding())
-    shown = CliRunner().invoke(cli, ["show", "--json", f"{__name__}:BOTH"]).output
+    assert main(["show", "--json", f"{__name__}:BOTH"]) == 0
+    shown = capsys.readouterr().out
     for name, value in {"AWS::AccountId": ACCOUNT.id, "AWS::Partition": ACCOUNT.partition}.items():
         shown = shown.replace(f"${{{name}}}", value)
     [described] = json.loads(shown)
@@ -78,34 +78,38 @@ async def test_what_is_shown_is_what_is_made(aws: AwsClients) -> None:
     }
 
 
-def test_the_services_show_what_they_ask_for() -> None:
-    """Nothing is asked and nobody is reached; the handlers say it all."""
-    shown = CliRunner().invoke(cli, ["show", "services.scm.main:HANDLERS", "services.order.main:HANDLERS"])
-    assert shown.exit_code == 0
+def test_the_services_show_what_they_require(capsys: pytest.CaptureFixture[str]) -> None:
+    """All of it is derived from the handlers, without a call of AWS."""
+    assert main(["show", "services.scm.main:HANDLERS", "services.order.main:HANDLERS"]) == 0
+    shown = capsys.readouterr().out
     for line in (
         "queue scm-adapter-order-event-queue",
         "dead-letter queue order-adapter-scm-event-queue-dlq",
         "topic scm-events",
     ):
-        assert line in shown.output.splitlines()
-    assert '{"ce-type": ["OrderCompleted"' in shown.output
+        assert line in shown.splitlines()
+    assert '{"ce-type": ["OrderCompleted"' in shown
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["services"], "'services' is not module:ATTRIBUTE"),
-        (["services.smc.main:HANDLERS"], "services.smc.main:HANDLERS is not found: ModuleNotFoundError"),
-        (["services.scm.main:HANDLER"], "services.scm.main:HANDLER is not found: AttributeError"),
-        (["services.scm.main:MIGRATIONS"], "services.scm.main:MIGRATIONS is no list of functions"),
+        (
+            ["services.smc.main:HANDLERS"],
+            "services.smc.main:HANDLERS cannot be imported: ModuleNotFoundError",
+        ),
+        (["services.scm.main:HANDLER"], "services.scm.main:HANDLER cannot be imported: AttributeError"),
+        (["services.scm.main:MIGRATIONS"], "services.scm.main:MIGRATIONS is not a list of functions"),
         ([f"{__name__}:UNMARKED"], "binding is not marked @sqs_listener"),
-        ([f"{__name__}:PAINTED", f"{__name__}:BOTH"], f"BOTH both take from {QUEUE}"),
+        ([f"{__name__}:PAINTED", f"{__name__}:BOTH"], f"BOTH both consume {QUEUE}"),
     ],
 )
-def test_a_wrong_name_is_one_line(arguments: list[str], reason: str) -> None:
+def test_a_wrong_name_is_one_line(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """And exit code 2, not a stack trace."""
-    shown = CliRunner().invoke(cli, ["show", *arguments])
-    assert shown.exit_code == 2
-    [line] = shown.output.splitlines()
+    assert main(["show", *arguments]) == 2
+    [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert reason in line

@@ -144,18 +144,18 @@ async def test_a_queue_that_differs_is_reported_and_corrected(
         (
             "FilterPolicy",
             '{"ce-type": ["Torn", "Sold", "Painted", "Burnt"]}',
-            ["filter policy has Burnt, Torn, which no handler takes"],
+            ["filter policy has Burnt, Torn, which no handler accepts"],
         ),
         (
             "FilterPolicy",
             '{"ce-type": [{"prefix": "Pain"}, "Sold"], "ce-source": ["order"]}',
             [
                 "filter policy lacks Painted",
-                'filter policy has {"prefix": "Pain"}, which no handler takes',
+                'filter policy has {"prefix": "Pain"}, which no handler accepts',
                 "filter policy filters by ce-source too",
             ],
         ),
-        ("FilterPolicy", "{}", ["no filter policy: every event type of the topic comes in"]),
+        ("FilterPolicy", "{}", ["no filter policy: every event type of the topic is delivered"]),
     ],
 )
 async def test_a_subscription_that_differs_is_reported_and_corrected(
@@ -172,19 +172,19 @@ LACKING = f"queue policy lacks {json.dumps(THE_TOPIC)}"
 @pytest.mark.parametrize(
     ("besides", "sentence"),
     [
-        ({"Principal": "*"}, "queue policy lets in more than the topic"),
+        ({"Principal": "*"}, "queue policy allows more than the topic"),
         (
             {"Principal": {"AWS": "arn:aws:iam::111122223333:root"}},
-            "queue policy lets in more than the topic",
+            "queue policy allows more than the topic",
         ),
-        ({"Action": "sqs:*"}, "queue policy lets in more than the topic"),
-        ({"Condition": {}}, "queue policy lets in more than the topic"),
+        ({"Action": "sqs:*"}, "queue policy allows more than the topic"),
+        ({"Condition": {}}, "queue policy allows more than the topic"),
         (
             {"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:sns:*:*:*"}}},
-            "queue policy lets in more than",
+            "queue policy allows more than",
         ),
-        ({"Condition": {"ArnEquals": {"aws:SourceArn": [TOPIC_ARN, "other"]}}}, "queue policy lets in more"),
-        ({"Effect": "Deny", "Principal": "*"}, "queue policy denies something"),
+        ({"Condition": {"ArnEquals": {"aws:SourceArn": [TOPIC_ARN, "other"]}}}, "queue policy allows more"),
+        ({"Effect": "Deny", "Principal": "*"}, "queue policy has a Deny statement"),
     ],
 )
 async def test_a_policy_that_differs_is_reported_and_corrected(

@@ -64,7 +64,7 @@ class Queues:
 
     async def _listening(self) -> AsyncIterator[_Listening]:
         for topic in self._topics:
-            for found in await self._lookup.listening(topic):
+            for found in await self._lookup.subscribed(topic):
                 arn = found.dead_letter_queue
                 dead_letters = await self._lookup.queue_at(arn) if arn else None
                 yield _Listening(topic, found.queue, dead_letters.queue if dead_letters else None)

@@ -47,7 +47,7 @@ class Queues:
 
     async def all(self) -> list[DeadLetterQueue]:
         """All of them, by name."""
-        listening = await asyncio.gather(*map(self._lookup.listening, self._topics))
+        listening = await asyncio.gather(*map(self._lookup.subscribed, self._topics))
         sources = {found.queue.name: found for topic in listening for found in topic}
         found = await asyncio.gather(*map(self._dead_letters_of, sources.values()))
         return sorted((each for each in found if each), key=lambda each: each.name)

@@ -1,8 +1,8 @@
-"""Topology: the topics, queues and subscriptions that the handlers need, derived from their bindings.
+"""Topics, queues and subscriptions, derived from the handlers.
 
-The bindings are the contract. `Desired` says what a Binding asks for, and everything else goes by it:
-`Topology` makes it in development, and `python -m snsqs.topology` shows it, applies it, and
-reports where what exists has drifted from it.
+The bindings are the contract. `Desired` derives the attributes that a Binding requires of SNS and SQS;
+`Topology` creates them in development; `python -m snsqs.topology` shows and applies them, and reports
+where existing resources have drifted from them.
 """
 
 from snsqs.topology._desired import Account, Desired

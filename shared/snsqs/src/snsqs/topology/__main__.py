@@ -1,151 +1,174 @@
-"""Topics, queues and subscriptions as the handlers ask for them.
+"""Topics, queues and subscriptions that the handlers require.
 
-The arguments name lists of functions marked @sqs_listener, such as services.scm.main:HANDLERS. The exit
-code is 2 when a name is wrong, or SNS and SQS cannot be asked.
+The arguments name lists of functions marked @sqs_listener, such as billing.main:HANDLERS. The exit code is
+2 when a name is wrong, or SNS and SQS cannot be queried.
 """
 
+import argparse
 import asyncio
 import json
-import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
-
-import stamina
-import stamina.instrumentation
-import structlog
-import typer
 
 from snsqs._errors import MessagingError
 from snsqs._handler import Binding
 from snsqs.aws import aws_clients, error_code, is_queue_gone, is_topic_gone, transient_errors
+from snsqs.backoff import full_jitter
 from snsqs.topology import Account, Desired, Topology
-from snsqs.topology._desired import topic_kind
+from snsqs.topology._desired import topic_type
 from snsqs.topology._handler_lists import bindings_of
-
-cli = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False, no_args_is_help=True)
-
-Handlers = Annotated[list[str], typer.Argument(metavar="MODULE:ATTRIBUTE", show_default=False)]
-Region = Annotated[str, typer.Option(envvar="AWS_REGION")]
-Endpoint = Annotated[str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="Where a local server is.")]
 
 _DELETED_RECENTLY = {"AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"}
 _NO_TARGET = "Dead letter target does not exist"
-"""What AWS says; the code is that of any invalid parameter."""
-_THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
-_SETTLES_WITHIN = 90.0
-"""Seconds. AWS keeps a deleted queue's name for 60."""
+"""The message of AWS; the code is that of any invalid parameter."""
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_APPLY_TIMEOUT = 90.0
+"""Seconds. AWS reserves the name of a deleted queue for 60."""
 
 
-@cli.command()
-def show(
-    handlers: Handlers,
-    region: Region = "us-east-1",
-    as_json: Annotated[bool, typer.Option("--json", help="A list, with one object for each queue.")] = False,
-) -> None:
-    """Print what the handlers ask for, by the names of the SNS and SQS APIs. AWS is not needed."""
-    with _refusals():
-        wanted = [Desired(binding, Account(region)) for binding in bindings_of(handlers)]
-    if as_json:
-        typer.echo(json.dumps([_described(each) for each in wanted], indent=2))
-    else:
-        typer.echo("\n\n".join(_text(each) for each in wanted))
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except MessagingError as error:
+        return _failed(str(error))
+    except transient_errors(ValueError) as error:  # ValueError: the endpoint is no URL
+        return _failed(f"SNS and SQS cannot be queried: {str(error) or type(error).__name__}")
+    return code
 
 
-@cli.command()
-def apply(handlers: Handlers, region: Region = "us-east-1", endpoint: Endpoint = None) -> None:
-    """Make what is missing and correct what differs. What is right already is not written again."""
-    for queue, corrected in _for_each(applied, handlers, region, endpoint, create=True):
-        _report(queue, [f"corrected: {each}" for each in corrected], otherwise="nothing to do")
+async def apply_binding(topology: Topology, binding: Binding) -> list[str]:
+    """Create or correct the resources of a binding, and return the drift that was corrected.
 
-
-@cli.command("drift")
-def report_drift(handlers: Handlers, region: Region = "us-east-1", endpoint: Endpoint = None) -> None:
-    """Report what is missing or different, a line for each; exit code 1 if there is any, else 0.
-
-    On AWS a change of a queue shows after up to a minute."""
-    drifts = _for_each(Topology.drift, handlers, region, endpoint, create=False)
-    for queue, found in drifts:
-        _report(queue, found, otherwise="no drift")
-    raise SystemExit(1 if any(found for _, found in drifts) else 0)
-
-
-async def applied(topology: Topology, binding: Binding) -> list[str]:
-    """Applies one binding, and returns what was corrected. Waits for what AWS refuses for a while only."""
+    Errors that AWS raises only for a while are retried for 90 s.
+    """
     found = await topology.drift(binding)
     if not found:
         return []
-    attempts = stamina.retry_context(
-        on=_settles, attempts=None, timeout=_SETTLES_WITHIN, wait_initial=1, wait_max=10
+    attempt = 0
+    async with asyncio.timeout(_APPLY_TIMEOUT) as deadline:
+        while True:
+            attempt += 1
+            try:
+                await topology.listener_queues(binding)
+            except Exception as error:
+                pause = full_jitter(attempt, base=1, cap=10, floor=0.5)
+                ends = deadline.when() or 0.0
+                if not _is_temporary(error) or asyncio.get_running_loop().time() + pause > ends:
+                    raise
+                print(f"waiting: {error}", file=sys.stderr)
+                await asyncio.sleep(pause)
+            else:
+                return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m snsqs.topology",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    async for attempt in attempts:
-        with attempt:
-            await topology.listener_queues(binding)
-    return found
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    show = _add(
+        commands, _show, "show", "print the required attributes, named as in the APIs; AWS is not needed"
+    )
+    show.add_argument("--json", action="store_true", help="a list with one object per queue")
+    apply = _add(commands, _apply, "apply", "create what is missing and correct what differs")
+    drift = _add(
+        commands,
+        _drift,
+        "drift",
+        "report what is missing or different, a line for each; exit code 1 if there is any, else 0. "
+        "On AWS a change of a queue is visible after up to a minute",
+    )
+    for command in (apply, drift):
+        command.add_argument(
+            "--endpoint",
+            default=os.environ.get("AWS_ENDPOINT_URL"),
+            help="URL of a local server [env: AWS_ENDPOINT_URL]",
+        )
+    return parser
 
 
-def _settles(error: Exception) -> bool:
-    """A queue's name is taken for a minute after its deletion; what was made just now may not be found."""
-    found_later = is_queue_gone(error) or is_topic_gone(error) or _NO_TARGET in str(error)
-    if found_later or error_code(error) in _DELETED_RECENTLY:
-        typer.echo(f"waiting: {error}", err=True)
-        return True
-    return False
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    command: Callable[[argparse.Namespace], int],
+    name: str,
+    summary: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    parser.set_defaults(command=command)
+    parser.add_argument("handlers", nargs="+", metavar="MODULE:ATTRIBUTE")
+    parser.add_argument(
+        "--region",
+        default=os.environ.get("AWS_REGION", "us-east-1"),
+        help="[env: AWS_REGION; default: us-east-1]",
+    )
+    return parser
 
 
-def _for_each(
-    work: Callable[[Topology, Binding], Awaitable[list[str]]],
-    handlers: Sequence[str],
-    region: str,
-    endpoint: str | None,
-    *,
-    create: bool,
-) -> list[tuple[str, list[str]]]:
-    """For each queue of the handlers, what `work` says of it."""
-
-    if endpoint and urlsplit(endpoint).hostname in _THIS_MACHINE:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            os.environ.setdefault(name, "local")  # a local server takes any
-
-    async def all_of(consumed: Sequence[Binding]) -> list[tuple[str, list[str]]]:
-        async with aws_clients(region=region, endpoint_url=endpoint) as clients:
-            topology = Topology(clients, create=create)
-            return [(each.queue, await work(topology, each)) for each in consumed]
-
-    warnings = structlog.make_filtering_bound_logger(logging.WARNING)
-    structlog.configure(wrapper_class=warnings, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    stamina.instrumentation.set_on_retry_hooks([])
-    with _refusals():
-        return asyncio.run(all_of(bindings_of(handlers)))
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Ends the process with one line and exit code 2 when a name is wrong or AWS cannot be asked."""
-    try:
-        yield
-    except MessagingError as error:
-        reason = str(error)
-    except transient_errors(ValueError) as error:  # ValueError: the endpoint is no URL
-        reason = f"SNS and SQS cannot be asked: {str(error) or type(error).__name__}"
+def _show(options: argparse.Namespace) -> int:
+    desired = [Desired(binding, Account(options.region)) for binding in bindings_of(options.handlers)]
+    if options.json:
+        print(json.dumps([_as_json(each) for each in desired], indent=2))
     else:
-        return
-    typer.echo(f"error: {' '.join(reason.split())}", err=True)
-    raise SystemExit(2)
+        print("\n\n".join(_as_text(each) for each in desired))
+    return 0
+
+
+def _apply(options: argparse.Namespace) -> int:
+    for queue, corrected in _for_each_queue(apply_binding, options, create=True):
+        _report(queue, [f"corrected: {each}" for each in corrected], otherwise="nothing to do")
+    return 0
+
+
+def _drift(options: argparse.Namespace) -> int:
+    drifts = _for_each_queue(Topology.drift, options, create=False)
+    for queue, found in drifts:
+        _report(queue, found, otherwise="no drift")
+    return 1 if any(found for _, found in drifts) else 0
+
+
+def _for_each_queue(
+    work: Callable[[Topology, Binding], Awaitable[list[str]]], options: argparse.Namespace, *, create: bool
+) -> list[tuple[str, list[str]]]:
+    """Return the name of each queue of the handlers, with the result of `work`."""
+    if options.endpoint and urlsplit(options.endpoint).hostname in _LOOPBACK:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            os.environ.setdefault(name, "local")  # a local server accepts any
+
+    async def run(bound: Sequence[Binding]) -> list[tuple[str, list[str]]]:
+        async with aws_clients(region=options.region, endpoint_url=options.endpoint) as clients:
+            topology = Topology(clients, create=create)
+            return [(each.queue, await work(topology, each)) for each in bound]
+
+    return asyncio.run(run(bindings_of(options.handlers)))
+
+
+def _is_temporary(error: Exception) -> bool:
+    """Whether it passes: a deleted queue's name is reserved, or a new resource is not visible yet."""
+    is_invisible = is_queue_gone(error) or is_topic_gone(error) or _NO_TARGET in str(error)
+    return is_invisible or error_code(error) in _DELETED_RECENTLY
+
+
+def _failed(reason: str) -> int:
+    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
+    return 2
 
 
 def _report(queue: str, sentences: Sequence[str], *, otherwise: str) -> None:
     for each in sentences or [otherwise]:
-        typer.echo(f"queue {queue}: {each}")
+        print(f"queue {queue}: {each}")
 
 
-def _described(desired: Desired) -> dict[str, Any]:
+def _as_json(desired: Desired) -> dict[str, Any]:
     binding = desired.binding
     return {
-        "topic": _resource(binding.topic, desired.topic_arn, topic_kind(binding.topic)),
+        "topic": _resource(binding.topic, desired.topic_arn, topic_type(binding.topic)),
         "queue": _resource(binding.queue, desired.queue_arn, desired.queue),
         "deadLetterQueue": _resource(
             binding.dead_letter_queue, desired.dead_letter_queue_arn, desired.dead_letter_queue
@@ -160,16 +183,16 @@ def _resource(name: str, arn: str, attributes: Mapping[Any, str]) -> dict[str, A
 
 
 def _attributes(attributes: Mapping[Any, str]) -> dict[str, Any]:
-    """The attributes, with policies as the objects that their JSON stands for."""
+    """The attributes, with policies as objects instead of JSON text."""
     return {name: json.loads(value) if value.startswith("{") else value for name, value in attributes.items()}
 
 
-def _text(desired: Desired) -> str:
+def _as_text(desired: Desired) -> str:
     binding = desired.binding
     parts: list[tuple[str, Mapping[Any, str]]] = [
         (f"queue {binding.queue}", desired.queue),
         (f"dead-letter queue {binding.dead_letter_queue}", desired.dead_letter_queue),
-        (f"topic {binding.topic}", topic_kind(binding.topic)),
+        (f"topic {binding.topic}", topic_type(binding.topic)),
         ("subscription of the queue to the topic", desired.subscription),
         ("handlers", {event_type: handler.name for event_type, handler in binding.handlers.items()}),
     ]
@@ -181,4 +204,4 @@ def _text(desired: Desired) -> str:
 
 
 if __name__ == "__main__":
-    cli()
+    sys.exit(main())

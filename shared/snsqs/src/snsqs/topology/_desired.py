@@ -1,4 +1,4 @@
-"""Desired: what a Binding asks of SNS and SQS, in the attributes of their APIs."""
+"""Desired: the attributes that a Binding requires of SNS and SQS."""
 
 import json
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Account:
-    """An account in a region: what an ARN says besides the service and the name.
+    """An account in a region: the parts of an ARN besides service and name.
 
-    What is not known is written as CloudFormation's pseudo parameter, which its `Fn::Sub` fills in.
+    A part that is not known is CloudFormation's pseudo parameter, which its `Fn::Sub` fills in.
     """
 
     region: str = "${AWS::Region}"
@@ -24,13 +24,13 @@ class Account:
     partition: str = "${AWS::Partition}"
 
     @classmethod
-    def of(cls, arn: str) -> "Account":
-        """The account that an ARN of a queue or topic names."""
+    def from_arn(cls, arn: str) -> "Account":
+        """Return the account of a queue's or topic's ARN."""
         _, partition, _, region, account, _ = arn.split(":", 5)
         return cls(region, account, partition)
 
     def arn(self, service: str, name: str) -> str:
-        """The ARN of a queue (`sqs`) or topic (`sns`). A name that is an ARN already stays what it is."""
+        """Return the ARN of a queue (`sqs`) or topic (`sns`); a name that is an ARN is returned as it is."""
         if name.startswith("arn:"):
             return name
         return f"arn:{self.partition}:{service}:{self.region}:{self.id}:{name}"
@@ -38,14 +38,14 @@ class Account:
 
 @dataclass(frozen=True)
 class Desired:
-    """One Binding as SNS and SQS have to hold it. Pure: nothing is asked, the same answer every time.
+    """Desired state of the resources of one Binding. Pure: a function of its fields, without any call.
 
-    The attributes are those of CreateQueue and Subscribe, by their names there, values as text.
+    The attributes are those of CreateQueue and Subscribe, with their names, and values as text.
     """
 
     binding: Binding
     account: Account
-    """Of the queues. The topic's may be another when the binding names the topic by its ARN."""
+    """Account of the queues; a topic that is named by its ARN may be in another one."""
     settings: QueueSettings = field(default_factory=QueueSettings)
 
     @property
@@ -62,12 +62,12 @@ class Desired:
 
     @property
     def queue(self) -> "dict[QueueAttributeNameType, str]":
-        """The queue: dead letters after so many receives, and only the topic may send to it."""
+        """Attributes of the queue: its redrive policy, and a policy that allows only the topic to send."""
         redrive = {
             "deadLetterTargetArn": self.dead_letter_queue_arn,
             "maxReceiveCount": self.settings.max_receive_count,
         }
-        only_the_topic = {
+        allow_topic = {
             "Effect": "Allow",
             "Principal": {"Service": "sns.amazonaws.com"},
             "Action": "sqs:SendMessage",
@@ -75,25 +75,25 @@ class Desired:
             "Condition": {"ArnEquals": {"aws:SourceArn": self.topic_arn}},
         }
         return {
-            **queue_kind(self.binding.queue),
+            **queue_type(self.binding.queue),
             "VisibilityTimeout": str(self.settings.visibility),
             "MessageRetentionPeriod": str(self.settings.retention),
             "RedrivePolicy": json.dumps(redrive),
-            "Policy": json.dumps({"Version": "2012-10-17", "Statement": [only_the_topic]}),
+            "Policy": json.dumps({"Version": "2012-10-17", "Statement": [allow_topic]}),
         }
 
     @property
     def dead_letter_queue(self) -> "dict[QueueAttributeNameType, str]":
-        """The dead-letter queue. It is the same in every account."""
+        """Attributes of the dead-letter queue, which are the same in every account."""
         return {
-            **queue_kind(self.binding.dead_letter_queue),
+            **queue_type(self.binding.dead_letter_queue),
             "MessageRetentionPeriod": str(self.settings.dead_letter_retention),
         }
 
     @property
     def subscription(self) -> dict[str, str]:
-        """The queue's subscription to the topic, in the order in which SNS takes changes: a filter policy
-        for the body may be nested, and SNS refuses the scope MessageAttributes while it still is."""
+        """Attributes of the queue's subscription, in the order in which SNS accepts changes: a filter policy
+        for the body may be nested, and SNS rejects the scope MessageAttributes until it is replaced."""
         return {
             "RawMessageDelivery": "true",
             "FilterPolicy": json.dumps({TYPE: self.binding.event_types}),
@@ -101,14 +101,14 @@ class Desired:
         }
 
 
-def queue_kind(name: str) -> "dict[QueueAttributeNameType, str]":
-    """FIFO, when the name says so. AWS wants it said at creation, and never changes it afterwards.
+def queue_type(name: str) -> "dict[QueueAttributeNameType, str]":
+    """Return the attribute of a FIFO queue, by its name. It is set at creation and cannot be changed.
 
-    Content-based deduplication stays off: the sender gives the id of the event.
+    Content-based deduplication is off: the sender sets the id of the event as deduplication id.
     """
     return {"FifoQueue": "true"} if is_fifo(name) else {}
 
 
-def topic_kind(name: str) -> dict[str, str]:
-    """The same for a topic."""
+def topic_type(name: str) -> dict[str, str]:
+    """Return the attribute of a FIFO topic, by its name."""
     return {"FifoTopic": "true"} if is_fifo(name) else {}

@@ -1,4 +1,4 @@
-"""Drift: where what exists is not what the bindings ask for."""
+"""Drift: differences between existing resources and the desired ones."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,18 +10,18 @@ from snsqs.topology._desired import Account, Desired
 from snsqs.topology._queue_policy import policy_drift
 
 Attributes = Mapping[str, str]
-"""As SNS and SQS answer them; they may say more than was asked for."""
+"""Attributes as SNS and SQS return them, which may be more than the desired ones."""
 
 Name = TypeVar("Name", bound=str)
 
-# What holds when SNS does not mention an attribute: AWS leaves the scope away while there is no filter
-# policy, and local servers leave away what was never set, or what they do not implement and so never change.
-_UNMENTIONED = {"RawMessageDelivery": "false", "FilterPolicyScope": "MessageAttributes"}
+# Values of attributes that SNS does not return: AWS omits the scope while there is no filter policy, and
+# local servers omit attributes that were never set, or that they do not implement and so never change.
+_DEFAULTS = {"RawMessageDelivery": "false", "FilterPolicyScope": "MessageAttributes"}
 
 
 @dataclass(frozen=True)
 class Existing:
-    """What SNS and SQS hold of one binding; None where there is nothing."""
+    """Existing resources of one binding; None where one is missing."""
 
     account: Account
     topic_arn: str | None
@@ -31,7 +31,7 @@ class Existing:
 
 
 def drift(desired: Desired, existing: Existing) -> list[str]:
-    """A sentence for each thing that is missing or different, none when all is as desired."""
+    """Return a sentence for each resource that is missing and each attribute that differs."""
     topic, dead_letters = desired.binding.topic, f"dead-letter queue {desired.binding.dead_letter_queue}"
     return [
         *([] if existing.topic_arn else [f"topic {topic} is missing"]),
@@ -46,57 +46,57 @@ def drift(desired: Desired, existing: Existing) -> list[str]:
     ]
 
 
-def differences(wanted: Mapping[Name, str], found: Attributes) -> dict[Name, list[str]]:
-    """The wanted attributes that are not as wanted, in the order of `wanted`, each with what is wrong."""
+def differences(desired: Mapping[Name, str], found: Attributes) -> dict[Name, list[str]]:
+    """Return the differences of each attribute that differs, in the order of `desired`."""
     compared = {
-        name: _COMPARE.get(name, _plain(name))(value, found.get(name, _UNMENTIONED.get(name, "")))
-        for name, value in wanted.items()
+        name: _COMPARE.get(name, _plain(name))(value, found.get(name, _DEFAULTS.get(name, "")))
+        for name, value in desired.items()
     }
     return {name: sentences for name, sentences in compared.items() if sentences}
 
 
-def _part(missing: str, wanted: Mapping[Name, str], found: Attributes | None, prefix: str = "") -> list[str]:
+def _part(missing: str, desired: Mapping[Name, str], found: Attributes | None, prefix: str = "") -> list[str]:
     if found is None:
         return [missing]
-    return [prefix + each for sentences in differences(wanted, found).values() for each in sentences]
+    return [prefix + each for sentences in differences(desired, found).values() for each in sentences]
 
 
 def _plain(name: str) -> Callable[[str, str], list[str]]:
     unit = " s" if name in ("VisibilityTimeout", "MessageRetentionPeriod") else ""
 
-    def compare(wanted: str, found: str) -> list[str]:
-        return [] if found == wanted else [f"{name} is {found or 'not set'}{unit}, not {wanted}{unit}"]
+    def compare(desired: str, found: str) -> list[str]:
+        return [] if found == desired else [f"{name} is {found or 'not set'}{unit}, not {desired}{unit}"]
 
     return compare
 
 
-def _raw_delivery(wanted: str, found: str) -> list[str]:
-    return [] if found == wanted else ["raw message delivery is off"]
+def _raw_delivery(desired: str, found: str) -> list[str]:
+    return [] if found == desired else ["raw message delivery is off"]
 
 
-def _redrive_policy(wanted: str, found: str) -> list[str]:
-    """SQS takes and answers the count as a number or as text."""
+def _redrive_policy(desired: str, found: str) -> list[str]:
+    """SQS accepts and returns the count as a number or as text."""
     if not found:
         return ["no redrive policy: a message that fails is received again for as long as it is retained"]
-    asked, given = json.loads(wanted), json.loads(found)
+    expected, actual = json.loads(desired), json.loads(found)
     return [
-        f"redrive policy has {key} {given.get(key)}, not {asked[key]}"
-        for key in asked
-        if str(given.get(key)) != str(asked[key])
+        f"redrive policy has {key} {actual.get(key)}, not {expected[key]}"
+        for key in expected
+        if str(actual.get(key)) != str(expected[key])
     ]
 
 
-def _filter_policy(wanted: str, found: str) -> list[str]:
-    """Names the event types. A rule that is no plain value, such as a prefix, is given as JSON."""
-    asked, given = json.loads(wanted), json.loads(found or "{}")
-    if not given:
-        return ["no filter policy: every event type of the topic comes in"]
-    types, filtered = set(asked[TYPE]), {_rule(each) for each in given.get(TYPE, [])}
+def _filter_policy(desired: str, found: str) -> list[str]:
+    """Compare event types. A rule that is not a plain value, such as a prefix, is shown as JSON."""
+    expected, actual = json.loads(desired), json.loads(found or "{}")
+    if not actual:
+        return ["no filter policy: every event type of the topic is delivered"]
+    types, filtered = set(expected[TYPE]), {_rule(each) for each in actual.get(TYPE, [])}
     lacking, besides = sorted(types - filtered), sorted(filtered - types)
     return [
         *([f"filter policy lacks {', '.join(lacking)}"] if lacking else []),
-        *([f"filter policy has {', '.join(besides)}, which no handler takes"] if besides else []),
-        *[f"filter policy filters by {key} too" for key in sorted(given) if key not in asked],
+        *([f"filter policy has {', '.join(besides)}, which no handler accepts"] if besides else []),
+        *[f"filter policy filters by {key} too" for key in sorted(actual) if key not in expected],
     ]
 
 

@@ -1,4 +1,4 @@
-"""Handler lists: what a command line names as `module:ATTRIBUTE`, such as `services.scm.main:HANDLERS`."""
+"""Lists of handlers, named on a command line as `module:ATTRIBUTE`."""
 
 import importlib
 from collections.abc import Awaitable, Callable, Iterable
@@ -8,14 +8,14 @@ from snsqs._handler import Binding, bindings
 
 
 def bindings_of(names: Iterable[str]) -> list[Binding]:
-    """The bindings of all the lists. Raises ListenerMisconfigured, with what is wrong about a name."""
+    """Return the bindings of all lists. Raises ListenerMisconfigured where a name is wrong."""
     found: dict[str, tuple[str, Binding]] = {}
     for name in dict.fromkeys(names):
         for binding in bindings(_functions(name)):
             other, _ = found.setdefault(binding.queue, (name, binding))
             if other != name:
                 raise ListenerMisconfigured(
-                    f"{other} and {name} both take from {binding.queue}; a queue has one service"
+                    f"{other} and {name} both consume {binding.queue}; a queue has one consumer"
                 )
     return [binding for _, binding in found.values()]
 
@@ -23,11 +23,11 @@ def bindings_of(names: Iterable[str]) -> list[Binding]:
 def _functions(name: str) -> list[Callable[..., Awaitable[None]]]:
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
-        raise ListenerMisconfigured(f"{name!r} is not module:ATTRIBUTE, as services.scm.main:HANDLERS is")
+        raise ListenerMisconfigured(f"{name!r} is not module:ATTRIBUTE, such as billing.main:HANDLERS")
     try:
         functions = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # an import runs the module, which may raise anything
-        raise ListenerMisconfigured(f"{name} is not found: {type(error).__name__}: {error}") from error
+        raise ListenerMisconfigured(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
     if not isinstance(functions, Iterable) or not all(callable(each) for each in functions):
-        raise ListenerMisconfigured(f"{name} is no list of functions that are marked @sqs_listener")
+        raise ListenerMisconfigured(f"{name} is not a list of functions marked @sqs_listener")
     return list(functions)

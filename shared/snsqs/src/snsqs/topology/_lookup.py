@@ -1,4 +1,4 @@
-"""Lookup: finds what SNS and SQS hold, by its name."""
+"""Lookup of existing topics, queues and subscriptions by their names."""
 
 import asyncio
 import json
@@ -13,40 +13,40 @@ from snsqs.topology._drift import Attributes, Existing
 
 @dataclass(frozen=True)
 class FoundQueue:
-    """A queue that exists, and its attributes."""
+    """An existing queue and its attributes."""
 
     queue: SqsQueue
     attributes: Attributes
 
     @property
     def dead_letter_queue(self) -> str | None:
-        """Its ARN."""
+        """ARN of its dead-letter queue."""
         policy: dict[str, str] = json.loads(self.attributes.get("RedrivePolicy", "{}"))
         return policy.get("deadLetterTargetArn")
 
 
 @dataclass(frozen=True)
 class FoundSubscription:
-    """A confirmed subscription, and its attributes."""
+    """A confirmed subscription and its attributes."""
 
     arn: str
     attributes: Attributes
 
 
 class Lookup:
-    """Answers None for what does not exist. Reads only; every call raises what the SDK raises."""
+    """Read-only lookup. Methods return None for a missing resource and raise the errors of the SDK."""
 
     def __init__(self, clients: AwsClients) -> None:
         self._sns = clients.sns
         self._sqs = clients.sqs
 
     async def existing(self, binding: Binding) -> Existing:
-        """All that exists of what the binding asks for."""
+        """Return the existing resources of a binding."""
         topic_arn = await self.topic(binding.topic)
         queue = await self.described_queue(binding.queue)
         dead_letters = await self.described_queue(binding.dead_letter_queue)
         arn = next((found.attributes["QueueArn"] for found in (queue, dead_letters) if found), topic_arn)
-        account = Account.of(arn) if arn else Account()
+        account = Account.from_arn(arn) if arn else Account()
         queue_arn = account.arn("sqs", binding.queue)
         subscription = await self.subscription(topic_arn, queue_arn) if topic_arn else None
         return Existing(
@@ -58,7 +58,7 @@ class Lookup:
         )
 
     async def topic(self, name: str) -> str | None:
-        """The ARN of a topic, by its name in this account and region, or by its ARN."""
+        """Return the ARN of a topic, given its name in this account and region, or its ARN."""
         if not name.startswith("arn:"):
             return await self._topic_in_list(name)
         try:
@@ -70,7 +70,7 @@ class Lookup:
         return name
 
     async def queue(self, name: str) -> SqsQueue | None:
-        """A queue of this account and region. AWS may find one for another minute after its deletion."""
+        """Return a queue of this account and region. AWS finds one for up to a minute after its deletion."""
         try:
             url = (await self._sqs.get_queue_url(QueueName=name))["QueueUrl"]
         except Exception as error:
@@ -80,7 +80,7 @@ class Lookup:
         return SqsQueue(self._sqs, name, url)
 
     async def described_queue(self, name: str) -> FoundQueue | None:
-        """The queue with all its attributes."""
+        """Return a queue with all its attributes."""
         queue = await self.queue(name)
         if queue is None:
             return None
@@ -92,19 +92,19 @@ class Lookup:
             raise
         return FoundQueue(queue, {str(name): value for name, value in answer["Attributes"].items()})
 
-    async def listening(self, topic: str) -> list[FoundQueue]:
-        """The queues of this account and region that are subscribed to the topic, if there is one."""
+    async def subscribed(self, topic: str) -> list[FoundQueue]:
+        """Return the queues of this account and region that are subscribed to a topic, by name or ARN."""
         arn = await self.topic(topic)
         queues = await self.subscribed_queues(arn) if arn else []
         return [found for found in await asyncio.gather(*map(self.queue_at, queues)) if found]
 
     async def queue_at(self, arn: str) -> FoundQueue | None:
-        """The queue with all its attributes; None as well for one of another account or region."""
+        """Return a queue with all its attributes; None for one of another account or region as well."""
         found = await self.described_queue(arn.rpartition(":")[2])
         return found if found and found.attributes["QueueArn"] == arn else None
 
     async def subscription(self, topic_arn: str, queue_arn: str) -> FoundSubscription | None:
-        """The queue's subscription to the topic, which must exist, with all its attributes."""
+        """Return the queue's subscription to a topic, which must exist, with all its attributes."""
         arn = await self._subscription_in_list(topic_arn, queue_arn)
         if arn is None:
             return None
@@ -117,7 +117,7 @@ class Lookup:
         return FoundSubscription(arn, answer["Attributes"])
 
     async def subscribed_queues(self, topic_arn: str) -> list[str]:
-        """The ARNs of the queues that are subscribed to the topic, which must exist."""
+        """Return the ARNs of the queues that are subscribed to a topic, which must exist."""
         pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
         return sorted(
             [
@@ -139,7 +139,7 @@ class Lookup:
         pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
         async for page in pages:
             for subscription in page["Subscriptions"]:
-                # One that is deleted or not confirmed is listed with a word in the place of its ARN.
+                # A deleted or unconfirmed one is listed with a word in place of its ARN.
                 arn = subscription["SubscriptionArn"]
                 if subscription.get("Endpoint") == queue_arn and arn.startswith("arn:"):
                     return arn

@@ -1,4 +1,4 @@
-"""The queue policy: who may send to a queue, compared by what it means: AWS keeps a spelling of its own."""
+"""Queue policies, compared by their meaning: AWS stores them in a spelling of its own."""
 
 import json
 from typing import Any
@@ -6,26 +6,26 @@ from typing import Any
 Statement = dict[str, Any]
 
 
-def policy_drift(wanted: str, found: str) -> list[str]:
-    """In words, what the policy `found` lacks of `wanted`, and every statement that it has besides.
+def policy_drift(desired: str, found: str) -> list[str]:
+    """Return a sentence for each statement of `desired` that `found` lacks, and for each additional one.
 
     Both are JSON; `found` is empty where the queue has no policy. Order, labels (`Sid`), a single value
-    instead of a list and the operators that mean the same make no difference. A rule that only demands
-    TLS is not a drift: it lets nobody in, and many companies put it on every queue.
+    instead of a list and equivalent operators make no difference. A rule that only requires TLS is not a
+    drift: it allows nothing, and many companies put it on every queue.
     """
-    asked, given = _by_meaning(wanted), _by_meaning(found)
-    lacking = [statement for meaning, statement in asked.items() if meaning not in given]
-    besides = [statement for meaning, statement in given.items() if meaning not in asked]
+    expected, actual = _by_meaning(desired), _by_meaning(found)
+    lacking = [statement for meaning, statement in expected.items() if meaning not in actual]
+    additional = [statement for meaning, statement in actual.items() if meaning not in expected]
     return [
         *[f"queue policy lacks {_text(each)}" for each in lacking],
-        *[f"queue policy {_does(each)}: {_text(each)}" for each in besides if not _demands_tls(each)],
+        *[f"queue policy {_effect(each)}: {_text(each)}" for each in additional if not _requires_tls(each)],
     ]
 
 
-def with_tls_rule(wanted: str, found: str) -> str:
-    """The policy to write where `found` is to become `wanted`: a rule that demands TLS is kept."""
-    kept = [statement for statement in _statements(found) if _demands_tls(statement)]
-    policy = json.loads(wanted)
+def with_tls_rule(desired: str, found: str) -> str:
+    """Return the desired policy with the rule of `found` that requires TLS, if there is one."""
+    kept = [statement for statement in _statements(found) if _requires_tls(statement)]
+    policy = json.loads(desired)
     return json.dumps({**policy, "Statement": [*policy["Statement"], *kept]})
 
 
@@ -39,10 +39,10 @@ def _statements(policy: str) -> list[Statement]:
 
 
 def _meaning(statement: Statement) -> Statement:
-    """The statement in one spelling out of all that mean the same."""
+    """The statement in a canonical spelling."""
     meaning: Statement = {key: _values(value) for key, value in statement.items() if key != "Sid"}
-    if isinstance(who := statement.get("Principal"), dict):
-        meaning["Principal"] = {kind: _values(each) for kind, each in who.items()}
+    if isinstance(principal := statement.get("Principal"), dict):
+        meaning["Principal"] = {kind: _values(each) for kind, each in principal.items()}
     if "Action" in statement:
         meaning["Action"] = _values([action.lower() for action in _values(statement["Action"])])
     if "Condition" in statement:
@@ -59,9 +59,9 @@ def _conditions(condition: dict[str, dict[str, Any]]) -> list[list[Any]]:
 
 
 def _operator(operator: str, key: str) -> str:
-    """ArnLike is ArnEquals in every respect, and a text comparison of a whole ARN comes to the same."""
-    same = operator == "ArnLike" or (operator == "StringEquals" and key == "aws:sourcearn")
-    return "ArnEquals" if same else operator
+    """ArnLike is equivalent to ArnEquals, and so is a text comparison of a whole ARN."""
+    is_equivalent = operator == "ArnLike" or (operator == "StringEquals" and key == "aws:sourcearn")
+    return "ArnEquals" if is_equivalent else operator
 
 
 def _values(value: Any) -> list[str]:
@@ -69,13 +69,13 @@ def _values(value: Any) -> list[str]:
     return sorted({each if isinstance(each, str) else json.dumps(each, sort_keys=True) for each in values})
 
 
-def _demands_tls(statement: Statement) -> bool:
+def _requires_tls(statement: Statement) -> bool:
     no_tls = [["Bool", "aws:securetransport", ["false"]]]
     return statement.get("Effect") == "Deny" and _conditions(statement.get("Condition", {})) == no_tls
 
 
-def _does(statement: Statement) -> str:
-    return "lets in more than the topic" if statement.get("Effect") == "Allow" else "denies something"
+def _effect(statement: Statement) -> str:
+    return "allows more than the topic" if statement.get("Effect") == "Allow" else "has a Deny statement"
 
 
 def _text(statement: Statement) -> str:

@@ -1,20 +1,15 @@
-"""Topology: finds, and in development creates, what the bindings ask for.
+"""Topology: looks up, and in development creates, the resources that bindings require."""
 
-In production everything is only looked up: infrastructure is made by its own tools there, and a queue or
-topic that is missing is an error that names it.
-"""
-
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import structlog
 
 from snsqs._errors import TopologyError
 from snsqs._handler import Binding
 from snsqs._queue import ListenerQueues, QueueSettings
 from snsqs._sqs import SqsQueue
 from snsqs.aws import AwsClients, error_code
-from snsqs.topology._desired import Account, Desired, topic_kind
+from snsqs.topology._desired import Account, Desired, topic_type
 from snsqs.topology._drift import Attributes, differences, drift
 from snsqs.topology._lookup import FoundSubscription, Lookup
 from snsqs.topology._queue_policy import with_tls_rule
@@ -24,20 +19,24 @@ if TYPE_CHECKING:
 
     QueueAttributes = dict[QueueAttributeNameType, str]
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 _QUEUE_EXISTS = {"QueueAlreadyExists", "QueueNameExists"}
 _SUBSCRIPTION_EXISTS = {"InvalidParameter", "InvalidParameterException"}
-"""What else may be invalid has this code too."""
+"""Codes for other invalid parameters as well."""
 
 
 class Topology:
-    """Finds, and in development creates, what the names stand for.
+    """Topics, queues and subscriptions of an account.
 
-    Creating reads first and writes only what differs: services start again and again, and on AWS a write
-    is throttled early and shows late (a queue's attributes after up to 60 s). It is safe when several start
-    at once. What AWS refuses for a while, such as a queue's name for 60 s after its deletion, is raised as
-    the SDK raises it, and calling again is right.
+    With `create` (development) a missing resource is created and a different one corrected. Without
+    (production) everything is only looked up, because infrastructure has its own tools there; a missing
+    resource is a TopologyError that names it. `settings` apply to all queues.
+
+    Creating reads first and writes only differences: services start often, and on AWS writes are throttled
+    early and visible late (a queue's attributes after up to 60 s). Several processes may create at once.
+    Temporary errors of AWS, such as a queue's name being reserved for 60 s after its deletion, are raised
+    as the SDK raises them; call again.
     """
 
     def __init__(self, clients: AwsClients, *, create: bool, settings: QueueSettings | None = None) -> None:
@@ -48,58 +47,61 @@ class Topology:
         self.settings = settings or QueueSettings()
 
     async def topic_arn(self, name: str) -> str:
-        """The ARN of a topic, by its name or its ARN. Raises TopologyError when it is missing."""
+        """Return the ARN of a topic, given its name or ARN. Raises TopologyError when it is missing."""
         arn = await self._lookup.topic(name)
         if arn is None and self._create and not name.startswith("arn:"):
-            arn = (await self._sns.create_topic(Name=name, Attributes=topic_kind(name)))["TopicArn"]
+            arn = (await self._sns.create_topic(Name=name, Attributes=topic_type(name)))["TopicArn"]
         if arn is None:
             raise _missing("topic", name)
         return arn
 
     async def check_topic(self, arn: str) -> None:
-        """Asks SNS for the topic; raises what the SDK raises when it is missing or SNS does not answer."""
+        """Query a topic. Raises the error of the SDK when it is missing or SNS does not answer."""
         await self._sns.get_topic_attributes(TopicArn=arn)
 
     async def listener_queues(self, binding: Binding) -> ListenerQueues:
-        """The binding's queues, subscribed to its topic. Raises TopologyError when something is missing."""
+        """Return the binding's queues. Raises TopologyError when a resource is missing."""
         if self._create:
-            return await self._make(binding)
+            return await self._create_all(binding)
         return ListenerQueues(
             await self._known_queue(binding.queue), await self._known_queue(binding.dead_letter_queue)
         )
 
     async def drift(self, binding: Binding) -> list[str]:
-        """A sentence for each thing that is missing or not as the binding asks for; none when all is right.
-        Reads only. Raises what the SDK raises."""
+        """Return a sentence for each resource that is missing and each attribute that differs.
+
+        Reads only. Raises the errors of the SDK.
+        """
         existing = await self._lookup.existing(binding)
         return drift(Desired(binding, existing.account, self.settings), existing)
 
-    async def _make(self, binding: Binding) -> ListenerQueues:
-        desired = Desired(binding, Account.of(await self.topic_arn(binding.topic)), self.settings)
-        dead_letters = await self._make_queue(binding.dead_letter_queue, desired.dead_letter_queue)
+    async def _create_all(self, binding: Binding) -> ListenerQueues:
+        desired = Desired(binding, Account.from_arn(await self.topic_arn(binding.topic)), self.settings)
+        dead_letters = await self._create_queue(binding.dead_letter_queue, desired.dead_letter_queue)
         # A topic that is named by its ARN may be another account's; the dead-letter queue never is.
         desired = replace(desired, account=await self._account(dead_letters))
-        queue = await self._make_queue(binding.queue, desired.queue)
-        await self._make_subscription(desired)
-        log.info("listening", queue=binding.queue, topic=binding.topic, types=binding.event_types)
+        queue = await self._create_queue(binding.queue, desired.queue)
+        await self._create_subscription(desired)
+        about = {"queue": binding.queue, "topic": binding.topic, "types": binding.event_types}
+        log.info("queue subscribed", extra=about)
         return ListenerQueues(queue, dead_letters)
 
-    async def _make_queue(self, name: str, wanted: "QueueAttributes") -> SqsQueue:
+    async def _create_queue(self, name: str, desired: "QueueAttributes") -> SqsQueue:
         found = await self._lookup.described_queue(name)
         if found is None:
             try:
-                url = (await self._sqs.create_queue(QueueName=name, Attributes=wanted))["QueueUrl"]
+                url = (await self._sqs.create_queue(QueueName=name, Attributes=desired))["QueueUrl"]
                 return SqsQueue(self._sqs, name, url)
             except Exception as error:
-                # It exists: another process made it in the meantime, with other attributes.
+                # Another process created it in the meantime, with other attributes.
                 exists = error_code(error) in _QUEUE_EXISTS
                 if not exists or (found := await self._lookup.described_queue(name)) is None:
                     raise
-        if changes := _changes(wanted, found.attributes):
+        if changes := _changes(desired, found.attributes):
             await self._sqs.set_queue_attributes(QueueUrl=found.queue.url, Attributes=changes)
         return found.queue
 
-    async def _make_subscription(self, desired: Desired) -> None:
+    async def _create_subscription(self, desired: Desired) -> None:
         found = await self._lookup.subscription(desired.topic_arn, desired.queue_arn)
         if found is None and (found := await self._subscribe(desired)) is None:
             return
@@ -109,9 +111,11 @@ class Topology:
             )
 
     async def _subscribe(self, desired: Desired) -> FoundSubscription | None:
-        """Makes the subscription, which has its filter from its first moment, and looks it up: where another
-        process was faster, AWS refuses other attributes, and local servers leave it as it was. None when
-        SNS does not show it yet."""
+        """Create the subscription, with its filter from the start, and look it up.
+
+        Where another process was faster, AWS rejects other attributes, and local servers ignore them. None
+        when SNS does not list it yet.
+        """
         try:
             await self._sns.subscribe(
                 TopicArn=desired.topic_arn,
@@ -135,13 +139,13 @@ class Topology:
 
     async def _account(self, queue: SqsQueue) -> Account:
         answer = await self._sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["QueueArn"])
-        return Account.of(answer["Attributes"]["QueueArn"])
+        return Account.from_arn(answer["Attributes"]["QueueArn"])
 
 
-def _changes(wanted: "QueueAttributes", found: Attributes) -> "QueueAttributes":
-    changes = {name: wanted[name] for name in differences(wanted, found)}
+def _changes(desired: "QueueAttributes", found: Attributes) -> "QueueAttributes":
+    changes = {name: desired[name] for name in differences(desired, found)}
     if "Policy" in changes:
-        changes["Policy"] = with_tls_rule(wanted["Policy"], found.get("Policy", ""))
+        changes["Policy"] = with_tls_rule(desired["Policy"], found.get("Policy", ""))
     return changes
 
 
