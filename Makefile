@@ -6,18 +6,32 @@ BIN := $(VENV)/bin
 INSTALL := install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check smoke chaos reconcile screenshots conformance simulate bench bench-peers lock clean
+.PHONY: help demo up reconcile setup test-fast test check proofs simulate agreement chaos conformance smoke \
+	bench bench-peers screenshots chromium lock clean
 
-help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help:
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup  ## run the whole system, send orders through it, show their way, check the outcome
+##@ Run the system
+
+demo: setup  ## send orders through a fresh system, show the way of their events, check the outcome
 	@$(BIN)/python -m local demo
 
-up: setup  ## run the whole system until Ctrl-C; data is kept in .local/
+up: setup  ## run the system until Ctrl-C; data is kept in .local/
 	@$(BIN)/python -m local up
 
-test: setup  ## run all tests, in two processes
+reconcile: setup  ## compare the orders, articles and events of Order and SCM while `make up` runs
+	@$(BIN)/python -m local reconcile
+
+##@ Change it (see CONTRIBUTING.md)
+
+setup: $(VENV)/installed .venv-aws/installed  ## install the locked requirements into .venv and .venv-aws
+
+test-fast: setup  ## tests that start no process; less than a minute
+	@HISTORIES=100 $(BIN)/python -m pytest -q -m fast --numprocesses 2
+
+test: setup chromium  ## all tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: setup  ## lint, formatting, types, import contracts
@@ -26,34 +40,46 @@ check: setup  ## lint, formatting, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-smoke: setup  ## the same system in containers: one order through docker compose, then tear down
-	@$(BIN)/python -m local smoke
+##@ Prove it (slow)
 
-chaos: setup  ## break one part after the other under a stream of orders; in the end all has to agree
-	@$(BIN)/python -m local chaos
+proofs:  ## all of the following, one after the other
+	@$(MAKE) --no-print-directory simulate
+	@$(MAKE) --no-print-directory agreement
+	@$(MAKE) --no-print-directory chaos
+	@$(MAKE) --no-print-directory smoke
+	@if $(MAKE) --no-print-directory .venv-localstack/installed; then $(MAKE) --no-print-directory conformance; \
+		else echo "skipped: conformance (LocalStack cannot be installed here)"; fi
 
-reconcile: setup  ## compare what Order and SCM of `make up` say about every order, article and event
-	@$(BIN)/python -m local reconcile
-
-screenshots: setup  ## renew the pictures of the page in docs/ (needs Chromium)
-	@SCREENSHOTS=docs $(BIN)/python -m pytest -q tests/console/test_page.py
-
-conformance: setup .venv-localstack/installed  ## the suites of listener, channels and topology on a second engine
-	@$(BIN)/python -m local conformance
-
-simulate: setup  ## the listener under every fault that a queue has, in HISTORIES=10000 histories
+simulate: setup  ## the listener under all faults of a queue, in HISTORIES=10000 random histories
 	@HISTORIES=$(or $(HISTORIES),10000) $(BIN)/python -m pytest -q tests/snsqs/test_simulation.py
 
-bench: setup  ## measure the messaging library against what is written by hand; BENCH=--full, BENCH=--help
+agreement: setup  ## Order, SCM and stock after many more random histories than `make test` tries
+	@$(BIN)/python -m pytest -q --hypothesis-profile=proofs tests/system/test_agreement.py tests/scm/test_stock_histories.py
+
+chaos: setup  ## break one part after the other under a stream of orders; no order may be lost or differ
+	@$(BIN)/python -m local chaos
+
+smoke: setup  ## send one order through the containers of docker-compose.yml, then remove them (needs Docker)
+	@$(BIN)/python -m local smoke
+
+conformance: setup .venv-localstack/installed  ## the listener, channel and topology suites on LocalStack
+	@$(BIN)/python -m local conformance
+
+##@ Measure it
+
+bench: setup  ## the library against hand-written code; BENCH=--full, BENCH=--help
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 bench-peers: setup .venv-peers-celery/installed .venv-peers-taskiq/installed benchmarks/peers/node_modules/installed  ## the same against Celery, taskiq and sqs-consumer (needs Node.js)
 	@$(BIN)/python -m benchmarks.peers
 
-setup: $(VENV)/installed .venv-aws/installed  ## install what is locked, into .venv and .venv-aws
+##@ Maintain it
 
-clean:  ## remove the data of `make up`
-	@rm -rf .local
+screenshots: setup chromium  ## renew the pictures of the console in docs/
+	@SCREENSHOTS=docs $(BIN)/python -m pytest -q tests/console/test_page.py
+
+chromium: setup  ## install Chromium for the tests of the console's page, unless there is one
+	@$(BIN)/python -m tests.console.browser
 
 lock: setup  ## renew requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile -q pyproject.toml $(LOCK) -o requirements/services.txt
@@ -63,6 +89,9 @@ lock: setup  ## renew requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile -q requirements/peers-celery.in $(LOCK) -o requirements/peers-celery.txt
 	uv pip compile -q requirements/peers-taskiq.in $(LOCK) -o requirements/peers-taskiq.txt
 	cd benchmarks/peers && npm install --package-lock-only --omit-lockfile-registry-resolved --silent
+
+clean:  ## remove the data of `make up` and all logs
+	@rm -rf .local
 
 LOCK := --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 import structlog
+from hypothesis import settings
 from snsqs import AwsClients, aws_clients
 from snsqs.events import ApplicationEventPublisher
 from snsqs.outbox import EventLog
@@ -31,6 +32,8 @@ from tests.snsqs.engines import AwsEngine, Engine, MemoryEngine
 from tests.snsqs.relays import Adapter
 from tests.system.systems import System, whole_system
 
+pytest_plugins = ("tests.fast", "tests.failures")
+
 REGION = "us-east-1"
 
 # What a failed test shows: plain tracebacks, because the pretty ones take longer than the tests.
@@ -41,6 +44,10 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+settings.register_profile("tests", max_examples=20)
+settings.register_profile("proofs", max_examples=500)  # `make agreement`
+settings.load_profile("tests")
 
 _numbers = itertools.count(1)
 
@@ -78,7 +85,7 @@ def silence() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres_server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     with postgres(tmp_path_factory.mktemp("postgres") / "data") as server:
         migrate(server.url("template_order"), ORDER_MIGRATIONS)
         migrate(server.url("template_scm"), SCM_MIGRATIONS)
@@ -86,7 +93,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 
 
 @pytest.fixture(scope="session")
-async def aws_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+async def aws_server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The URL of the SNS/SQS server: ministack, started here, or the one that SNS_SQS_URL names."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         os.environ[name] = "test"
@@ -129,10 +136,10 @@ async def aws(aws_url: str) -> AsyncIterator[AwsClients]:
         yield clients
 
 
-@pytest.fixture(params=["memory", "server"])
-async def engine(request: pytest.FixtureRequest, aws: AwsClients) -> Engine:
+@pytest.fixture(params=["memory", pytest.param("server", marks=pytest.mark.processes)])
+def engine(request: pytest.FixtureRequest) -> Engine:
     """The simulator, and the server that the tests run against (see `aws_server`)."""
-    return MemoryEngine() if request.param == "memory" else AwsEngine(aws)
+    return MemoryEngine() if request.param == "memory" else AwsEngine(request.getfixturevalue("aws"))
 
 
 @asynccontextmanager

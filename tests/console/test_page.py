@@ -69,13 +69,13 @@ WATCH_LAYOUT = """
 
 
 @pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalSystem]:
+async def system(processes: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalSystem]:
     async with running_system(tmp_path_factory.mktemp("system"), Ports.free()) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(processes: None) -> AsyncIterator[Browser]:
     async with browser() as opened:
         yield opened
 

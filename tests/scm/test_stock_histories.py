@@ -85,7 +85,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(steps, min_size=5, max_size=20))
 async def test_whatever_happens_the_stock_is_as_the_model_says(
     warehouse: Warehouse, history: list[Step]

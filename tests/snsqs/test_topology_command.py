@@ -13,6 +13,8 @@ from snsqs.topology.__main__ import main
 from tests.snsqs.queues import QUEUE, TOPIC
 from tests.snsqs.test_topology import attributes_of, binding, on_painted, on_sold, subscriptions
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 ACCOUNT = Account("us-east-1", "000000000000", "aws")
 PAINTED = (on_painted,)
 BOTH = (on_painted, on_sold)

@@ -214,7 +214,7 @@ async def world(order_database: str, scm_database: str) -> AsyncIterator[World]:
 
 # The database is emptied before every example, so the fixture may be shared by them.
 # Without a least size of its histories, hypothesis makes most of them too short for anything to happen.
-some = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+some = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 # An order is invoiced, its address changed or the order cancelled, and its parcel dispatched before SCM hears

@@ -24,6 +24,8 @@ from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE
 from tests.order.test_api import ORDER
 from tests.serving import OPERATOR, PRODUCTION_TOKENS, eventually, serving
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 ROOT = Path(__file__).parent.parent.parent
 
 
