@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 
+import pytest
 from prometheus_client import generate_latest
 from snsqs import Aggregate, DomainEvent, message_of, sqs_listener
 from snsqs.testing import MemoryBroker, run_on_virtual_clock
@@ -63,6 +64,7 @@ def lines(log_format: str) -> list[str]:
     return ended.stdout.splitlines()
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_library_record_has_its_fields_and_its_message_in_json() -> None:
     """`extra` and the message being handled are keys of the line; a subject is an order id."""
     rejected, parked = map(json.loads, lines("json"))
@@ -85,6 +87,7 @@ def test_a_library_record_has_its_fields_and_its_message_in_json() -> None:
     )
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_library_record_is_rendered_on_the_console_like_the_services_own() -> None:
     """The order and the event type come first, ids last."""
     rejected, parked = lines("console")

@@ -34,7 +34,7 @@ class Installation:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from the source tree."""
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(

@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.usefixtures("processes")
+
 # Frameworks and SDKs that a program may not use, or that it needs only once a client is opened.
 _HEAVY = ["aiobotocore", "aiohttp", "asyncpg", "botocore", "fastapi", "httpx", "opentelemetry.sdk"]
 
