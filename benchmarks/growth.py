@@ -4,10 +4,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import asyncpg
-from snsqs.outbox._relay import CLAIM
+from snsqs.cloudevents import EventResult
+from snsqs.events import ApplicationEventPublisher
+from snsqs.outbox import EventLog, OutboxEvent, Relay, SinkUnavailable
+from snsqs.postgres import connect
 
 from benchmarks.figure import Figure
 from benchmarks.http_server import ROUNDS, HttpServer, get, in_rounds
@@ -74,25 +78,39 @@ async def _compared(
 
 
 async def _claims(database: Postgres) -> Figure:
-    """What the relay reads for a batch, with the services stopped, and given back."""
-    connections = [await asyncpg.connect(database.url(name)) for name in DATABASES]
-    for connection in connections:
+    """Time of a claim by a relay that releases it, with the services stopped."""
+    for name in DATABASES:
+        connection = await asyncpg.connect(database.url(name))
         await connection.execute(WAITING, 10 * _CLAIMED)
         await connection.execute("VACUUM (ANALYZE) event_log", timeout=60)
-    rounds = [[await _claim(connection) for connection in connections] for _ in range(ROUNDS)]
-    for connection in connections:
         await connection.close()
+    async with AsyncExitStack() as opened:
+        databases = [
+            await opened.enter_async_context(connect(database.url(name), ApplicationEventPublisher()))
+            for name in DATABASES
+        ]
+        relays = [Relay(each, EventLog(), _UnavailableSink()) for each in databases]
+        rounds = [[await _claim(relay) for relay in relays] for _ in range(ROUNDS)]
     few, many = (statistics.median(measured) for measured in zip(*rounds, strict=True))
     return _figure(f"claim of {_CLAIMED} events", many, few)
 
 
-async def _claim(connection: asyncpg.Connection) -> float:
+class _UnavailableSink:
+    """Publishes nothing, so that the relay rolls the claim back."""
+
+    async def publish(self, events: Sequence[OutboxEvent]) -> list[EventResult]:
+        assert len(events) == _CLAIMED
+        raise SinkUnavailable
+
+    async def is_ready(self) -> bool:
+        return False
+
+
+async def _claim(relay: Relay) -> float:
     began = time.perf_counter()
     for _ in range(_CLAIMS):
-        transaction = connection.transaction()
-        await transaction.start()
-        await connection.fetch(CLAIM, _CLAIMED)
-        await transaction.rollback()
+        with suppress(SinkUnavailable):
+            await relay.relay_batch()
     return (time.perf_counter() - began) / _CLAIMS
 
 

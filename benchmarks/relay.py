@@ -8,6 +8,7 @@ import asyncpg
 import httpx
 from snsqs.events import ApplicationEventPublisher
 from snsqs.outbox import EventLog, Relay
+from snsqs.outbox.http import HttpSink
 from snsqs.postgres import connect
 
 from benchmarks.child import in_child
@@ -53,14 +54,8 @@ async def ours(database_url: str, adapter_url: str) -> dict[str, float]:
         httpx.AsyncClient(event_hooks={"request": [count]}) as http,
         database.connection() as connection,
     ):
-        relay = Relay(
-            database,
-            http,
-            EventLog(),
-            adapter_url=adapter_url,
-            headers=bearer(DEVELOPMENT_SERVICE),
-            source="order",
-        )
+        sink = HttpSink(http, adapter_url, source="order", headers=bearer(DEVELOPMENT_SERVICE))
+        relay = Relay(database, EventLog(), sink)
         cpu = cpu_seconds()
         running = asyncio.create_task(relay.run())
         while await connection.fetchval(WAITING):

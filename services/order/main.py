@@ -10,12 +10,12 @@ from fastapi import FastAPI
 from services.order import api, reconciliation, replies
 from services.order.idempotency import idempotency_keys
 from services.order.settings import Settings
-from shared.runtime.migration import SHARED
+from shared import operations
 from shared.service import process
 from shared.service.event_driven import event_driven
 from shared.web import application, map_errors
 
-MIGRATIONS = (*SHARED, Path(__file__).parent / "migrations")
+MIGRATIONS = (operations.MIGRATIONS, Path(__file__).parent / "migrations")
 
 HANDLERS = (replies.on_fulfilment,)
 """Message handlers of this service."""

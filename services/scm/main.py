@@ -19,12 +19,12 @@ from services.scm import (
     reconciliation,
 )
 from services.scm.settings import Settings
-from shared.runtime.migration import SHARED
+from shared import operations
 from shared.service import process
 from shared.service.event_driven import event_driven
 from shared.web import application, map_errors
 
-MIGRATIONS = (*SHARED, Path(__file__).parent / "migrations")
+MIGRATIONS = (operations.MIGRATIONS, Path(__file__).parent / "migrations")
 
 HANDLERS = (listener.on_order_event, demand.on_order_completed)
 """What this service takes from queues."""

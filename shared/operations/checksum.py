@@ -8,7 +8,7 @@ from snsqs.postgres import Connection
 
 BOOKKEEPING = [
     *("inbox", "paused_listener"),
-    *("_yoyo_log", "_yoyo_migration", "_yoyo_version", "yoyo_lock"),
+    *("snsqs_migration", "_yoyo_log", "_yoyo_migration", "_yoyo_version", "yoyo_lock"),
     *("event_log.attempts", "event_log.next_attempt_at", "event_log.last_error", "event_log.parked_at"),
     *("event_log.relayed_at", "event_log.decided_at", "event_log.decision", "event_log.rule"),
     "event_log.message_id",

@@ -7,7 +7,7 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 from snsqs import WireModel
-from snsqs.outbox import EventLog, ParkedEvent, parked, resubmit
+from snsqs.outbox import EventLog, ParkedEvent, parked_events, resubmit
 
 from shared.operations.event_search import EventPage, Search, State, count, search
 from shared.operations.selection import Filter, Selection, criteria
@@ -91,7 +91,7 @@ class Resubmitted(WireModel):
 async def read_parked(db: DatabaseDependency, wanted: Annotated[Parked, Query()]) -> list[ParkedEvent]:
     """Those first that have been parked for the longest."""
     async with db.connection() as connection:
-        return await parked(connection, wanted.limit, **criteria(wanted))
+        return await parked_events(connection, wanted.limit, **criteria(wanted))
 
 
 @router.post("/parked/resubmit", summary="Let parked events wait to be relayed again")
@@ -100,8 +100,8 @@ async def resubmit_parked(
 ) -> Resubmitted:
     """With all their attempts before them. A thousand at most; those first that were parked first."""
     async with db.transaction() as tx:
-        events = await parked(tx.connection, MAX_RESUBMITTED, **criteria(selection))
+        events = await parked_events(tx.connection, MAX_RESUBMITTED, **criteria(selection))
         ids = await resubmit(tx.connection, [event.id for event in events])
-        event_log.wake_relay_after(tx)
+        event_log.wake_relay_after_commit(tx)
     log.warning("parked events resubmitted", count=len(ids), by=operator)
     return Resubmitted(ids=ids)

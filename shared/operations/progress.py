@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import APIRouter, Query
 from pydantic import ConfigDict, Field, StringConstraints
 from snsqs import ListenerContainer, MessageOutcome, WireModel
-from snsqs.outbox import Relay, Waiting
+from snsqs.outbox import Backlog, Relay
 from snsqs.postgres import DatabaseUnavailable
 
 from shared.operations.recent_entries import RecentEntries
@@ -159,21 +159,21 @@ class Progress:
         """Return the current progress, and the messages settled after the cursors."""
         settled, missed = self.settled.recent.after(cursors)
         cursor = self.settled.recent.cursor
-        waiting, trouble = await self._waiting()
+        backlog, trouble = await self._backlog()
         return ServiceProgress(
             service=self.service,
             trouble=trouble,
-            relay=_relay_progress(self.relay, self.decided, waiting),
+            relay=_relay_progress(self.relay, self.decided, backlog),
             listeners=[self._listener_progress(listener) for listener in self.listeners],
             settled=[SettledMessage.model_validate(each) for each in settled],
             missed=missed,
             cursor=cursor,
         )
 
-    async def _waiting(self) -> tuple[Waiting | None, str | None]:
+    async def _backlog(self) -> tuple[Backlog | None, str | None]:
         try:
             async with asyncio.timeout(_DATABASE_TIMEOUT):
-                return await self.relay.waiting(), None
+                return await self.relay.backlog(), None
         except (DatabaseUnavailable, TimeoutError) as error:
             reason = str(error) or f"no answer within {_DATABASE_TIMEOUT:g} s"
             return None, f"database: {reason}"
@@ -192,12 +192,12 @@ class Progress:
         )
 
 
-def _relay_progress(relay: Relay, decided: Tally, waiting: Waiting | None) -> RelayProgress:
+def _relay_progress(relay: Relay, decided: Tally, backlog: Backlog | None) -> RelayProgress:
     return RelayProgress(
         trouble=relay.degraded_reason,
-        waiting=waiting.events if waiting else None,
-        oldest_seconds=waiting.oldest_seconds if waiting else None,
-        parked=waiting.parked if waiting else None,
+        waiting=backlog.waiting if backlog else None,
+        oldest_seconds=backlog.oldest_seconds if backlog else None,
+        parked=backlog.parked if backlog else None,
         **pace(decided),
     )
 

@@ -55,5 +55,5 @@ class Selection(ExplicitSelection, Filter):
 
 
 def criteria(wanted: Filter) -> dict[str, Any]:
-    """The filter as arguments of `snsqs.outbox.parked`."""
+    """The filter as arguments of `snsqs.outbox.parked_events`."""
     return {"ids": wanted.ids, "type": wanted.type, "subject": wanted.order_id, "error": wanted.error}

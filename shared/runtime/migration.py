@@ -1,42 +1,38 @@
-"""Migrations: plain SQL files, applied by yoyo.
+"""Migrations of a service's database: the messaging library's, then the service's own.
 
-`SHARED` are those that every service with a database has: event log, inbox, paused listeners. A service's
-own are in its `migrations/` folder. yoyo commits a migration before it marks it as applied, so each must do
-no harm when it is run again: `IF NOT EXISTS`.
+The library brings its own tables up to date (`snsqs.migrations`). The migrations of a service are plain SQL
+files, applied by yoyo, which commits a migration before it marks it as applied; so each must be safe to
+repeat, with `IF NOT EXISTS`.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+import snsqs.migrations
 from psycopg import sql
 from yoyo import get_backend, read_migrations
 
-SHARED = (
-    Path(str(files("snsqs") / "migrations")),
-    Path(__file__).parent.parent / "operations" / "migrations",
-)
-"""Folders of the migrations that every service with a database has, in order."""
-
-_ONE_AT_A_TIME = 5_310_071
-"""The key of the advisory lock under which migrations run; PostgreSQL frees it when a process dies."""
+_LOCK_KEY = 5_310_071
+"""Key of the advisory lock under which migrations run; PostgreSQL releases it when a process dies."""
 
 
 def migrate(url: str, folders: Sequence[Path]) -> list[str]:
-    """Creates the database where it is missing and applies what is new in the folders, in order.
+    """Create the database if it is missing, and apply new migrations: the library's, then those in `folders`.
 
-    Safe when several processes start at once. Returns the ids of the migrations that it applied.
+    Safe when several processes start at once. Return the ids of the applied migrations. Raises psycopg.Error.
     """
     _create_database(url)
     with psycopg.connect(url, autocommit=True) as lock:
-        lock.execute("SELECT pg_advisory_lock(%s)", [_ONE_AT_A_TIME])
+        lock.execute("SELECT pg_advisory_lock(%s)", [_LOCK_KEY])
+        applied = asyncio.run(snsqs.migrations.migrate(url))
         with get_backend(url.replace("postgresql://", "postgresql+psycopg://", 1)) as backend:
             new = backend.to_apply(read_migrations(*map(str, folders)))
             backend.apply_migrations(new)
-            return [migration.id for migration in new]
+            return [*applied, *(migration.id for migration in new)]
 
 
 def _create_database(url: str) -> None:

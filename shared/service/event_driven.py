@@ -19,6 +19,7 @@ from snsqs.background import PollingLoop
 from snsqs.events import ApplicationEventPublisher, Listener
 from snsqs.inbox import Inbox, received_messages
 from snsqs.outbox import EventLog, Relay, RelayOptions, decided_events
+from snsqs.outbox.http import HttpSink
 from snsqs.postgres import Database, DatabaseUnavailable, connect
 from snsqs.retention import Expiry, Retention
 from snsqs.tracing import Tracing
@@ -142,16 +143,9 @@ def _relay(
     source: str,
     decided: Tally,
 ) -> Relay:
-    return Relay(
-        database,
-        http,
-        event_log,
-        adapter_url=settings.adapter_url,
-        headers=bearer(settings.service_token),
-        source=source,
-        options=RelayOptions(max_attempts=settings.event_max_attempts),
-        observer=decided.add,
-    )
+    sink = HttpSink(http, settings.adapter_url, source=source, headers=bearer(settings.service_token))
+    options = RelayOptions(max_attempts=settings.event_max_attempts)
+    return Relay(database, event_log, sink, options=options, observer=decided.add)
 
 
 def _retention(settings: EventDrivenSettings, database: Database, expiries: Sequence[Expiry]) -> Retention:

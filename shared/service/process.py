@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import asyncpg
 import psycopg
 import structlog
 import typer
@@ -70,7 +71,7 @@ def add_migrate(cli: typer.Typer, service: str, folders: Sequence[Path]) -> None
         url = load(MigrationSettings, service).database_url
         try:
             applied = migrate(url, folders)
-        except psycopg.Error as error:
+        except (psycopg.Error, asyncpg.PostgresError) as error:
             refuse_to_start(service, f"{without_password(url)}: {str(error).splitlines()[0]}")
         typer.echo(f"{service}: {', '.join(applied) if applied else 'the database is up to date'}")
 

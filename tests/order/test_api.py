@@ -236,14 +236,14 @@ async def test_readiness_depends_on_the_database_and_liveness_does_not(
     """With a database that was not migrated the service is live but not ready, with the reason."""
     assert (await order.http.get("/readyz")).json()["checks"]["database"] == "ok"
     admin = await asyncpg.connect(order_database)
-    await admin.execute("ALTER TABLE _yoyo_migration RENAME TO elsewhere")
+    await admin.execute("ALTER TABLE inbox RENAME TO elsewhere")
     try:
         ready = await order.http.get("/readyz")
         assert ready.status_code == 503
-        assert "_yoyo_migration" in ready.json()["checks"]["database"]
+        assert "no table inbox" in ready.json()["checks"]["database"]
         assert (await order.http.get("/livez")).status_code == 200
     finally:
-        await admin.execute("ALTER TABLE elsewhere RENAME TO _yoyo_migration")
+        await admin.execute("ALTER TABLE elsewhere RENAME TO inbox")
         await admin.close()
 
 

@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from snsqs.outbox import EventLog, LoggedEvent, Relay, RelayOptions, history
+from snsqs.outbox.http import HttpSink
 from snsqs.postgres import Database
 from snsqs.retention import Expiry, Retention, RetentionOptions
 
@@ -103,15 +104,8 @@ async def relaying(
     """What is logged in another `event_log` is found by the poll, as what another process left would be."""
     settings = {"poll_interval": 0.2, "max_backoff": 0.2} | options
     async with httpx.AsyncClient() as http:
-        relay = Relay(
-            database,
-            http,
-            event_log or EventLog(),
-            adapter_url=url,
-            headers=bearer(DEVELOPMENT_SERVICE),
-            source="order",
-            options=RelayOptions(**settings),
-        )
+        sink = HttpSink(http, url, source="order", headers=bearer(DEVELOPMENT_SERVICE))
+        relay = Relay(database, event_log or EventLog(), sink, options=RelayOptions(**settings))
         async with running(relay):
             yield relay
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Response
 from prometheus_client import generate_latest
-from snsqs.outbox import EventLog, LoggedEvent, ParkedEvent, Waiting, parked, resubmit, waiting
+from snsqs.outbox import Backlog, EventLog, LoggedEvent, ParkedEvent, parked_events, read_backlog, resubmit
 from snsqs.postgres import Database
 
 from local.ports import HOST, free_ports
@@ -16,6 +16,7 @@ from services.order.events import OrderCompleted
 from services.order.main import create_app
 from services.order.settings import Settings
 from shared.operations.event_log_api import router
+from shared.runtime.telemetry import export_metrics
 from shared.web import components
 from tests.order.test_api import ORDER
 from tests.serving import calling, eventually, serving
@@ -25,14 +26,14 @@ ANOTHER_ID = "20210717235959000001"
 UNREACHABLE = f"http://{HOST}:1"
 
 
-async def parked_events(database: Database) -> list[ParkedEvent]:
+async def parked_in(database: Database) -> list[ParkedEvent]:
     async with database.connection() as connection:
-        return await parked(connection)
+        return await parked_events(connection)
 
 
-async def backlog(database: Database) -> Waiting:
+async def backlog_of(database: Database) -> Backlog:
     async with database.connection() as connection:
-        return await waiting(connection)
+        return await read_backlog(connection)
 
 
 def is_second(event: dict[str, Any]) -> bool:
@@ -58,7 +59,7 @@ async def test_a_relay_whose_adapter_hangs_does_not_hold_up_the_others(
 
     slow.answer = hang
     await append(database, 30)
-    async with serving(slow.app) as served, relaying(database, served.url, batch_size=7, send_timeout=60):
+    async with serving(slow.app) as served, relaying(database, served.url, batch_size=7, publish_timeout=60):
         await eventually(has_claimed)
         async with relaying(database, url, batch_size=7):
             await eventually(rest_is_decided)
@@ -129,7 +130,8 @@ async def test_an_event_that_fails_too_often_is_parked(database: Database, fake:
     adapter.fail(is_second)
     async with relaying(database, url, max_attempts=2) as relay:
         await append(database, 3)
-        [event] = await eventually(lambda: parked_events(database))
+        [event] = await eventually(lambda: parked_in(database))
+        export_metrics()
         await relay.measure()
     history = await log_of(database)
     assert [(each.decision, each.attempts) for each in history] == [
@@ -140,8 +142,8 @@ async def test_an_event_that_fails_too_often_is_parked(database: Database, fake:
     assert (event.id, event.attempts, event.last_error) == (history[1].id, 2, "SNS said no")
     assert history[1].parked_at == event.parked_at
     assert history[1].model_dump(mode="json", by_alias=True)["parkedAt"] is not None
-    found = await backlog(database)
-    assert (found.events, found.oldest_seconds, found.parked) == (0, 0, 1)
+    found = await backlog_of(database)
+    assert (found.waiting, found.oldest_seconds, found.parked) == (0, 0, 1)
     assert "outbox_events_parked 1.0" in generate_latest().decode()
 
 
@@ -151,7 +153,7 @@ async def test_a_parked_event_is_in_nobodys_way(database: Database, fake: tuple[
     adapter.fail(is_second)
     async with relaying(database, url, max_attempts=1):
         await append(database, 2)
-        [event] = await eventually(lambda: parked_events(database))
+        [event] = await eventually(lambda: parked_in(database))
         await append(database, 1, ANOTHER_ID)
         await eventually(lambda: all_decided(database, ANOTHER_ID))
         await append(database, 1, "20210717235959000002")
@@ -173,12 +175,12 @@ async def test_a_resubmitted_event_leaves_at_once(
         calling(app) as operator,
     ):
         await append(database, 2)
-        [event] = await eventually(lambda: parked_events(database))
+        [event] = await eventually(lambda: parked_in(database))
         adapter.answer = adapter.held_back
         answer = await operator.post("/parked/resubmit", json={"all": True})
         assert answer.json() == {"ids": [str(event.id)]}
         await eventually(lambda: all_decided(database))
-    assert await parked_events(database) == []
+    assert await parked_in(database) == []
     assert [each.parked_at for each in await log_of(database)] == [None, None]
 
 
@@ -190,7 +192,7 @@ async def test_a_resubmitted_event_has_all_its_attempts_again(
     adapter.fail(is_second)
 
     async def parked_after(sent: int) -> ParkedEvent | None:
-        found = await parked_events(database)
+        found = await parked_in(database)
         return found[0] if found and adapter.ids.count(str(found[0].id)) == sent else None
 
     async with relaying(database, url, max_attempts=2):
@@ -208,7 +210,7 @@ async def test_only_parked_events_are_resubmitted(database: Database, fake: tupl
     adapter.fail(is_second)
     async with relaying(database, url, max_attempts=1):
         await append(database, 2)
-        await eventually(lambda: parked_events(database))
+        await eventually(lambda: parked_in(database))
     decided, failed = await log_of(database)
     async with database.connection() as connection:
         assert await resubmit(connection, [decided.id, uuid.uuid4()]) == []
@@ -266,8 +268,8 @@ async def test_how_many_wait_and_for_how_long(database: Database) -> None:
         "UPDATE event_log SET occurred_at = now() - interval '1 hour', next_attempt_at = now() "
         "WHERE sequence = 2",
     )
-    found = await backlog(database)
-    assert (found.events, found.parked) == (3, 0)
+    found = await backlog_of(database)
+    assert (found.waiting, found.parked) == (3, 0)
     assert 3_600 <= found.oldest_seconds < 3_700
 
 

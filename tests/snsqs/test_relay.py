@@ -62,7 +62,7 @@ async def test_events_wait_while_the_adapter_is_away_and_flow_when_it_returns(da
     async with relaying(database, f"http://{HOST}:{port}") as relay:
         await append(database, 3)
         await eventually(lambda: _in_trouble(relay))
-        assert (await relay.waiting()).events == 3
+        assert (await relay.backlog()).waiting == 3
         async with serving(adapter.app, port):
             await eventually(lambda: all_decided(database))
             await eventually(lambda: _is_none(relay))
@@ -108,7 +108,7 @@ async def test_a_slow_adapter_is_given_up_and_asked_again(
         return adapter.held_back(batch)
 
     adapter.answer = slow_once
-    async with relaying(database, url, send_timeout=0.3):
+    async with relaying(database, url, publish_timeout=0.3):
         await append(database)
         await eventually(lambda: all_decided(database))
     assert len(adapter.batches) == 2
@@ -181,7 +181,7 @@ async def test_while_the_adapter_is_not_ready_the_relay_waits_and_says_so(
     await append(database, 50)
     async with relaying(database, url, batch_size=10) as relay:
         await eventually(lambda: _in_trouble(relay))
-        assert relay.degraded_reason == "the adapter is not ready"
+        assert relay.degraded_reason == f"adapter at {url} is not ready"
         assert len(adapter.batches) <= 2
         adapter.is_ready, adapter.answer = True, adapter.held_back
         await eventually(lambda: all_decided(database))

@@ -20,10 +20,8 @@ from snsqs import Delivery, MessageConverter, bindings
 from snsqs._handler import compose, dispatch
 from snsqs.events import ApplicationEventPublisher, Listener
 from snsqs.inbox import Inbox
-from snsqs.outbox import EventLog
-from snsqs.outbox import _outcome as outcome
-from snsqs.outbox._adapter import AdapterClient
-from snsqs.outbox._relay import CLAIM
+from snsqs.outbox import EventLog, Relay
+from snsqs.outbox.http import HttpSink
 from snsqs.postgres import Database, connect
 from snsqs.testing import Faults, MemoryBroker, MemoryQueue
 
@@ -84,7 +82,7 @@ class World:
     scm: httpx.AsyncClient
     adapter: FastAPI
     databases: dict[str, Database]
-    relays: dict[str, AdapterClient]
+    relays: Sequence[Relay]
     allocation: inventory.Allocation
     queues: list[MemoryQueue] = field(default_factory=list)
     """Of what CONSUMED lists."""
@@ -144,12 +142,11 @@ class World:
 
     async def relay(self) -> None:
         """Takes every event to the adapter, which sends on what leaves."""
-        for name, database in self.databases.items():
-            async with database.connection() as connection, connection.transaction():
-                if batch := await connection.fetch(CLAIM, 100):
-                    decided, failed = outcome.by_event(batch, await self.relays[name].decide(batch))
-                    assert not failed
-                    await outcome.record_decided(connection, decided)
+        for relay in self.relays:
+            while await relay.relay_batch():
+                pass
+            backlog = await relay.backlog()
+            assert (backlog.waiting, backlog.parked) == (0, 0)
 
     async def arrive(self, number: int, *, wait: int = 0) -> None:
         """The next message of one of the queues is handled, if one is there within so many seconds."""
@@ -204,11 +201,15 @@ async def world(order_database: str, scm_database: str) -> AsyncIterator[World]:
         for app, database in ((order_app, of_order), (scm_app, of_scm)):
             components(app).add(database)
             app.include_router(reconciliation.router)
-        relays = {
-            name: AdapterClient(adapter, URL, headers=bearer(DEVELOPMENT_SERVICE), source=name, timeout=5)
-            for name in ("order", "scm")
-        }
         databases = {"order": of_order, "scm": of_scm}
+        relays = [
+            Relay(
+                databases[name],
+                EventLog(),
+                HttpSink(adapter, URL, source=name, headers=bearer(DEVELOPMENT_SERVICE)),
+            )
+            for name in databases
+        ]
         yield World(order, scm, adapter_app, databases, relays, inventory.Allocation(of_scm, bell))
 
 

@@ -121,7 +121,7 @@ async def test_events_wait_while_the_adapter_does_not_take_the_service_token(
                 return told if "401" in told else None
 
             said = await eventually(trouble)
-            assert said.endswith("/events: HTTP 401, SERVICE_TOKEN here is not the adapter's")
+            assert said.endswith(": HTTP 401, this service's token is not the adapter's")
             [waiting] = (await order.http.get(f"/orders/{order_id}/events")).json()["published"]
             assert (waiting["attempts"], waiting["parkedAt"], waiting["decision"]) == (0, None, None)
         async with adapter():

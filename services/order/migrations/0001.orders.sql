@@ -1,5 +1,4 @@
 -- Orders.
--- depends: 0001.event-log
 
 CREATE TABLE IF NOT EXISTS orders (
     id               text PRIMARY KEY CHECK (id ~ '^[0-9]{20}$'),

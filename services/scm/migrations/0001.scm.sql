@@ -1,5 +1,4 @@
 -- Stock, reservations, invoices, and SCM's side of each order.
--- depends: 0002.inbox
 
 CREATE TABLE IF NOT EXISTS stock (
     sku      text PRIMARY KEY,

@@ -1,5 +1,4 @@
--- The listeners that a person has paused: all instances of the service keep to it, until it is resumed.
--- depends: 0001.event-log
+-- Listeners that an operator has paused, in all instances of the service and across restarts.
 
 CREATE TABLE IF NOT EXISTS paused_listener (
     queue     text PRIMARY KEY,

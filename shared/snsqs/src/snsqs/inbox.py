@@ -1,8 +1,26 @@
-"""Inbox: once only, never backwards. The middleware that gives a handler its transaction."""
+"""Inbox: middleware that handles each message once, and gives the handler its transaction.
 
+    from snsqs import ListenerContainer, Topology, bindings, sqs_listener
+    from snsqs.inbox import Inbox
+    from snsqs.postgres import Database, Transaction
+
+    @sqs_listener("billing-order-event-queue", topic="order-events")
+    async def on_order_completed(event: OrderCompleted, tx: Transaction) -> None:
+        await tx.connection.execute("INSERT INTO bill (order_id) VALUES ($1)", event.source.id)
+
+    def listeners(topology: Topology, database: Database) -> list[ListenerContainer]:
+        bound = bindings([on_order_completed])
+        return [ListenerContainer(topology, each, middleware=[Inbox(database)]) for each in bound]
+
+The bill, the inbox's record of the message and all events that the handler publishes with `tx.publish` are
+committed together, before the message is deleted from the queue. The tables come from `snsqs.migrations`.
+Needs asyncpg: `pip install snsqs[postgres]`.
+
+After "Idempotent Receiver" (Enterprise Integration Patterns).
+"""
+
+import logging
 from datetime import datetime
-
-import structlog
 
 from snsqs._errors import TerminalError, Unavailable
 from snsqs._handler import Delivery, MessageHandler
@@ -12,10 +30,10 @@ from snsqs._queue import QueueSettings
 from snsqs.postgres import Connection, Database, DatabaseUnavailable, Transaction, Unstorable
 from snsqs.retention import Expiry
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 # A concurrent delivery of the same message waits on the first insert until that transaction ends; one of
-# the same aggregate waits on the second. Both are undone when the handler's transaction is rolled back.
+# the same aggregate waits on the second. A rollback of the handler's transaction undoes both.
 RECORD = """
     WITH recorded AS (
         INSERT INTO inbox (
@@ -35,15 +53,15 @@ RECORD = """
            $5::bigint IS NULL OR EXISTS (SELECT FROM newest) AS is_newest
 """
 
-ABSORBED = "UPDATE inbox SET duplicates = duplicates + 1 WHERE consumer = $1 AND message_id = $2"
+DUPLICATE = "UPDATE inbox SET duplicates = duplicates + 1 WHERE consumer = $1 AND message_id = $2"
 
 SUPERSEDED = "UPDATE inbox SET outcome = 'superseded' WHERE consumer = $1 AND message_id = $2"
 
 HANDLED = "UPDATE inbox SET handled_at = clock_timestamp() WHERE consumer = $1 AND message_id = ANY ($2)"
 
 RECEIVED = """
-    SELECT consumer, message_id, type, sequence, handler, receive_count, duplicates, outcome, received_at,
-           handled_at
+    SELECT consumer, message_id, type, sequence AS version, handler, receive_count, duplicates, outcome,
+           received_at, handled_at
     FROM inbox
     WHERE subject = $1
     ORDER BY received_at
@@ -53,41 +71,47 @@ RECEIVED = """
 _QUEUE = QueueSettings()
 
 MIN_RETENTION_DAYS = (2 * _QUEUE.retention + _QUEUE.dead_letter_retention) // (24 * 60 * 60)
-"""How long a copy of a message may live: 4 days in its queue, 14 among the dead letters, and once it is
-redriven 4 more in the queue (`QueueSettings`)."""
+"""Longest life of a message: 4 days in its queue, 14 in the dead-letter queue, and 4 more in the queue once
+it is redriven (`QueueSettings`)."""
 
 
 class RetentionTooShort(ValueError):
-    """The inbox would forget messages that can still be delivered again. Keep its records longer."""
+    """Records of the inbox would expire while their messages can still be delivered. Keep them longer."""
 
 
 class Inbox:
-    """Middleware: runs the handler in a transaction together with the record that it has run.
+    """Middleware: runs the handler in one transaction with the record of the message.
 
-    A message id that the queue's consumer has recorded before has no effect; neither has a message about
-    an older version of its aggregate (`ce-sequence`) than one already handled, which is recorded as
-    superseded. So the handlers on one queue have to bring their side to the state that the event carries,
-    instead of adding one step; events that carry only a part of it get a queue of their own.
+    A message id that was recorded for the queue before has no effect. Neither has a message about an older
+    version of its aggregate (`ce-sequence`) than one already handled; it is recorded as superseded. So the
+    handlers of a queue must bring their side to the state that the event carries, instead of applying a
+    change to it. Events that carry only a part of the state need a queue of their own.
 
-    The records are deleted after a while (`received_messages`), the newest version of each aggregate never
-    is: a message that comes later than anybody expected is then still recognised as old.
+    Records expire (`received_messages`); the newest version of each aggregate is kept, so that a very late
+    message is still recognised as old.
 
-    After "Idempotent Receiver" (Enterprise Integration Patterns).
+    Events that the handler publishes have the message's id as their cause, unless it handles a batch of
+    several messages. Raises Unavailable while the database is unavailable, and TerminalError for values that
+    it cannot store.
     """
 
     provides = (Transaction,)
 
     def __init__(self, database: Database) -> None:
+        """
+        Args:
+            database: pool with one connection per running handler; see `snsqs.postgres.connect`.
+        """
         self._database = database
 
     async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
         try:
             async with self._database.transaction() as tx:
-                # Sorted, so that two batches never wait for each other's aggregates.
+                # Sorted, so that two batches cannot deadlock on the aggregates that they share.
                 messages = sorted(delivery.messages, key=lambda each: (each.subject, each.sequence or 0))
                 new = [message for message in messages if await self._is_new(message, delivery, tx)]
                 if new:
-                    tx.cause = new[0].id if len(new) == 1 else None
+                    tx.cause_id = new[0].id if len(new) == 1 else None
                     await proceed(delivery.only(new).providing(Transaction, tx))
                     ids = [message.id for message in new]
                     await tx.connection.execute(HANDLED, delivery.queue, ids)
@@ -110,46 +134,46 @@ class Inbox:
         )
         assert row is not None
         if not row["is_first"]:
-            await tx.connection.execute(ABSORBED, delivery.queue, message.id)
+            await tx.connection.execute(DUPLICATE, delivery.queue, message.id)
             delivery.outcomes[message.id] = "duplicate"
-            log.info("duplicate absorbed", queue=delivery.queue, receive_count=delivery.receive_count)
+            fields = {"queue": delivery.queue, "receive_count": delivery.receive_count}
+            log.info("duplicate absorbed", extra=fields)
             return False
         if not row["is_newest"]:
             await tx.connection.execute(SUPERSEDED, delivery.queue, message.id)
             delivery.outcomes[message.id] = "superseded"
-            log.info("superseded by a newer version", queue=delivery.queue, version=message.sequence)
+            fields = {"queue": delivery.queue, "version": message.sequence}
+            log.info("superseded by a newer version", extra=fields)
             return False
         return True
 
 
 class ReceivedMessage(WireModel):
-    """A message that was handled, or superseded: nothing was to be done about it any more."""
+    """A message that was handled, or superseded by a newer version of its aggregate."""
 
     consumer: str
     message_id: str
     type: str
     version: int | None
     handler: str
-    """The function that handled it, or would have."""
+    """Name of the function that handles this type."""
     receive_count: int
-    """At the delivery that was handled."""
+    """SQS's receive count of the delivery that was recorded."""
     duplicates: int
-    """How many more deliveries of it were absorbed since."""
+    """Further deliveries, which had no effect."""
     outcome: str
+    """`handled` or `superseded`."""
     received_at: datetime
     handled_at: datetime
 
 
 async def received(connection: Connection, subject: str) -> list[ReceivedMessage]:
-    """The messages about one aggregate, oldest first, a thousand at most."""
-    return [
-        ReceivedMessage(**dict(row), version=row["sequence"])
-        for row in await connection.fetch(RECEIVED, subject)
-    ]
+    """Return the messages about one aggregate, oldest first, at most 1,000."""
+    return [ReceivedMessage(**dict(row)) for row in await connection.fetch(RECEIVED, subject)]
 
 
 def validate_retention(days: int) -> int:
-    """The days, when records may be deleted after them. Raises RetentionTooShort."""
+    """Return `days` if the inbox's records may expire after them. Raises RetentionTooShort."""
     if days < MIN_RETENTION_DAYS:
         raise RetentionTooShort(
             f"must be at least {MIN_RETENTION_DAYS} days: a message may wait 4 days in its queue, 14 days "
@@ -159,10 +183,10 @@ def validate_retention(days: int) -> int:
 
 
 def received_messages(days: int) -> Expiry:
-    """Deletes the records of messages that were received so many days ago. Raises RetentionTooShort when a
-    message could outlive its record.
+    """Expire records `days` after their messages were received. Raises RetentionTooShort when a message could
+    outlive its record.
 
-    The versions of the aggregates are kept: they hold a late message off even when its record is gone.
-    Only messages without a version depend on their records alone.
+    The newest version of each aggregate does not expire, and still rejects a message whose record has. Only
+    messages without a version depend on their records alone.
     """
     return Expiry("inbox", "received_at", validate_retention(days))

@@ -1,17 +1,20 @@
-"""PostgreSQL: the pool of a service, and a transaction that in-process events are published in."""
+"""PostgreSQL: a connection pool, and transactions in which in-process events are published.
 
+Needs asyncpg: `pip install snsqs[postgres]`.
+"""
+
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 import asyncpg
-import structlog
 from asyncpg.pool import PoolConnectionProxy
 from pydantic_core import from_json, to_json
 
 from snsqs.events import ApplicationEventPublisher
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
@@ -21,56 +24,68 @@ _LOST = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
 )
-"""What PostgreSQL answers when it is starting, stopping, full, or has ended our connection."""
+"""Errors of PostgreSQL when it is starting, stopping, full, or has ended the connection."""
+
+
+MISSING_TABLES = """
+    SELECT array_agg(name) FILTER (WHERE to_regclass(name) IS NULL)
+    FROM unnest(ARRAY['event_log', 'inbox', 'inbox_version']) AS name
+"""
 
 
 class DatabaseUnavailable(Exception):
-    """The database is away just now, or too slow. Nothing was kept; trying again later may help."""
+    """The database is unavailable or too slow. Nothing was stored; retry later."""
 
 
 class Unstorable(Exception):
-    """A value is none that PostgreSQL can keep: out of range, too long for an index, or with U+0000 in it.
-    Trying again cannot help. Check values where they come in."""
+    """PostgreSQL cannot store a value: out of range, too long for an index, or with U+0000 in it. A retry
+    cannot succeed; validate values where they enter."""
 
 
 class OutcomeUnknown(DatabaseUnavailable):
-    """The connection was lost while the transaction was being committed: everything of it was kept, or
-    nothing. Read what is there before trying again; where that is safe anyway, just try again."""
+    """The connection was lost during the commit: the transaction is committed or rolled back as a whole.
+    Read the state before retrying, unless the transaction is idempotent."""
 
 
 class DatabaseUnreachable(Exception):
-    """The database did not answer at start. The message says which address was tried, and why."""
+    """The database did not answer at start. The message has its address and the reason."""
+
+
+class NotMigrated(Exception):
+    """Tables of the library are missing. Run `python -m snsqs.migrations`."""
 
 
 class Transaction:
-    """One database transaction, and the in-process events of it.
+    """One database transaction, and the in-process events that are published in it.
 
-    What writes takes the transaction of its caller, so that a command, its events and what listens to
-    them become visible together or not at all.
+    Functions that write take the transaction of their caller, so that a command, its events and the effects
+    of their listeners become visible together or not at all.
     """
 
     def __init__(self, connection: Connection, publisher: ApplicationEventPublisher) -> None:
         self.connection = connection
-        self.cause: str | None = None
-        """The id of the message that is handled in it, if it is one."""
+        self.cause_id: str | None = None
+        """Id of the message that is handled in this transaction. Set by `snsqs.inbox.Inbox`; recorded by
+        `snsqs.outbox.EventLog` as the cause of the events. None in the transaction of a command."""
         self._publisher = publisher
         self._after_commit: list[Callable[[], Awaitable[None]]] = []
 
     async def publish(self, event: object) -> None:
-        """Hands the event to its in-process listeners, inside this transaction."""
+        """Pass the event to its in-process listeners, inside this transaction."""
         await self._publisher.publish(event, self)
 
     def after_commit(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Runs the callback once this transaction is committed; never when it is rolled back."""
+        """Run the callback once this transaction is committed; never if it is rolled back."""
         self._after_commit.append(callback)
 
     async def run_after_commit(self) -> None:
+        """Run the callbacks. Called by Database after the commit."""
         for callback in self._after_commit:
             await callback()
 
 
 class Database:
-    """A service's connection pool and the publisher of its in-process events. Safe to share."""
+    """A connection pool and the publisher of in-process events. Safe to share between tasks."""
 
     def __init__(self, pool: asyncpg.Pool, publisher: ApplicationEventPublisher) -> None:
         self._pool = pool
@@ -79,7 +94,8 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection for reading. Raises DatabaseUnavailable when it cannot be had or is lost."""
+        """Acquire a connection, for reading. Raises DatabaseUnavailable when none is available within 5 s or
+        the connection is lost, and Unstorable."""
         try:
             connection = await self._acquire()
         except (*_LOST, OSError, TimeoutError) as error:
@@ -99,11 +115,11 @@ class Database:
                 raise DatabaseUnavailable(f"connection lost: {error}") from error
             raise
         finally:
-            await self._release(connection, most=None if is_well else 2)
+            await self._release(connection, timeout=None if is_well else 2)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Connection]:
-        """A connection whose statements all read what was there at the first. Raises DatabaseUnavailable."""
+        """Acquire a connection whose statements all read one snapshot. Raises DatabaseUnavailable."""
         async with (
             self.connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
@@ -112,8 +128,8 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """Commits when the body ends, rolls back when it raises. Raises DatabaseUnavailable, and
-        OutcomeUnknown when the connection was lost during the COMMIT."""
+        """Commit when the body ends, roll back when it raises. Raises DatabaseUnavailable, OutcomeUnknown
+        when the connection was lost during the COMMIT, and Unstorable."""
         is_done = False
         try:
             async with self.connection() as connection, connection.transaction():
@@ -127,8 +143,8 @@ class Database:
         await transaction.run_after_commit()
 
     async def _acquire(self) -> Connection:
-        """Waits 5 s for one to come back. While one is free there is nothing to wait for but its opening,
-        which has a deadline of its own; another would cost a timer on every request."""
+        """Wait up to 5 s for a connection. While one is free, only opening it takes time, which has a timeout
+        of its own; another would cost a timer per request."""
         self._users += 1
         has_to_wait = self._users > self._pool.get_max_size()
         try:
@@ -137,38 +153,49 @@ class Database:
             self._users -= 1
             raise
 
-    async def _release(self, connection: Connection, *, most: float | None) -> None:
-        """`most` is how many seconds it may take to cancel what still runs on it. Of one that is well nothing
-        is asked, and a deadline would cost a timer."""
+    async def _release(self, connection: Connection, *, timeout: float | None) -> None:
+        """`timeout` limits the cancellation of a statement that still runs. A healthy connection has none,
+        and a timeout would cost a timer per request."""
         self._users -= 1
         try:
-            await self._pool.release(connection, timeout=most)
+            await self._pool.release(connection, timeout=timeout)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            # What was done is done; the pool has ended this connection and opens another one.
-            log.warning("connection not released", error=repr(error))
+            # The result stands; the pool has closed this connection and opens another one.
+            log.warning("connection not released", extra={"error": repr(error)})
 
     async def check_migrated(self) -> None:
-        """Raises when the database is away or was never migrated."""
+        """Check that the tables of the library exist. Raises NotMigrated and DatabaseUnavailable."""
         async with self.connection() as connection:
-            await connection.fetchval("SELECT count(*) FROM _yoyo_migration")
+            missing = await connection.fetchval(MISSING_TABLES)
+        if missing:
+            raise NotMigrated(f"no table {', '.join(missing)}: run `python -m snsqs.migrations`")
 
 
 @asynccontextmanager
 async def connect(
     url: str, publisher: ApplicationEventPublisher, *, connections: int = 20
 ) -> AsyncIterator[Database]:
-    """Opens the pool, and closes it in the end. Raises DatabaseUnreachable."""
+    """Open a connection pool, and close it at the end. Raises DatabaseUnreachable.
+
+    Statements are limited to 8 s. `connections` bounds the pool; it needs one connection
+
+    - per running handler (`ListenerOptions.max_concurrency`, 10 by default, for each queue),
+    - for the relay, and for each other background loop that reads the database,
+    - and those of concurrent requests. A caller that waits longer than 5 s gets DatabaseUnavailable.
+
+    The sum over all instances must stay below PostgreSQL's `max_connections`, 100 by default.
+    """
     try:
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
             max_size=connections,
             timeout=5,
-            # PostgreSQL gives up first, and says so; ours is for a server that says nothing any more.
+            # PostgreSQL ends a slow statement first, with an error; ours is for an unresponsive server.
             server_settings={"statement_timeout": "8s"},
             command_timeout=10,
             init=_json_columns,
-            reset=_nothing,
+            reset=_keep_session,
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
         raise DatabaseUnreachable(f"{without_password(url)}: {error}") from error
@@ -181,12 +208,12 @@ async def connect(
 def _is_gone(connection: Connection) -> bool:
     try:
         return connection.is_closed()
-    except asyncpg.InterfaceError:  # the pool has taken it back, which it does with a lost one
+    except asyncpg.InterfaceError:  # the pool has taken it back, as it does with a lost connection
         return True
 
 
 def without_password(url: str) -> str:
-    """A database URL that may be shown and logged."""
+    """Return the database URL without its password, fit for logs."""
     head, at, tail = url.rpartition("@")
     scheme, separator, user = head.partition("://")
     return f"{scheme}{separator}{user.partition(':')[0]}{at}{tail}" if at else url
@@ -197,11 +224,11 @@ async def _json_columns(connection: asyncpg.Connection) -> None:
 
 
 def _json(value: object) -> str:
-    """Of models too, as they are on the wire."""
+    """Encode any value that pydantic can, models in their wire format."""
     return to_json(value).decode()
 
 
-async def _nothing(_: object) -> None:
-    """What the pool asks PostgreSQL for when a connection comes back, by default to forget the session's
-    settings and locks. All of ours are a transaction's and end with it; asking would be a round trip on
-    every request. A transaction that is still open is rolled back all the same."""
+async def _keep_session(_: object) -> None:
+    """Skip the reset of a released connection. By default the pool resets the session's settings and locks,
+    one round trip per request; ours belong to a transaction and end with it. A transaction that is still open
+    is rolled back all the same."""

@@ -1,5 +1,4 @@
--- The event log (outbox): every domain event, written in the transaction of its command,
--- and what became of it on its way out.
+-- The event log (outbox): every domain event, inserted in the transaction of its command, and its outcome.
 
 CREATE TABLE IF NOT EXISTS event_log (
     position        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -13,9 +12,9 @@ CREATE TABLE IF NOT EXISTS event_log (
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
     last_error      text,
-    parked_at       timestamptz,        -- when it had failed too often to be tried again by itself
-    relayed_at      timestamptz,        -- when the relay took it up, and
-    decided_at      timestamptz,        -- when the adapter decided about it
+    parked_at       timestamptz,        -- set when it has failed too often to be retried
+    relayed_at      timestamptz,        -- when the relay claimed it
+    decided_at      timestamptz,        -- when the adapter, or the channel, decided on it
     decision        text CHECK (decision IN ('forwarded', 'held_back')),
     rule            text,
     message_id      text,
@@ -25,8 +24,8 @@ CREATE TABLE IF NOT EXISTS event_log (
 
 COMMENT ON COLUMN event_log.decision IS 'the adapter''s decision; NULL while the event waits or is parked';
 
--- Each index holds only the rows that its reader looks for, however long the log grows: claims (and their
--- count and age, from the index alone) the waiting ones, people the parked ones, retention the decided ones.
+-- Partial indexes hold only the rows that their readers select, however long the log grows: the waiting ones
+-- for claims (and for their count and age, by an index-only scan), the parked ones, the decided ones for retention.
 CREATE INDEX IF NOT EXISTS event_log_waiting ON event_log (next_attempt_at, position) INCLUDE (occurred_at)
     WHERE decision IS NULL AND parked_at IS NULL;
 CREATE INDEX IF NOT EXISTS event_log_parked ON event_log (parked_at) WHERE parked_at IS NOT NULL;

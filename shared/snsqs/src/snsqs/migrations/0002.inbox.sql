@@ -1,5 +1,5 @@
--- The inbox: every message that a consumer handled, so that a second delivery has no second effect,
--- and the newest version that it has seen of each aggregate, so that an older one has none.
+-- The inbox: every message that a consumer has handled, so that a second delivery has no effect,
+-- and the newest version of each aggregate, so that an older one has none.
 
 CREATE TABLE IF NOT EXISTS inbox (
     consumer      text NOT NULL,
@@ -17,8 +17,7 @@ CREATE TABLE IF NOT EXISTS inbox (
 CREATE INDEX IF NOT EXISTS inbox_subject ON inbox (subject, received_at);
 CREATE INDEX IF NOT EXISTS inbox_received ON inbox (received_at);     -- for retention
 
--- Retention never deletes from here: a late message whose own record is long gone is still recognised as
--- old by its aggregate's version. There is one row per aggregate, not per message.
+-- Has no retention: the version still rejects a late message whose record has expired. One row per aggregate.
 CREATE TABLE IF NOT EXISTS inbox_version (
     consumer text NOT NULL,
     subject  text NOT NULL,

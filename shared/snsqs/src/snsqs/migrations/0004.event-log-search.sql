@@ -1,6 +1,5 @@
--- Searching the event log: pages by position, whatever is asked for. `event_log_subject` serves one order,
--- `event_log_parked` and `event_log_waiting` serve what has not left.
--- depends: 0001.event-log
+-- Search in the event log, paged by position. `event_log_subject` serves one aggregate, `event_log_parked` and
+-- `event_log_waiting` the events without a decision.
 
 CREATE INDEX IF NOT EXISTS event_log_type ON event_log (type, position);
 CREATE INDEX IF NOT EXISTS event_log_decision ON event_log (decision, position) WHERE decision IS NOT NULL;

@@ -1,6 +1,4 @@
--- Which message made a service publish an event, and which function handled a message: with them, the way of
--- an order is read off the rows instead of being guessed from their times.
--- depends: 0001.event-log 0002.inbox
+-- The message that caused an event, and the handler of a message: the lineage of an aggregate.
 
 ALTER TABLE event_log ADD COLUMN IF NOT EXISTS cause text;
 ALTER TABLE inbox ADD COLUMN IF NOT EXISTS handler text NOT NULL DEFAULT '';

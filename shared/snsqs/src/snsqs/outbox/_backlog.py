@@ -1,4 +1,4 @@
-"""Backlog: the events that have not left yet. They wait to be relayed, or are parked."""
+"""Backlog: events that are not relayed yet. They wait to be relayed, or are parked."""
 
 import uuid
 from collections.abc import Collection
@@ -8,17 +8,17 @@ from datetime import datetime
 from snsqs._model import WireModel
 from snsqs.postgres import Connection
 
-WAITING = """
-    SELECT count(*) AS events,
+BACKLOG = """
+    SELECT count(*) AS waiting,
            coalesce(extract(epoch FROM now() - min(occurred_at)), 0)::float8 AS oldest_seconds,
            (SELECT count(*) FROM event_log WHERE parked_at IS NOT NULL) AS parked
     FROM event_log
     WHERE decision IS NULL AND parked_at IS NULL
 """
 
-# The few that are parked are found by their own index, so the criteria need none.
+# Parked events are few and have an index of their own, so the criteria need none.
 PARKED = """
-    SELECT id, type, subject, sequence, occurred_at, attempts, last_error, parked_at
+    SELECT id, type, subject, sequence AS version, occurred_at, attempts, last_error, parked_at
     FROM event_log
     WHERE parked_at IS NOT NULL
       AND ($2::text[] IS NULL OR id::text = ANY ($2))
@@ -29,7 +29,7 @@ PARKED = """
     LIMIT $1
 """
 
-# Due from now on, so behind those that were never tried: resubmitting many holds up nobody.
+# Due from now on, and so after those that were never tried: many resubmitted events delay no new one.
 RESUBMIT = """
     UPDATE event_log
     SET parked_at = NULL, attempts = 0, next_attempt_at = now()
@@ -39,16 +39,18 @@ RESUBMIT = """
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """What is still to be relayed, and what is parked. An event that is parked does not wait."""
+class Backlog:
+    """Size and age of the backlog."""
 
-    events: int
+    waiting: int
+    """Events that wait to be relayed, without the parked ones."""
     oldest_seconds: float
+    """Seconds since the oldest waiting event occurred; 0 when none waits."""
     parked: int
 
 
 class ParkedEvent(WireModel):
-    """An event that failed too often to be tried again by itself; `last_error` says how."""
+    """An event that failed too often and is not retried until it is resubmitted."""
 
     id: uuid.UUID
     type: str
@@ -60,14 +62,14 @@ class ParkedEvent(WireModel):
     parked_at: datetime
 
 
-async def waiting(connection: Connection) -> Waiting:
-    """How many events wait, for how many seconds the oldest has waited, and how many are parked."""
-    row = await connection.fetchrow(WAITING)
+async def read_backlog(connection: Connection) -> Backlog:
+    """Return the size and age of the backlog."""
+    row = await connection.fetchrow(BACKLOG)
     assert row is not None
-    return Waiting(**dict(row))
+    return Backlog(**dict(row))
 
 
-async def parked(
+async def parked_events(
     connection: Connection,
     limit: int = 100,
     *,
@@ -76,15 +78,15 @@ async def parked(
     subject: str | None = None,
     error: str | None = None,
 ) -> list[ParkedEvent]:
-    """Return up to `limit` parked events that match every criterion, those parked for the longest first.
+    """Return up to `limit` parked events that match every criterion, those parked longest first.
 
     `error` is a part of the last error, case-insensitive.
     """
     rows = await connection.fetch(PARKED, limit, None if ids is None else list(ids), type, subject, error)
-    return [ParkedEvent(**dict(row), version=row["sequence"]) for row in rows]
+    return [ParkedEvent(**dict(row)) for row in rows]
 
 
 async def resubmit(connection: Connection, ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
-    """Lets parked events wait again, with all their attempts before them. Returns the ids of those that were
-    parked; the others stay as they are."""
+    """Retry parked events from the first attempt on. Return the ids of those that were parked; the others
+    are unchanged. Wake the relay with `EventLog.wake_relay_after_commit`."""
     return [row["id"] for row in await connection.fetch(RESUBMIT, ids)]

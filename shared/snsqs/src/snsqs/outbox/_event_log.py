@@ -1,4 +1,4 @@
-"""EventLog: the listener that appends every domain event, in the transaction that published it."""
+"""EventLog: the in-process listener that appends domain events to the outbox."""
 
 import asyncio
 import uuid
@@ -16,8 +16,8 @@ APPEND = """
 """
 
 HISTORY = """
-    SELECT id, type, sequence, occurred_at, cause, attempts, last_error, parked_at, relayed_at, decided_at,
-           decision, rule, message_id
+    SELECT id, type, sequence AS version, occurred_at, cause, attempts, last_error, parked_at, relayed_at,
+           decided_at, decision, rule, message_id
     FROM event_log
     WHERE subject = $1
     ORDER BY position
@@ -26,13 +26,19 @@ HISTORY = """
 
 
 class EventLog:
-    """An ApplicationListener: what is published in process as a DomainEvent is logged to be relayed."""
+    """ApplicationListener that appends every published DomainEvent to the table `event_log`, in the
+    transaction that publishes it.
+
+    Register it after the listeners that may still reject the command. After the commit it wakes the relay of
+    this process.
+    """
 
     def __init__(self) -> None:
-        self.due = asyncio.Event()
-        """Set when a transaction of this process is committed that gives the relay something to do."""
+        self.wake = asyncio.Event()
+        """Set after a commit with events to relay; the relay clears it."""
 
     async def on_application_event(self, event: DomainEvent, tx: Transaction) -> None:
+        """Append the event. Its `cause` is `tx.cause_id`, its trace the current one."""
         await tx.connection.execute(
             APPEND,
             uuid.uuid4(),
@@ -42,28 +48,31 @@ class EventLog:
             datetime.fromtimestamp(event.occurence_on / 1000, UTC),
             current_traceparent(),
             event.model_dump_json(),
-            tx.cause,
+            tx.cause_id,
         )
-        self.wake_relay_after(tx)
+        self.wake_relay_after_commit(tx)
 
-    def wake_relay_after(self, tx: Transaction) -> None:
-        """Has the relay look into the log once the transaction is committed."""
-        tx.after_commit(self._wake)
+    def wake_relay_after_commit(self, tx: Transaction) -> None:
+        """Wake the relay once the transaction is committed."""
+        tx.after_commit(self._wake_relay)
 
-    async def _wake(self) -> None:
-        self.due.set()
+    async def _wake_relay(self) -> None:
+        self.wake.set()
 
 
 class LoggedEvent(WireModel):
-    """An event of the log and what became of it. `decision` is null while it waits to be relayed, and
-    while it is parked: it failed too often, and is not tried again before it is resubmitted."""
+    """An event of the log and its outcome.
+
+    `decision` is null while the event waits to be relayed, and while it is parked: it failed too often, and
+    is not retried until it is resubmitted.
+    """
 
     id: uuid.UUID
     type: str
     version: int
     occurred_at: datetime
     cause: str | None
-    """The id of the message that was handled when it was published; null when it was a command."""
+    """Id of the message whose handler published the event; null if a command published it."""
     attempts: int
     last_error: str | None
     parked_at: datetime | None
@@ -75,13 +84,10 @@ class LoggedEvent(WireModel):
 
 
 async def history(connection: Connection, subject: str) -> list[LoggedEvent]:
-    """The events of one aggregate, oldest first, a thousand at most."""
-    return [
-        LoggedEvent(**dict(row), version=row["sequence"]) for row in await connection.fetch(HISTORY, subject)
-    ]
+    """Return the events of one aggregate, oldest first, at most 1,000."""
+    return [LoggedEvent(**dict(row)) for row in await connection.fetch(HISTORY, subject)]
 
 
 def decided_events(days: int | None) -> Expiry:
-    """Deletes events so many days after the adapter's decision; None keeps them. Events that wait or are
-    parked are never deleted."""
+    """Expire events `days` after their decision; None keeps them. Waiting and parked events never expire."""
     return Expiry("event_log", "decided_at", days)

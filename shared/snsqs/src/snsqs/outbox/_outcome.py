@@ -1,16 +1,15 @@
-"""Outcome: what became of a batch, written on each of its events."""
+"""Outcome of a batch, written on the rows of its events."""
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import asyncpg
-import structlog
-
-from snsqs.outbox._adapter import Result
+from snsqs.cloudevents import EventResult
+from snsqs.outbox._sink import OutboxEvent
 from snsqs.postgres import Connection
 from snsqs.tracing import trace_id_of
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 # now() is the time of the claim, which began this transaction.
 DECIDED = """
@@ -22,8 +21,8 @@ DECIDED = """
     WHERE event_log.position = result.position
 """
 
-# Full jitter: a wait drawn from the whole span of 2 s · 2^attempts, at most 60 s.
-FAILED = """
+# Full jitter: drawn from 0 to 2 s · 2^attempts, at most 60 s.
+RETRIED = """
     UPDATE event_log
     SET attempts = attempts + 1, last_error = result.error,
         next_attempt_at = clock_timestamp()
@@ -49,29 +48,29 @@ POSTPONED = """
 
 
 class Decided(NamedTuple):
-    """An event of which the adapter decided whether it leaves."""
+    """An event with a decision."""
 
-    event: asyncpg.Record
-    result: Result
+    event: OutboxEvent
+    result: EventResult
 
 
 class Failed(NamedTuple):
-    """An event that the adapter could not finish, and why."""
+    """An event without a decision, and the reason."""
 
-    event: asyncpg.Record
+    event: OutboxEvent
     error: str
 
 
-def by_event(
-    batch: Sequence[asyncpg.Record], results: Sequence[Result]
+def match_results(
+    batch: Sequence[OutboxEvent], results: Sequence[EventResult]
 ) -> tuple[list[Decided], list[Failed]]:
-    """Finds the result of each event. One that the adapter does not mention has failed."""
+    """Assign the results to the events of the batch. An event without a result has failed."""
     by_id = {result.id: result for result in results}
     decided, failed = [], []
     for event in batch:
-        result = by_id.get(str(event["id"]))
+        result = by_id.get(str(event.id))
         if result is None:
-            failed.append(Failed(event, "the adapter's answer does not mention this event"))
+            failed.append(Failed(event, "no result for this event in the response"))
         elif result.decision == "failed":
             failed.append(Failed(event, result.error or "no reason given"))
         else:
@@ -80,41 +79,43 @@ def by_event(
 
 
 async def record_decided(connection: Connection, decided: Sequence[Decided]) -> None:
-    """Writes the adapter's decision on the events; they are done."""
+    """Store the decisions. These events are done."""
     rows = [
-        (event["position"], result.decision, result.rule, result.decided_at, result.message_id)
+        (event.position, result.decision, result.rule, result.decided_at, result.message_id)
         for event, result in decided
     ]
     await connection.execute(DECIDED, *map(list, zip(*rows, strict=True)))
     for event, result in decided:
-        log.info(f"relayed: {result.decision.replace('_', ' ')}", rule=result.rule, **_about(event))
+        decision = result.decision.replace("_", " ")
+        log.info("relayed: %s", decision, extra={"rule": result.rule, **_fields(event)})
 
 
 async def record_failed(connection: Connection, failed: Sequence[Failed], *, max_attempts: int) -> None:
-    """Counts the attempt. The event waits, longer each time, and is parked after the last one."""
-    waiting = [each for each in failed if each.event["attempts"] + 1 < max_attempts]
-    parked = [each for each in failed if each.event["attempts"] + 1 >= max_attempts]
-    if waiting:
-        await connection.execute(FAILED, *_positions_and_errors(waiting))
+    """Count the attempt, and retry with growing delay. After `max_attempts` the event is parked."""
+    retried = [each for each in failed if each.event.attempts + 1 < max_attempts]
+    parked = [each for each in failed if each.event.attempts + 1 >= max_attempts]
+    if retried:
+        await connection.execute(RETRIED, *_positions_and_errors(retried))
     if parked:
         await connection.execute(PARKED, *_positions_and_errors(parked))
-    for event, error in waiting:
-        log.warning("event not taken by the adapter", error=error, **_about(event))
+    for event, error in retried:
+        log.warning("event not relayed", extra={"error": error, **_fields(event)})
     for event, error in parked:
-        log.error("event parked", error=error, attempts=event["attempts"] + 1, **_about(event))
+        attempts = event.attempts + 1
+        log.error("event parked", extra={"error": error, "attempts": attempts, **_fields(event)})
 
 
-async def postpone(connection: Connection, failed: Sequence[Failed], *, most: float) -> None:
-    """The adapter itself is not ready: the events wait, at most so many seconds, and nothing is counted."""
-    await connection.execute(POSTPONED, *_positions_and_errors(failed), most)
+async def postpone(connection: Connection, failed: Sequence[Failed], *, max_delay: float) -> None:
+    """Retry within `max_delay` seconds without counting an attempt, because the sink is not ready."""
+    await connection.execute(POSTPONED, *_positions_and_errors(failed), max_delay)
     for event, error in failed:
-        log.warning("event waits until the adapter is ready", error=error, **_about(event))
+        log.warning("event postponed: sink not ready", extra={"error": error, **_fields(event)})
 
 
 def _positions_and_errors(failed: Sequence[Failed]) -> tuple[list[int], list[str]]:
-    return [event["position"] for event, _ in failed], [error for _, error in failed]
+    return [event.position for event, _ in failed], [error for _, error in failed]
 
 
-def _about(event: asyncpg.Record) -> dict[str, str]:
-    about = {"event_id": str(event["id"]), "event_type": event["type"], "order_id": event["subject"]}
-    return about | ({"trace_id": trace_id_of(event["traceparent"])} if event["traceparent"] else {})
+def _fields(event: OutboxEvent) -> dict[str, str]:
+    fields = {"event_id": str(event.id), "event_type": event.type, "subject": event.subject}
+    return fields | ({"trace_id": trace_id_of(event.traceparent)} if event.traceparent else {})

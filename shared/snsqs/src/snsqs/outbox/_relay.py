@@ -1,41 +1,39 @@
-"""Relay: takes events from the log to the adapter, and writes the adapter's decision on each.
+"""Relay: publishes the events of the log, and records the decision on each.
 
-A batch is claimed with FOR UPDATE SKIP LOCKED in a transaction that stays open while the adapter works
-(`send_timeout` bounds each call), so any number of relays share the log, and the claims of one that dies
-are free at once. What dies between the adapter's answer and the commit is sent again: at least once.
+A batch is claimed with FOR UPDATE SKIP LOCKED in a transaction that stays open while the sink works
+(`publish_timeout` limits each call), so any number of relays share the log, and the claims of a process that
+dies are released at once. Events published before the commit is lost are published again: at least once.
 
-An event that the adapter answers as failed waits alone, longer each time, and is parked after
-`max_attempts`. While the adapter is away, or says on `/readyz` that it is not ready, no event is to blame
-and no attempt is counted.
+An event that fails is retried alone, with growing delay, and parked after `max_attempts`. While the sink is
+unavailable or not ready, no event is the cause and no attempt is counted.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import asyncpg
-import httpx
-import structlog
-from prometheus_client import Gauge
+from opentelemetry.metrics import get_meter
 
 from snsqs.background import PollingLoop
-from snsqs.outbox import _backlog as backlog
+from snsqs.cloudevents import EventResult
 from snsqs.outbox import _outcome as outcome
-from snsqs.outbox._adapter import AdapterClient, AdapterUnavailable, BatchFailed, Result, failed
+from snsqs.outbox._backlog import Backlog, read_backlog
 from snsqs.outbox._event_log import EventLog
+from snsqs.outbox._sink import BatchFailed, BatchRejected, EventSink, OutboxEvent, SinkUnavailable
 from snsqs.postgres import Connection, Database, DatabaseUnavailable
 
-log = structlog.get_logger(__name__)
+_meter = get_meter("snsqs")
+_events_waiting = _meter.create_gauge("outbox_events_waiting", description="Events that are not relayed yet.")
+_events_parked = _meter.create_gauge(
+    "outbox_events_parked", description="Events that failed too often and wait to be resubmitted."
+)
+_oldest_seconds = _meter.create_gauge(
+    "outbox_oldest_seconds", description="How long the oldest event that is not relayed has waited."
+)
 
-_EVENTS_WAITING = Gauge("outbox_events_waiting", "Events that are not relayed yet.")
-_EVENTS_PARKED = Gauge("outbox_events_parked", "Events that failed too often and wait to be resubmitted.")
-_OLDEST_SECONDS = Gauge("outbox_oldest_seconds", "How long the oldest event that is not relayed has waited.")
-
-_CALLS_MOST = 6
-"""How many send timeouts a batch may take with all calls of its halves; its claim is open that long."""
-
-# An event that was never tried is due since -infinity, so however many fail and come due again, new ones
-# are claimed before them.
+# An event that was never tried is due since -infinity, so new ones are claimed before any number of events
+# that have failed and are due again.
 CLAIM = """
     SELECT position, id, type, subject, sequence, occurred_at, traceparent, data, attempts
     FROM event_log
@@ -48,113 +46,145 @@ CLAIM = """
 
 @dataclass(frozen=True)
 class RelayOptions:
-    """The times are seconds."""
+    """Limits and times of a Relay. The times are seconds."""
 
     batch_size: int = 100
+    """Events per batch."""
     max_batch_bytes: int = 4 * 1024 * 1024
-    send_timeout: float = 5.0
+    """Bytes of event data per batch; a larger event is sent alone."""
+    publish_timeout: float = 5.0
+    """Time for one call of the sink, and so the time that claimed events are unavailable to other relays."""
     poll_interval: float = 5.0
-    """How often the log is read without being woken: for what waits to be tried again, and for what a process
-    left that died before it relayed."""
+    """How often the log is read without being woken: for events that are due again, and for those of a
+    process that died before relaying them."""
     max_backoff: float = 10.0
-    """The longest wait while the adapter or the database is away, or the adapter is not ready."""
+    """Longest wait while the sink or the database is unavailable."""
     max_attempts: int = 20
-    """After so many failures of its own an event is parked; with the growing delay, 20 take 8 minutes."""
+    """Failures after which an event is parked; with the growing delay, 20 take 8 minutes."""
 
 
 class Relay(PollingLoop):
-    """Relays a service's events until it is stopped. Any number may run on one log; each is woken by what
-    its own process logs in `event_log`."""
+    """Relays a service's events until it is stopped. Any number of relays may share one log; each is woken
+    by the commits of its own process."""
 
     def __init__(
         self,
         database: Database,
-        http: httpx.AsyncClient,
         event_log: EventLog,
+        sink: EventSink,
         *,
-        adapter_url: str,
-        headers: Mapping[str, str],
-        source: str,
         options: RelayOptions | None = None,
         observer: Callable[[str], None] | None = None,
     ) -> None:
+        """
+        Args:
+            database: pool with at least one connection for the relay; see `snsqs.postgres.connect`.
+            event_log: wakes the relay when it appends events.
+            sink: destination of the events.
+            observer: called with the decision of every result: `forwarded`, `held_back` or `failed`. It must
+                be quick and must not raise.
+        """
         self._database = database
+        self._sink = sink
         self._options = options or RelayOptions()
-        self._adapter = AdapterClient(
-            http, adapter_url, headers=headers, source=source, timeout=self._options.send_timeout
-        )
-        self._limit = self._options.batch_size
         self._observer = observer
+        self._limit = self._options.batch_size
         super().__init__(
             "relay",
-            self._relay_batch,
+            self.relay_batch,
             interval=self._options.poll_interval,
-            retry_on=(AdapterUnavailable, DatabaseUnavailable),
+            retry_on=(SinkUnavailable, DatabaseUnavailable),
             max_backoff=self._options.max_backoff,
-            wake=event_log.due,
+            wake=event_log.wake,
         )
 
-    async def waiting(self) -> backlog.Waiting:
-        """How much is still to be relayed, and how much is parked."""
+    async def backlog(self) -> Backlog:
+        """Return how many events wait and how many are parked. Raises DatabaseUnavailable."""
         async with self._database.connection() as connection:
-            return await backlog.waiting(connection)
+            return await read_backlog(connection)
 
     async def measure(self) -> None:
-        """Brings the gauges on `/metrics` up to date."""
-        waiting = await self.waiting()
-        _EVENTS_WAITING.set(waiting.events)
-        _EVENTS_PARKED.set(waiting.parked)
-        _OLDEST_SECONDS.set(waiting.oldest_seconds)
+        """Update the gauges `outbox_events_waiting`, `outbox_events_parked` and `outbox_oldest_seconds`.
+        Raises DatabaseUnavailable."""
+        backlog = await self.backlog()
+        _events_waiting.set(backlog.waiting)
+        _events_parked.set(backlog.parked)
+        _oldest_seconds.set(backlog.oldest_seconds)
 
-    async def _relay_batch(self) -> bool:
-        """Claims a batch, has it decided and writes that down. False when nothing more is waiting."""
+    async def relay_batch(self) -> bool:
+        """Claim a batch, publish it and record the outcome. Return whether more events may be due.
+
+        Raises SinkUnavailable and DatabaseUnavailable.
+        """
         limit, is_ready = self._limit, True
-        async with self._database.connection() as connection, connection.transaction():
-            claimed = await connection.fetch(CLAIM, limit)
-            batch = self._within_the_bytes(claimed)
-            if batch:
-                is_ready = await self._record(connection, batch, await self._decide(batch))
+        try:
+            async with self._database.connection() as connection, connection.transaction():
+                claimed = await self._claim(connection, limit)
+                batch = self._within_max_bytes(claimed)
+                if batch:
+                    is_ready = await self._record(connection, batch, await self._publish(batch))
+        except BatchRejected:
+            return True
         if not is_ready:
-            raise AdapterUnavailable("the adapter is not ready")
+            raise SinkUnavailable(f"{self._sink} is not ready")
         self._limit = min(self._options.batch_size, limit * 2)
         return len(batch) < len(claimed) or len(claimed) == limit
 
-    async def _decide(self, batch: Sequence[asyncpg.Record]) -> list[Result]:
-        """A batch that the adapter breaks on is claimed again by halves, until the event to blame stands
-        alone and fails alone; provided that the adapter is well otherwise."""
-        try:
-            async with asyncio.timeout(_CALLS_MOST * self._options.send_timeout):
-                return await self._adapter.decide(batch)
-        except TimeoutError as error:
-            raise AdapterUnavailable("the adapter is too slow with a batch that it refused") from error
-        except BatchFailed as error:
-            if len(batch) > 1 or not await self._adapter.is_ready():
-                self._limit = max(1, len(batch) // 2)
-                raise
-            return [failed(batch[0], error)]
+    async def _claim(self, connection: Connection, limit: int) -> list[OutboxEvent]:
+        return [_event(row) for row in await connection.fetch(CLAIM, limit)]
 
-    def _within_the_bytes(self, claimed: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
-        used = 0
+    async def _publish(self, batch: Sequence[OutboxEvent]) -> Sequence[EventResult]:
+        """Publish the batch. A batch that fails as a whole is claimed again by halves, until the event that
+        is the cause stands alone and fails alone."""
+        try:
+            return await self._publish_in_time(batch)
+        except (BatchFailed, BatchRejected) as error:
+            if len(batch) == 1:
+                return [EventResult(id=str(batch[0].id), decision="failed", error=str(error))]
+            self._limit = len(batch) // 2
+            raise
+
+    async def _publish_in_time(self, batch: Sequence[OutboxEvent]) -> Sequence[EventResult]:
+        try:
+            async with asyncio.timeout(self._options.publish_timeout):
+                return await self._sink.publish(batch)
+        except TimeoutError as error:
+            seconds = f"{self._options.publish_timeout:g} s"
+            raise BatchFailed(f"{self._sink}: no answer within {seconds}") from error
+
+    async def _is_ready(self) -> bool:
+        try:
+            async with asyncio.timeout(self._options.publish_timeout):
+                return await self._sink.is_ready()
+        except TimeoutError:
+            return False
+
+    def _within_max_bytes(self, claimed: Sequence[OutboxEvent]) -> Sequence[OutboxEvent]:
+        size = 0
         for count, event in enumerate(claimed):
-            used += len(event["data"])
-            if used > self._options.max_batch_bytes and count:
+            size += len(event.data)
+            if size > self._options.max_batch_bytes and count:
                 return claimed[:count]
         return claimed
 
     async def _record(
-        self, connection: Connection, batch: Sequence[asyncpg.Record], results: Sequence[Result]
+        self, connection: Connection, batch: Sequence[OutboxEvent], results: Sequence[EventResult]
     ) -> bool:
-        """Whether the adapter is ready, as far as that had to be asked."""
-        decided, not_taken = outcome.by_event(batch, results)
+        """Record the outcome. Return whether the sink is ready, which is asked only after a failure."""
+        decided, failed = outcome.match_results(batch, results)
         if self._observer is not None:
             for result in results:
                 self._observer(result.decision)
         if decided:
             await outcome.record_decided(connection, decided)
-        if not not_taken:
+        if not failed:
             return True
-        if is_ready := await self._adapter.is_ready():
-            await outcome.record_failed(connection, not_taken, max_attempts=self._options.max_attempts)
+        if is_ready := await self._is_ready():
+            await outcome.record_failed(connection, failed, max_attempts=self._options.max_attempts)
         else:
-            await outcome.postpone(connection, not_taken, most=self._options.max_backoff)
+            await outcome.postpone(connection, failed, max_delay=self._options.max_backoff)
         return is_ready
+
+
+def _event(row: asyncpg.Record) -> OutboxEvent:
+    return OutboxEvent(**dict(row))

@@ -1,2 +1,0 @@
-DROP TABLE inbox_version;
-DROP TABLE inbox;
