@@ -1,4 +1,4 @@
-# Targets: `services` (Order, Adapter and SCM are one image), `aws` (the local SNS/SQS server) and `port`
+# Targets: `services` (Order, Adapter, SCM and Console are one image), `aws` (the local SNS/SQS server) and `port`
 # (a TCP forwarder). All run as a user without rights and need no writable file system.
 
 FROM python:3.13-slim AS base
@@ -38,6 +38,6 @@ COPY --from=build-services /venv /venv
 WORKDIR /app
 COPY services services
 COPY shared shared
-# The adapter's audit file is in a volume there, which takes on the owner of the folder that it is mounted on.
-RUN install -d -o service -g service /var/lib/adapter
+# The console's audit file is in a volume there, which takes on the owner of the folder that it is mounted on.
+RUN install -d -o service -g service /var/lib/console
 USER 10001:10001

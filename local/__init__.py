@@ -1,1 +1,1 @@
-"""The whole system on one machine without Docker: PostgreSQL, SNS/SQS, the three services, the demo."""
+"""The whole system on one machine without Docker: PostgreSQL, SNS/SQS, the four services, the demo."""

@@ -24,13 +24,14 @@ cli = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=F
 @cli.command()
 def up(
     folder: Annotated[Path, typer.Option(help="Where data and logs are kept.")] = Path(".local"),
+    console_port: Annotated[int, typer.Option(envvar="CONSOLE_PORT", min=1, max=65535)] = Ports.console,
     order_port: Annotated[int, typer.Option(envvar="ORDER_PORT", min=1, max=65535)] = Ports.order,
     adapter_port: Annotated[int, typer.Option(envvar="ADAPTER_PORT", min=1, max=65535)] = Ports.adapter,
     scm_port: Annotated[int, typer.Option(envvar="SCM_PORT", min=1, max=65535)] = Ports.scm,
     aws_port: Annotated[int, typer.Option(envvar="AWS_PORT", min=1, max=65535)] = Ports.aws,
 ) -> None:
     """Run the whole system until Ctrl-C. Data is kept for the next time."""
-    _run(run_up(folder.resolve(), Ports(order_port, adapter_port, scm_port, aws_port)))
+    _run(run_up(folder.resolve(), Ports(console_port, order_port, adapter_port, scm_port, aws_port)))
 
 
 @cli.command()

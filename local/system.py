@@ -17,7 +17,7 @@ from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bea
 MINISTACK = Path(__file__).parent.parent / ".venv-aws" / "bin" / "ministack"
 REGION = "us-east-1"
 
-SERVICES = ("order", "adapter", "scm")
+SERVICES = ("order", "adapter", "scm", "console")
 DATABASES = {"order": "orders", "scm": "scm"}
 
 OPERATOR = bearer(DEVELOPMENT_OPERATOR.token)
@@ -41,6 +41,7 @@ class CannotStart(Exception):
 class Ports:
     """Where the programs listen, on the loopback interface."""
 
+    console: int = 8000
     order: int = 8001
     adapter: int = 8002
     scm: int = 8003

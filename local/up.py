@@ -9,7 +9,7 @@ from rich.text import Text
 
 from local.system import OPERATOR, LocalSystem, Ports, running_system
 
-_COLOURS = {"order": "cyan", "adapter": "magenta", "scm": "green"}
+_COLOURS = {"console": "blue", "order": "cyan", "adapter": "magenta", "scm": "green"}
 
 
 async def run_up(folder: Path, ports: Ports) -> int:
@@ -28,14 +28,15 @@ async def run_up(folder: Path, ports: Ports) -> int:
 
 
 def _welcome(system: LocalSystem) -> Text:
-    order, adapter, scm = (system.ports.url(name) for name in ("order", "adapter", "scm"))
+    console, order, adapter, scm = (system.ports.url(name) for name in ("console", "order", "adapter", "scm"))
     json = "-H 'content-type: application/json' -d"
     operator = f"-H 'authorization: {OPERATOR['authorization']}'"
     return Text.from_markup(f"""
 [bold green]The system is up.[/] Data and logs are in {system.folder}. Ctrl-C stops it.
 
-See the way of every event at [bold]{adapter}[/]
+Console: [bold]{console}[/]
 
+  console  {console}/docs
   order    {order}/docs
   adapter  {adapter}/docs
   scm      {scm}/docs

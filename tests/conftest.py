@@ -27,7 +27,14 @@ from services.scm.main import MIGRATIONS as SCM_MIGRATIONS
 from shared.runtime.migration import migrate
 from tests.scm.supply_chain import Scm, supply_chain
 from tests.scm.warehouse import Warehouse, warehouse_at
-from tests.serving import Served, adapter_service, order_service, scm_service, serving
+from tests.serving import (
+    Served,
+    adapter_service,
+    console_service,
+    order_service,
+    scm_service,
+    serving,
+)
 from tests.snsqs.engines import AwsEngine, Engine, MemoryEngine
 from tests.snsqs.relays import Adapter
 from tests.system.systems import System, whole_system
@@ -202,8 +209,16 @@ async def scm_database(postgres_server: Postgres) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def adapter(aws_url: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with adapter_service(aws_url, audit_file=tmp_path / "audit.jsonl") as served:
+async def adapter(aws_url: str) -> AsyncIterator[Served]:
+    async with adapter_service(aws_url) as served:
+        yield served
+
+
+@pytest.fixture
+async def console(aws_url: str, adapter: Served, tmp_path: Path) -> AsyncIterator[Served]:
+    """The Console service with the adapter; the other services are down."""
+    settings = {"adapter_url": adapter.url, "audit_file": tmp_path / "audit.jsonl"}
+    async with console_service(aws_url, **settings) as served:
         yield served
 
 

@@ -13,6 +13,8 @@ from snsqs.postgres import Database
 from local.ports import HOST
 from services.adapter.main import create_app as create_adapter
 from services.adapter.settings import Settings as AdapterSettings
+from services.console.main import create_app as create_console
+from services.console.settings import Settings as ConsoleSettings
 from services.order.main import create_app as create_order
 from services.order.settings import Settings as OrderSettings
 from services.scm.main import create_app as create_scm
@@ -88,6 +90,21 @@ async def adapter_service(aws_url: str, **settings: Any) -> AsyncIterator[Served
     usual = {"environment": "development", "aws_endpoint_url": aws_url, "order_url": down, "scm_url": down}
     settings = usual | settings
     async with serving(create_adapter(AdapterSettings(**settings))) as served:
+        yield served
+
+
+@asynccontextmanager
+async def console_service(aws_url: str, **settings: Any) -> AsyncIterator[Served]:
+    """The Console service alone, with any other settings. A service whose URL is not given is down."""
+    down = f"http://{HOST}:1"
+    usual = {
+        "environment": "development",
+        "aws_endpoint_url": aws_url,
+        "order_url": down,
+        "adapter_url": down,
+        "scm_url": down,
+    }
+    async with serving(create_console(ConsoleSettings(**(usual | settings)))) as served:
         yield served
 
 

@@ -20,6 +20,4 @@ class RoutesSettings(EnvironmentSettings):
 class Settings(RoutesSettings, ServiceSettings):
     """See ServiceSettings for the rest."""
 
-    audit_file: Path = Path("audit.jsonl")
-    """Who did what to the messages, a JSON object a line. Nothing is moved while it cannot be written."""
     port: Port = 8002

@@ -8,7 +8,7 @@ from snsqs._dead_letter import dead_letter_attributes
 from snsqs.headers import DEAD_LETTER_REASON
 from snsqs.queues import ListenerQueues, Received
 
-from services.adapter.recovery.operation import Status
+from services.console.recovery.operation import Status
 from services.scm.main import HANDLERS
 from tests.serving import OPERATOR, Served, eventually
 from tests.snsqs.queues import message
@@ -75,45 +75,45 @@ async def _visible(aws: AwsClients, name: str) -> int:
     return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
-async def browse(adapter: Served, **wanted: Any) -> Json:
-    answer = await adapter.http.get("/api/dead-letters", params=wanted, headers=OPERATOR)
+async def browse(console: Served, **wanted: Any) -> Json:
+    answer = await console.http.get("/api/dead-letters", params=wanted, headers=OPERATOR)
     assert answer.status_code == 200, answer.text
     found: Json = answer.json()
     return found
 
 
-async def letters(adapter: Served, **wanted: Any) -> list[Json]:
-    found: list[Json] = (await browse(adapter, **wanted))["letters"]
+async def letters(console: Served, **wanted: Any) -> list[Json]:
+    found: list[Json] = (await browse(console, **wanted))["letters"]
     return found
 
 
-async def begin(adapter: Served, what: str, **command: Any) -> Json:
+async def begin(console: Served, what: str, **command: Any) -> Json:
     """Starts a redrive or discard of all letters, or of the selection that is given."""
     body = {"queue": DEAD_LETTERS, "selection": {"all": True}} | command
-    answer = await adapter.http.post(f"/api/dead-letters/{what}", json=body, headers=OPERATOR)
+    answer = await console.http.post(f"/api/dead-letters/{what}", json=body, headers=OPERATOR)
     assert answer.status_code == 202, answer.text
     begun: Json = answer.json()
     assert answer.headers["location"] == f"/api/operations/{begun['id']}"
     return begun
 
 
-async def ended(adapter: Served, begun: Json) -> Json:
+async def ended(console: Served, begun: Json) -> Json:
     """The operation when it has ended."""
 
     async def is_over() -> Json | None:
-        found: Json = (await adapter.http.get(f"/api/operations/{begun['id']}", headers=OPERATOR)).json()
+        found: Json = (await console.http.get(f"/api/operations/{begun['id']}", headers=OPERATOR)).json()
         return found if found["status"] != Status.RUNNING else None
 
     return await eventually(is_over)
 
 
-async def do(adapter: Served, what: str, **command: Any) -> Json:
-    return await ended(adapter, await begin(adapter, what, **command))
+async def do(console: Served, what: str, **command: Any) -> Json:
+    return await ended(console, await begin(console, what, **command))
 
 
-async def refused(adapter: Served, what: str, **command: Any) -> tuple[int, str]:
+async def refused(console: Served, what: str, **command: Any) -> tuple[int, str]:
     body = {"queue": DEAD_LETTERS, "selection": {"all": True}} | command
-    answer = await adapter.http.post(f"/api/dead-letters/{what}", json=body, headers=OPERATOR)
+    answer = await console.http.post(f"/api/dead-letters/{what}", json=body, headers=OPERATOR)
     assert answer.headers["content-type"] == "application/problem+json"
     return answer.status_code, answer.json()["detail"]
 

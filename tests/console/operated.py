@@ -1,4 +1,4 @@
-"""The three services, with an adapter that knows where the others are: what operators work on."""
+"""The four services: what operators work on."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,16 +8,16 @@ from typing import Any
 
 from snsqs import AwsClients, aws_clients
 
-from local.ports import HOST, free_ports
 from local.postgres import Postgres
 from tests.conftest import REGION, emptied, fresh_database
-from tests.serving import OPERATOR, Served, adapter_service, order_service, scm_service
+from tests.serving import OPERATOR, Served, adapter_service, console_service, order_service, scm_service
 
 
 @dataclass(frozen=True)
 class Operated:
     """The services, and the server between them."""
 
+    console: Served
     adapter: Served
     order: Served
     scm: Served
@@ -26,14 +26,14 @@ class Operated:
     aws_url: str
 
     async def get(self, path: str, **params: Any) -> Any:
-        """What the adapter tells an operator."""
-        answer = await self.adapter.http.get(path, params=params, headers=OPERATOR)
+        """What the console answers to an operator."""
+        answer = await self.console.http.get(path, params=params, headers=OPERATOR)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     async def post(self, path: str, body: Any = None, *, status: int = 200) -> Any:
         """What it does for one, or how it refuses."""
-        answer = await self.adapter.http.post(path, json=body, headers=OPERATOR)
+        answer = await self.console.http.post(path, json=body, headers=OPERATOR)
         assert answer.status_code == status, answer.text
         return answer.json()
 
@@ -44,18 +44,19 @@ class Operated:
 
 @asynccontextmanager
 async def operated(server: Postgres, aws_server: str, folder: Path) -> AsyncIterator[Operated]:
-    order_port, scm_port = free_ports(2)
-    settings = {
-        "order_url": f"http://{HOST}:{order_port}",
-        "scm_url": f"http://{HOST}:{scm_port}",
-        "audit_file": folder / "audit.jsonl",
-    }
     async with (
         fresh_database(server, "template_order") as order_database,
         fresh_database(server, "template_scm") as scm_database,
         aws_clients(region=REGION, endpoint_url=await emptied(aws_server)) as aws,
-        adapter_service(aws_server, **settings) as adapter,
-        order_service(order_database, aws_server, adapter.url, order_port) as order,
-        scm_service(scm_database, aws_server, adapter.url, order.url, scm_port) as scm,
+        adapter_service(aws_server) as adapter,
+        order_service(order_database, aws_server, adapter.url) as order,
+        scm_service(scm_database, aws_server, adapter.url, order.url) as scm,
+        console_service(
+            aws_server,
+            order_url=order.url,
+            adapter_url=adapter.url,
+            scm_url=scm.url,
+            audit_file=folder / "audit.jsonl",
+        ) as console,
     ):
-        yield Operated(adapter, order, scm, aws, scm_database, aws_server)
+        yield Operated(console, adapter, order, scm, aws, scm_database, aws_server)

@@ -15,12 +15,12 @@ import pytest
 from fastapi import FastAPI
 
 from local.ports import HOST, free_ports
-from services.adapter.console import Live, router
-from services.adapter.console.live import LiveOptions
+from services.console.watch import Live, router
+from services.console.watch.live import LiveOptions
 from shared.runtime.background import BackgroundLoops
 from shared.web.problem import add_problem_handlers
 from tests.adapter.test_adapter import event, send
-from tests.serving import Served, adapter_service, eventually, serving
+from tests.serving import Served, adapter_service, console_service, eventually, serving
 
 
 @dataclass
@@ -70,8 +70,14 @@ async def watching(service: Served, last_id: str = "") -> AsyncIterator[Viewer]:
 
 @pytest.fixture(scope="module")
 async def adapter(aws_server: str) -> AsyncIterator[Served]:
-    """An adapter without neighbours."""
     async with adapter_service(aws_server) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+async def console(aws_server: str, adapter: Served) -> AsyncIterator[Served]:
+    """A console without the other services."""
+    async with console_service(aws_server, adapter_url=adapter.url) as served:
         yield served
 
 
@@ -93,10 +99,10 @@ async def telling(**options: Any) -> AsyncIterator[tuple[Live, Served]]:
         yield live, served
 
 
-async def test_a_decision_is_told_when_it_is_made(adapter: Served) -> None:
+async def test_a_decision_is_told_when_it_is_made(adapter: Served, console: Served) -> None:
     """With everything that a person asks: which event of which order, by which rule, where to, as what."""
     given = event()
-    async with watching(adapter) as viewer:
+    async with watching(console) as viewer:
         await eventually(lambda: viewer.has(1, "station"))
         [result] = await send(adapter, given)
         await eventually(lambda: viewer.has(1))
@@ -118,16 +124,18 @@ async def test_a_decision_is_told_when_it_is_made(adapter: Served) -> None:
     assert (failed["decision"], failed["error"]) == ("failed", bad["error"])
 
 
-async def test_who_comes_back_is_told_what_was_missed_and_nothing_twice(adapter: Served) -> None:
+async def test_who_comes_back_is_told_what_was_missed_and_nothing_twice(
+    adapter: Served, console: Served
+) -> None:
     """With the id of the last event that was seen, as browsers send it."""
-    async with watching(adapter) as before:
+    async with watching(console) as before:
         await eventually(lambda: before.has(1, "station"))
         first = event()
         await send(adapter, first)
         await eventually(lambda: before.has(1))
     missed = [event("MemoWritten"), event("OrderPlaced")]
     await send(adapter, *missed)
-    async with watching(adapter, before.last_id) as after:
+    async with watching(console, before.last_id) as after:
         await eventually(lambda: after.has(2))
         last = event()
         await send(adapter, last)
@@ -153,7 +161,7 @@ async def test_who_comes_back_too_late_is_told_how_much_is_lost() -> None:
 
 @pytest.mark.parametrize("last_id", ["0123abcd-7", "nonsense", "-", "9" * 5000])
 async def test_an_id_of_another_process_is_a_gap_of_unknown_size(last_id: str) -> None:
-    """The adapter was restarted, or another instance answers; what comes next is told all the same."""
+    """The console was restarted, or another instance answers; what comes next is told all the same."""
     async with telling() as (live, served), watching(served, last_id) as viewer:
         await eventually(lambda: viewer.has(1, "gap"))
         live.tell("told", Told(1))
@@ -290,7 +298,7 @@ async def test_each_viewer_is_told_what_it_has_not_seen() -> None:
 
 
 async def test_the_process_stops_at_once_although_somebody_watches(aws_server: str) -> None:
-    """The stream ends, and the adapter with it: well within the five seconds that requests are given."""
+    """The stream ends, and the console with it: well within the five seconds that requests are given."""
     [port] = free_ports(1)
     environment = {
         "ENVIRONMENT": "development",
@@ -300,7 +308,7 @@ async def test_the_process_stops_at_once_although_somebody_watches(aws_server: s
         "AWS_SECRET_ACCESS_KEY": "test",
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.adapter", env=environment, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "services.console", env=environment, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     while b"serving" not in await process.stdout.readline():

@@ -11,8 +11,8 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, Viewpor
 from snsqs import AwsClients
 
 from local.system import LocalSystem, Ports, running_system
-from services.adapter.main import create_app
-from services.adapter.settings import Settings
+from services.console.main import create_app
+from services.console.settings import Settings
 from shared.runtime.tokens import DEVELOPMENT_OPERATOR
 from tests.console.browser import browser
 from tests.serving import OPERATOR, PRODUCTION_TOKENS, serving
@@ -93,7 +93,7 @@ async def page(context: BrowserContext, system: LocalSystem) -> Page:
     """The page, open and live."""
     opened = await context.new_page()
     await opened.add_init_script(WATCH_LAYOUT)
-    await opened.goto(system.ports.url("adapter"))
+    await opened.goto(system.ports.url("console"))
     await expect(opened.locator("#stream")).to_have_text("live")
     return opened
 
@@ -319,14 +319,14 @@ async def test_the_keyboard_is_enough(page: Page) -> None:
 
 
 async def test_it_asks_nobody_else(context: BrowserContext, system: LocalSystem) -> None:
-    """It works offline: whatever it loads comes from the adapter."""
+    """It works offline: whatever it loads comes from the console."""
     asked: list[str] = []
     opened = await context.new_page()
     opened.on("request", lambda request: asked.append(request.url))
-    await opened.goto(system.ports.url("adapter"))
+    await opened.goto(system.ports.url("console"))
     await expect(opened.locator("#stream")).to_have_text("live")
     assert asked
-    assert all(url.startswith(system.ports.url("adapter")) for url in asked)
+    assert all(url.startswith(system.ports.url("console")) for url in asked)
 
 
 async def test_it_says_which_service_is_down(page: Page, system: LocalSystem, tmp_path: Path) -> None:
@@ -340,9 +340,7 @@ async def test_it_says_which_service_is_down(page: Page, system: LocalSystem, tm
 
 
 async def test_production_has_no_buttons_that_break_things(chromium: Browser, aws: AwsClients) -> None:
-    """Neither on the page nor behind it; what production runs is looked at, with its topics there."""
-    for topic in ("order-events", "scm-events"):
-        await aws.sns.create_topic(Name=topic)
+    """Neither on the page nor behind it."""
     settings = Settings.model_validate(
         {name.lower(): value for name, value in PRODUCTION_TOKENS.items()}
         | {"environment": "production", "aws_endpoint_url": aws.sns.meta.endpoint_url}

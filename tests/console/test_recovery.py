@@ -1,4 +1,4 @@
-"""Dead letters through the adapter's API: looked at, sent back, discarded."""
+"""Dead letters through the console's API: looked at, sent back, discarded."""
 
 import asyncio
 import json
@@ -28,7 +28,16 @@ from tests.console.letters import (
     orders,
     refused,
 )
-from tests.serving import OPERATOR, SERVICE, Served, adapter_service, eventually, scm_service, serving
+from tests.serving import (
+    OPERATOR,
+    SERVICE,
+    Served,
+    adapter_service,
+    console_service,
+    eventually,
+    scm_service,
+    serving,
+)
 from tests.snsqs.queues import Painted, message
 from tests.snsqs.relays import running
 from tests.system.test_flow import completed_order, get
@@ -50,11 +59,11 @@ async def dead(aws: AwsClients) -> Graveyard:
     return await graveyard(aws)
 
 
-async def test_a_look_shows_what_is_known(adapter: Served, dead: Graveyard) -> None:
+async def test_a_look_shows_what_is_known(console: Served, dead: Graveyard) -> None:
     """What the message is about, why, when and after how many receives it died, and its body."""
     died = message("OrderCompleted", subject="7", version=2)
     await dead.bury(died, error=ValueError("no such article"))
-    [letter] = await letters(adapter)
+    [letter] = await letters(console)
     told = {name: letter[name] for name in ("eventId", "type", "orderId", "version", "reason", "error")}
     assert told == {
         "eventId": died.id,
@@ -68,37 +77,37 @@ async def test_a_look_shows_what_is_known(adapter: Served, dead: Graveyard) -> N
     assert letter["sentAt"] is not None
 
 
-async def test_a_look_consumes_nothing(adapter: Served, dead: Graveyard) -> None:
+async def test_a_look_consumes_nothing(console: Served, dead: Graveyard) -> None:
     """Everything is visible again at once, however often somebody looks; only the looks are counted."""
     await dead.bury(*orders(25))
-    first = await letters(adapter)
+    first = await letters(console)
     assert await dead.counts() == (0, 25)
-    again = await letters(adapter)
+    again = await letters(console)
     assert sorted(each["id"] for each in first) == sorted(each["id"] for each in again)
     assert len({each["id"] for each in first}) == 25
     assert {each["looks"] for each in again} == {2}
 
 
-async def test_looks_at_the_same_time_see_the_same(adapter: Served, dead: Graveyard) -> None:
+async def test_looks_at_the_same_time_see_the_same(console: Served, dead: Graveyard) -> None:
     """They wait for each other, because who looks holds what is looked at."""
     await dead.bury(*orders(12))
-    founds = await asyncio.gather(*(letters(adapter) for _ in range(2)))
+    founds = await asyncio.gather(*(letters(console) for _ in range(2)))
     assert [len(found) for found in founds] == [12, 12]
 
 
-async def test_a_look_says_what_it_did_not_see(adapter: Served, dead: Graveyard) -> None:
+async def test_a_look_says_what_it_did_not_see(console: Served, dead: Graveyard) -> None:
     """Because it was long enough, or because somebody else holds it."""
     await dead.bury(*orders(15))
-    found = await browse(adapter, limit=4)
+    found = await browse(console, limit=4)
     assert len(found["letters"]) == 4
     assert "about 11 more are there" in found["queues"][0]["incomplete"]
     held = await dead.queues.dead_letters.receive(limit=5, wait=1, visibility=30)
-    [look] = (await browse(adapter))["queues"]
+    [look] = (await browse(console))["queues"]
     assert (look["count"], look["lookedAt"]) == (15, 15 - len(held))
     assert f"about {len(held)} more are there" in look["incomplete"]
 
 
-async def test_a_look_is_filtered(adapter: Served, dead: Graveyard) -> None:
+async def test_a_look_is_filtered(console: Served, dead: Graveyard) -> None:
     """By queue (or the queue that it serves), type, error and order; every filter has to fit."""
     await dead.bury(*orders(2))
     await dead.bury(message("OrderCancelled", subject="9"), error=KeyError("x"))
@@ -111,98 +120,98 @@ async def test_a_look_is_filtered(adapter: Served, dead: Graveyard) -> None:
         ({"queue": DEAD_LETTERS, "type": "OrderCompleted", "orderId": "9"}, set()),
     ]
     for asked, seen in wanted:
-        assert {each["orderId"] for each in await letters(adapter, **asked)} == seen, asked
+        assert {each["orderId"] for each in await letters(console, **asked)} == seen, asked
 
 
-async def test_what_sqs_moved_by_itself_has_no_reason(adapter: Served, dead: Graveyard) -> None:
+async def test_what_sqs_moved_by_itself_has_no_reason(console: Served, dead: Graveyard) -> None:
     """Nobody could write one down: its consumer was killed each time. What is no event is shown as well."""
     await dead.queues.dead_letters.send("not JSON", {}, group=None, deduplication="")
-    [letter] = await letters(adapter)
+    [letter] = await letters(console)
     assert (letter["reason"], letter["receiveCount"], letter["type"]) == (None, None, None)
     assert letter["body"] == "not JSON"
 
 
-async def test_a_redriven_message_is_as_it_was(adapter: Served, dead: Graveyard) -> None:
+async def test_a_redriven_message_is_as_it_was(console: Served, dead: Graveyard) -> None:
     """Body, ids and attributes; what said that it was dead is gone, what had found no place is back."""
     died = message("OrderCompleted").copy(headers={f"tenant-{number}": str(number) for number in range(6)})
     assert len(died.headers) == 10
     await dead.bury(died)
-    [letter] = await letters(adapter)
+    [letter] = await letters(console)
     assert DEAD_LETTER_REASON in letter["attributes"]
     assert "tenant-5" not in letter["attributes"]
-    operation = await do(adapter, "redrive", selection={"ids": [letter["id"]]})
+    operation = await do(console, "redrive", selection={"ids": [letter["id"]]})
     assert (operation["status"], operation["done"], operation["failed"]) == ("done", 1, 0)
     [redriven] = await dead.received()
     assert (redriven.body, redriven.attributes) == (died.payload, dict(died.headers))
     assert DEAD_LETTER_DETAILS not in redriven.attributes
-    assert (await letters(adapter)) == []
+    assert (await letters(console)) == []
 
 
-async def test_what_moves_is_selected(adapter: Served, dead: Graveyard) -> None:
+async def test_what_moves_is_selected(console: Served, dead: Graveyard) -> None:
     """By ids, by the ids of events, by type, order or error; the others stay, and are visible at once."""
     await dead.bury(*orders(12), *orders(1, "OrderCancelled"))
-    first, second, *_ = await letters(adapter, type="OrderCompleted")
-    assert (await do(adapter, "redrive", selection={"ids": [first["id"]]}))["done"] == 1
+    first, second, *_ = await letters(console, type="OrderCompleted")
+    assert (await do(console, "redrive", selection={"ids": [first["id"]]}))["done"] == 1
     assert await dead.counts() == (1, 12)
-    assert (await do(adapter, "redrive", selection={"ids": [second["eventId"]]}))["done"] == 1
-    assert (await do(adapter, "redrive", selection={"type": "OrderCancelled"}))["done"] == 1
+    assert (await do(console, "redrive", selection={"ids": [second["eventId"]]}))["done"] == 1
+    assert (await do(console, "redrive", selection={"type": "OrderCancelled"}))["done"] == 1
     assert await dead.counts() == (3, 10)
-    left = await do(adapter, "discard", selection={"error": "article"})
+    left = await do(console, "discard", selection={"error": "article"})
     assert (left["selected"], left["done"]) == (10, 10)
     assert await dead.counts() == (3, 0)
 
 
-async def test_ids_that_nobody_has_are_told(adapter: Served, dead: Graveyard) -> None:
+async def test_ids_that_nobody_has_are_told(console: Served, dead: Graveyard) -> None:
     """Nothing is moved in their place."""
     await dead.bury(*orders(1))
-    operation = await do(adapter, "redrive", selection={"ids": ["nobody"]})
+    operation = await do(console, "redrive", selection={"ids": ["nobody"]})
     assert (operation["status"], operation["selected"]) == ("done", 0)
     assert operation["error"] == "not found: nobody"
     assert await dead.counts() == (0, 1)
 
 
-async def test_a_dry_run_moves_nothing(adapter: Served, dead: Graveyard) -> None:
+async def test_a_dry_run_moves_nothing(console: Served, dead: Graveyard) -> None:
     """And says what would be moved."""
     await dead.bury(*orders(3))
     for what in ("redrive", "discard"):
-        operation = await do(adapter, what, selection={"orderId": "2"}, dryRun=True)
+        operation = await do(console, what, selection={"orderId": "2"}, dryRun=True)
         assert (operation["selected"], operation["done"], operation["dryRun"]) == (1, 0, True)
         assert [each["orderId"] for each in operation["listed"]] == ["2"]
     assert await dead.counts() == (0, 3)
 
 
-async def test_what_is_discarded_is_gone(adapter: Served, dead: Graveyard) -> None:
+async def test_what_is_discarded_is_gone(console: Served, dead: Graveyard) -> None:
     """From the dead letters, and it does not come to the queue."""
     await dead.bury(*orders(2))
-    assert (await do(adapter, "discard"))["done"] == 2
+    assert (await do(console, "discard"))["done"] == 2
     assert await dead.counts() == (0, 0)
 
 
-async def test_not_more_than_so_many_a_second(adapter: Served, dead: Graveyard) -> None:
+async def test_not_more_than_so_many_a_second(console: Served, dead: Graveyard) -> None:
     """Five at ten a second take four tenths of a second at least."""
     await dead.bury(*orders(5))
-    operation = await do(adapter, "redrive", perSecond=10)
+    operation = await do(console, "redrive", perSecond=10)
     assert operation["done"] == 5
     began, over = (datetime.fromisoformat(operation[name]) for name in ("beganAt", "endedAt"))
     assert (over - began).total_seconds() >= 0.4
 
 
-async def test_a_long_redrive_reports_and_is_cancelled(adapter: Served, dead: Graveyard) -> None:
+async def test_a_long_redrive_reports_and_is_cancelled(console: Served, dead: Graveyard) -> None:
     """What was sent is sent, the rest is back at once; meanwhile nobody else works on the queue."""
     await dead.bury(*orders(12))
-    begun = await begin(adapter, "redrive", perSecond=4)
+    begun = await begin(console, "redrive", perSecond=4)
     at = f"/api/operations/{begun['id']}"
 
     async def has_progress() -> bool:
-        return bool((await adapter.http.get(at, headers=OPERATOR)).json()["done"] >= 2)
+        return bool((await console.http.get(at, headers=OPERATOR)).json()["done"] >= 2)
 
     await eventually(has_progress)
-    [look] = (await browse(adapter))["queues"]
+    [look] = (await browse(console))["queues"]
     assert (look["operation"], look["incomplete"]) == (begun["id"], "a redrive holds its letters")
-    status, detail = await refused(adapter, "discard")
+    status, detail = await refused(console, "discard")
     assert (status, detail) == (409, f"redrive {begun['id']} of developer runs on {DEAD_LETTERS}")
-    await adapter.http.post(f"{at}/cancel", headers=OPERATOR)
-    operation = await ended(adapter, begun)
+    await console.http.post(f"{at}/cancel", headers=OPERATOR)
+    operation = await ended(console, begun)
     assert operation["status"] == "cancelled"
     assert operation["expected"] == 12
     assert 2 <= operation["done"] < 12
@@ -210,7 +219,7 @@ async def test_a_long_redrive_reports_and_is_cancelled(adapter: Served, dead: Gr
 
 
 async def test_what_dies_again_at_once_does_not_go_round(
-    adapter: Served, dead: Graveyard, aws: AwsClients
+    console: Served, dead: Graveyard, aws: AwsClients
 ) -> None:
     """A redrive of everything sends each letter once, though their handler kills them faster."""
     handled: list[str] = []
@@ -225,39 +234,39 @@ async def test_what_dies_again_at_once_does_not_go_round(
     listener = ListenerContainer(Topology(aws, create=True), binding)
     await listener.prepare()
     async with running(listener):
-        operation = await do(adapter, "redrive", perSecond=30)
+        operation = await do(console, "redrive", perSecond=30)
         assert operation["done"] == 30
 
         async def all_dead_again() -> bool:
             return len(handled) == 30
 
         await eventually(all_dead_again)
-    assert {each["reason"] for each in await letters(adapter)} == {"TerminalError: still no such article"}
+    assert {each["reason"] for each in await letters(console)} == {"TerminalError: still no such article"}
     assert len(handled) == 30
 
 
-async def test_a_corrected_body_travels_under_the_same_ids(adapter: Served, dead: Graveyard) -> None:
+async def test_a_corrected_body_travels_under_the_same_ids(console: Served, dead: Graveyard) -> None:
     """All that is said about the event stays as it was."""
     died = message("OrderCompleted", subject="7", version=2)
     await dead.bury(died)
-    [letter] = await letters(adapter)
+    [letter] = await letters(console)
     corrected = json.dumps({"source": {"id": "7", "version": 2, "lines": []}, "occurenceOn": 1})
-    operation = await do(adapter, "redrive", selection={"ids": [letter["id"]]}, body=corrected)
+    operation = await do(console, "redrive", selection={"ids": [letter["id"]]}, body=corrected)
     assert operation["done"] == 1
     [redriven] = await dead.received()
     assert (redriven.body, redriven.attributes) == (corrected, dict(died.headers))
 
 
-async def test_a_body_about_something_else_is_not_sent(adapter: Served, dead: Graveyard) -> None:
+async def test_a_body_about_something_else_is_not_sent(console: Served, dead: Graveyard) -> None:
     """It would travel under ids that are not its own. The letter stays."""
     await dead.bury(message("OrderCompleted", subject="7", version=2))
-    [letter] = await letters(adapter)
+    [letter] = await letters(console)
     for body, why in {
         "{": "the body is no domain event",
         '{"source": {"id": "8", "version": 2}}': "the body is not about version 2 of 7",
         '{"source": {"id": "7", "version": 3}}': "the body is not about version 2 of 7",
     }.items():
-        operation = await do(adapter, "redrive", selection={"ids": [letter["id"]]}, body=body)
+        operation = await do(console, "redrive", selection={"ids": [letter["id"]]}, body=body)
         assert (operation["done"], operation["failed"]) == (0, 1)
         assert why in operation["listed"][0]["error"]
     assert await dead.counts() == (0, 1)
@@ -275,10 +284,10 @@ async def test_a_body_about_something_else_is_not_sent(adapter: Served, dead: Gr
     ],
 )
 async def test_a_command_that_is_not_meant_so_is_refused(
-    adapter: Served, command: dict[str, Any], status: int, reason: str
+    console: Served, command: dict[str, Any], status: int, reason: str
 ) -> None:
     """Everything is moved only by whoever says so."""
-    code, detail = await refused(adapter, "redrive", **command)
+    code, detail = await refused(console, "redrive", **command)
     assert code == status
     assert reason in detail
 
@@ -292,15 +301,15 @@ async def test_a_command_that_is_not_meant_so_is_refused(
     ],
 )
 async def test_a_field_that_is_spelled_wrong_is_not_passed_over(
-    adapter: Served, path: str, body: dict[str, Any]
+    console: Served, path: str, body: dict[str, Any]
 ) -> None:
     """A dry run would be a real one, and a selection everything."""
-    answer = await adapter.http.post(f"/api/{path}", json=body, headers=OPERATOR)
+    answer = await console.http.post(f"/api/{path}", json=body, headers=OPERATOR)
     assert answer.status_code == 422
     assert "Extra inputs are not permitted" in answer.json()["detail"]
 
 
-async def test_only_operators_look_and_move(adapter: Served, dead: Graveyard) -> None:
+async def test_only_operators_look_and_move(console: Served, dead: Graveyard) -> None:
     """The services' token is not enough."""
     await dead.bury(*orders(1))
     for headers, status in (({}, 401), (SERVICE, 403)):
@@ -312,16 +321,16 @@ async def test_only_operators_look_and_move(adapter: Served, dead: Graveyard) ->
             ("GET", "/api/audit"),
         ):
             body = {"queue": DEAD_LETTERS, "selection": {"all": True}}
-            answer = await adapter.http.request(method, path, json=body, headers=headers)
+            answer = await console.http.request(method, path, json=body, headers=headers)
             assert answer.status_code == status, path
     assert await dead.counts() == (0, 1)
 
 
-async def test_who_did_what_is_recorded(adapter: Served, dead: Graveyard) -> None:
+async def test_who_did_what_is_recorded(console: Served, dead: Graveyard) -> None:
     """Before anything moves, for each letter, and what came of it; the newest first."""
     await dead.bury(*orders(1))
-    operation = await do(adapter, "redrive", perSecond=50)
-    records = (await adapter.http.get("/api/audit", headers=OPERATOR)).json()
+    operation = await do(console, "redrive", perSecond=50)
+    records = (await console.http.get("/api/audit", headers=OPERATOR)).json()
     assert [record["step"] for record in records] == ["ended", "moving", "begun"]
     assert {(record["who"], record["what"], record["operation"]) for record in records} == {
         ("developer", "redrive", operation["id"])
@@ -332,27 +341,31 @@ async def test_who_did_what_is_recorded(adapter: Served, dead: Graveyard) -> Non
     assert (over["status"], over["done"], over["failed"]) == ("done", 1, 0)
 
 
-async def test_without_an_audit_record_nothing_moves(aws_url: str, dead: Graveyard, tmp_path: Path) -> None:
+async def test_without_an_audit_record_nothing_moves(
+    aws_url: str, adapter: Served, dead: Graveyard, tmp_path: Path
+) -> None:
     """The operation is refused, and says why; looking still works."""
     await dead.bury(*orders(1))
-    async with adapter_service(aws_url, audit_file=tmp_path) as adapter:
+    async with console_service(aws_url, adapter_url=adapter.url, audit_file=tmp_path) as console:
         for what in ("redrive", "discard"):
-            status, detail = await refused(adapter, what)
+            status, detail = await refused(console, what)
             assert (status, detail) == (503, f"the audit file {tmp_path}: Is a directory")
-        assert len(await letters(adapter)) == 1
-        assert (await adapter.http.get("/api/operations", headers=OPERATOR)).json() == []
+        assert len(await letters(console)) == 1
+        assert (await console.http.get("/api/operations", headers=OPERATOR)).json() == []
     assert await dead.counts() == (0, 1)
 
 
-async def test_stopping_the_adapter_cancels_what_runs(aws_url: str, dead: Graveyard, tmp_path: Path) -> None:
+async def test_stopping_the_console_cancels_what_runs(
+    aws_url: str, adapter: Served, dead: Graveyard, tmp_path: Path
+) -> None:
     """It is not killed between sending and deleting, everything goes back, and the audit tells."""
     await dead.bury(*orders(5))
     audit_file = tmp_path / "audit.jsonl"
-    async with adapter_service(aws_url, audit_file=audit_file) as adapter:
-        begun = await begin(adapter, "redrive", perSecond=0.1)
+    async with console_service(aws_url, adapter_url=adapter.url, audit_file=audit_file) as console:
+        begun = await begin(console, "redrive", perSecond=0.1)
 
         async def has_progress() -> bool:
-            found = await adapter.http.get(f"/api/operations/{begun['id']}", headers=OPERATOR)
+            found = await console.http.get(f"/api/operations/{begun['id']}", headers=OPERATOR)
             return bool(found.json()["done"] == 1)
 
         await eventually(has_progress)
@@ -362,7 +375,7 @@ async def test_stopping_the_adapter_cancels_what_runs(aws_url: str, dead: Gravey
 
 
 async def test_a_dead_letter_queue_that_passes_on_is_left_alone(
-    adapter: Served, dead: Graveyard, aws: AwsClients
+    console: Served, dead: Graveyard, aws: AwsClients
 ) -> None:
     """It has a redrive policy of its own: each look would be a receive that counts."""
     await dead.bury(*orders(1))
@@ -371,19 +384,19 @@ async def test_a_dead_letter_queue_that_passes_on_is_left_alone(
     url = (await aws.sqs.get_queue_url(QueueName=DEAD_LETTERS))["QueueUrl"]
     policy = json.dumps({"deadLetterTargetArn": arn["QueueArn"], "maxReceiveCount": 1})
     await aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": policy})
-    found = await browse(adapter)
+    found = await browse(console)
     assert found["letters"] == []
     assert "redrive policy of its own" in found["queues"][0]["incomplete"]
-    assert (await refused(adapter, "redrive"))[0] == 409
+    assert (await refused(console, "redrive"))[0] == 409
 
 
-async def test_without_sqs_the_refusal_says_so() -> None:
+async def test_without_sqs_the_refusal_says_so(adapter: Served) -> None:
     """503, as problem details."""
-    async with adapter_service(f"http://{HOST}:1") as adapter:
-        answer = await adapter.http.get("/api/dead-letters", headers=OPERATOR)
+    async with console_service(f"http://{HOST}:1", adapter_url=adapter.url) as console:
+        answer = await console.http.get("/api/dead-letters", headers=OPERATOR)
         assert answer.status_code == 503
         assert answer.json()["detail"].startswith("SNS and SQS cannot be asked: ")
-        assert (await refused(adapter, "redrive"))[0] == 503
+        assert (await refused(console, "redrive"))[0] == 503
 
 
 async def test_groups_of_a_fifo_queue_keep_their_order(aws: AwsClients, aws_url: str, tmp_path: Path) -> None:
@@ -403,8 +416,11 @@ async def test_groups_of_a_fifo_queue_keep_their_order(aws: AwsClients, aws_url:
     for each in died:
         await dead.bury(each, group=each.subject)
     audit_file = tmp_path / "audit.jsonl"
-    async with adapter_service(aws_url, routes_file=routes, audit_file=audit_file) as fifo_adapter:
-        operation = await do(fifo_adapter, "redrive", queue="ordered.fifo")
+    async with (
+        adapter_service(aws_url, routes_file=routes) as fifo_adapter,
+        console_service(aws_url, adapter_url=fifo_adapter.url, audit_file=audit_file) as fifo_console,
+    ):
+        operation = await do(fifo_console, "redrive", queue="ordered.fifo")
     assert operation["done"] == 8
     redriven = await dead.received()
     for group in ("a", "b"):
@@ -431,7 +447,13 @@ async def dying_between_sending_and_deleting(aws_url: str) -> AsyncIterator[str]
 
 
 async def test_a_redrive_that_dies_loses_nothing(
-    order: Served, scm_database: str, adapter: Served, dead: Graveyard, aws_url: str, tmp_path: Path
+    order: Served,
+    scm_database: str,
+    adapter: Served,
+    console: Served,
+    dead: Graveyard,
+    aws_url: str,
+    tmp_path: Path,
 ) -> None:
     """Between sending and deleting: the letter is sent once more, and SCM's inbox absorbs it."""
     order_id = await completed_order(order, mug=2)
@@ -440,14 +462,14 @@ async def test_a_redrive_that_dies_loses_nothing(
     await dead.bury(Message(waiting.body, waiting.attributes))
     async with (
         dying_between_sending_and_deleting(aws_url) as broken,
-        adapter_service(broken, audit_file=tmp_path / "audit.jsonl") as dying,
+        console_service(broken, adapter_url=adapter.url, audit_file=tmp_path / "audit.jsonl") as dying,
     ):
         operation = await do(dying, "redrive")
     assert (operation["done"], operation["failed"]) == (0, 1)
     assert "could not be deleted" in operation["listed"][0]["error"]
-    [letter] = await letters(adapter)
+    [letter] = await letters(console)
     assert letter["orderId"] == order_id
-    assert (await do(adapter, "redrive"))["done"] == 1
+    assert (await do(console, "redrive"))["done"] == 1
     assert await dead.counts() == (2, 0)
 
     async with scm_service(scm_database, aws_url, adapter.url, order.url) as scm:

@@ -1,4 +1,4 @@
-"""`python -m services.adapter dead-letters`: what it prints, what it refuses, and its exit codes."""
+"""`python -m services.console dead-letters`: what it prints, what it refuses, and its exit codes."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import pytest
 from snsqs import AwsClients
 from typer.testing import CliRunner
 
-from services.adapter.main import cli
+from services.console.main import cli
 from tests.console.letters import DEAD_LETTERS, QUEUE, Graveyard, graveyard, letters, orders
 from tests.serving import Served, eventually
 from tests.snsqs.queues import message
@@ -24,78 +24,78 @@ async def dead(aws: AwsClients) -> Graveyard:
     return await graveyard(aws)
 
 
-async def command(adapter: Served, *arguments: str, **environment: str) -> tuple[int, str, str]:
+async def command(console: Served, *arguments: str, **environment: str) -> tuple[int, str, str]:
     """Its exit code, what it printed, and what it said beside that."""
-    env = {"ADAPTER_URL": adapter.url, **environment}
+    env = {"CONSOLE_URL": console.url, **environment}
     result = await asyncio.to_thread(CliRunner().invoke, cli, arguments, env=env)
     return result.exit_code, result.stdout, result.stderr
 
 
-async def test_letters_are_listed_for_people_and_for_programs(adapter: Served, dead: Graveyard) -> None:
+async def test_letters_are_listed_for_people_and_for_programs(console: Served, dead: Graveyard) -> None:
     """A line for each, or the API's JSON."""
     await dead.bury(message("OrderCompleted", subject="7"), error=ValueError("no such article"))
-    code, printed, _ = await command(adapter, "dead-letters", "list", "--queue", QUEUE)
+    code, printed, _ = await command(console, "dead-letters", "list", "--queue", QUEUE)
     assert code == 0
     heading, line = printed.splitlines()
     assert heading.split() == ["id", "queue", "type", "order", "since", "receives", "reason"]
     assert line.rstrip().endswith("5         ValueError: no such article")
-    code, printed, _ = await command(adapter, "dead-letters", "list", "--json")
+    code, printed, _ = await command(console, "dead-letters", "list", "--json")
     [letter] = json.loads(printed)["letters"]
     assert (code, letter["orderId"]) == (0, "7")
-    code, printed, _ = await command(adapter, "dead-letters", "show", letter["id"], "--body")
+    code, printed, _ = await command(console, "dead-letters", "show", letter["id"], "--body")
     assert json.loads(printed)["source"]["id"] == "7"
 
 
-async def test_a_corrected_letter_is_redriven(adapter: Served, dead: Graveyard, tmp_path: Path) -> None:
+async def test_a_corrected_letter_is_redriven(console: Served, dead: Graveyard, tmp_path: Path) -> None:
     """The body comes from a file; the exit code is 1 when it is refused, and the letter stays."""
     await dead.bury(message("OrderCompleted", subject="7", version=2))
-    [letter] = await letters(adapter)
+    [letter] = await letters(console)
     body = tmp_path / "body.json"
     redrive = ("dead-letters", "redrive", "--queue", QUEUE, "--id", letter["id"], "--body", str(body))
     body.write_text('{"source": {"id": "8", "version": 2}}')
-    code, printed, _ = await command(adapter, *redrive)
+    code, printed, _ = await command(console, *redrive)
     assert code == 1
     assert printed.splitlines()[0] == "done: 0 of 1 sent back, 1 failed"
     assert "the body is not about version 2 of 7" in printed
     body.write_text('{"source": {"id": "7", "version": 2}, "corrected": true}')
-    assert await command(adapter, *redrive) == (0, "done: 1 of 1 sent back, 0 failed\n", "")
+    assert await command(console, *redrive) == (0, "done: 1 of 1 sent back, 0 failed\n", "")
     [redriven] = await dead.received()
     assert json.loads(redriven.body)["corrected"] is True
 
 
-async def test_what_is_to_be_discarded_is_asked_for(adapter: Served, dead: Graveyard) -> None:
+async def test_what_is_to_be_discarded_is_asked_for(console: Served, dead: Graveyard) -> None:
     """A dry run lists it; without --yes and without somebody to ask, nothing is done."""
     await dead.bury(*orders(3))
     discard = ("dead-letters", "discard", "--queue", QUEUE, "--type", "OrderCompleted")
-    code, printed, _ = await command(adapter, *discard, "--dry-run")
+    code, printed, _ = await command(console, *discard, "--dry-run")
     assert code == 0
     assert printed.startswith("dry run: 3 of 3 looked at would be discarded\n")
-    code, printed, said = await command(adapter, *discard)
+    code, printed, said = await command(console, *discard)
     assert (code, printed) == (2, "")
     assert said == "error: nobody is there to be asked: say --yes to delete them for good\n"
     assert await dead.counts() == (0, 3)
-    code, printed, _ = await command(adapter, *discard, "--yes", "--json")
+    code, printed, _ = await command(console, *discard, "--yes", "--json")
     assert (code, json.loads(printed)["done"]) == (0, 3)
-    code, printed, _ = await command(adapter, "audit")
+    code, printed, _ = await command(console, "audit")
     assert [line.split()[2:5] for line in printed.splitlines()[1:3]] == [
         ["developer", "discard", "ended"],
         ["developer", "discard", "moving"],
     ]
 
 
-async def test_ctrl_c_cancels_what_it_started(adapter: Served, dead: Graveyard) -> None:
+async def test_ctrl_c_cancels_what_it_started(console: Served, dead: Graveyard) -> None:
     """After what has begun; it says what was done, and ends with 130. The rest is in the queue."""
     await dead.bury(*orders(6))
     slow = ("--all", "--per-second", "0.5", "--json")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.adapter", "dead-letters", "redrive", "--queue", QUEUE, *slow),
+        *(sys.executable, "-m", "services.console", "dead-letters", "redrive", "--queue", QUEUE, *slow),
         cwd=Path(__file__).parent.parent.parent,
-        env={**os.environ, "ADAPTER_URL": adapter.url},
+        env={**os.environ, "CONSOLE_URL": console.url},
         stdout=asyncio.subprocess.PIPE,
     )
 
     async def has_begun() -> bool:
-        printed = (await command(adapter, "operations", "list", "--json"))[1]
+        printed = (await command(console, "operations", "list", "--json"))[1]
         return any(each["done"] for each in json.loads(printed))
 
     await eventually(has_begun)
@@ -107,17 +107,17 @@ async def test_ctrl_c_cancels_what_it_started(adapter: Served, dead: Graveyard) 
     assert await dead.counts() == (operation["done"], 6 - operation["done"])
 
 
-async def test_a_refusal_is_one_line(adapter: Served) -> None:
-    """And exit code 2, for what is not meant so, for who may not, and for an adapter that is away."""
+async def test_a_refusal_is_one_line(console: Served) -> None:
+    """And exit code 2, for what is not meant so, for who may not, and for a console that is away."""
     for arguments, environment, reason in (
         (("redrive", "--queue", QUEUE), {}, "error: say which: --id, --type, --order or --error, or --all"),
         (("redrive", "--queue", "x", "--all"), {}, "error: no dead-letter queue 'x' belongs to a listener"),
         (("list",), {"OPERATOR_TOKEN": "somebody-elses-token"}, "nobody has this token (OPERATOR_TOKEN)"),
         (("list",), {"OPERATOR_TOKEN": "short"}, "OPERATOR_TOKEN is wrong: a token has at least 16"),
-        (("list",), {"ADAPTER_URL": "http://127.0.0.1:1"}, "http://127.0.0.1:1 does not answer"),
+        (("list",), {"CONSOLE_URL": "http://127.0.0.1:1"}, "http://127.0.0.1:1 does not answer"),
         (("show", DEAD_LETTERS), {}, "error: no dead letter has the id"),
     ):
-        code, printed, said = await command(adapter, "dead-letters", *arguments, **environment)
+        code, printed, said = await command(console, "dead-letters", *arguments, **environment)
         assert (code, printed) == (2, ""), said
         [line] = said.splitlines()
         assert reason in line

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from local.ports import HOST
 from local.postgres import Postgres
-from services.adapter.main import cli
+from services.console.main import cli
 from tests.console.letters import ended
 from tests.console.operated import Operated, operated
 from tests.console.test_lineage import invoiced
-from tests.serving import OPERATOR, SERVICE, Served, adapter_service, eventually
+from tests.serving import OPERATOR, SERVICE, Served, adapter_service, console_service, eventually
 from tests.snsqs.relays import run
 from tests.system.test_flow import completed_order, get, stock
 
@@ -66,7 +66,7 @@ async def system(
     postgres_server: Postgres, aws_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Operated]:
     """One for all tests here; each has orders of its own, and leaves it quiet."""
-    async with operated(postgres_server, aws_server, tmp_path_factory.mktemp("adapter")) as running:
+    async with operated(postgres_server, aws_server, tmp_path_factory.mktemp("console")) as running:
         await stock(running.scm, mug=1_000)
         yield running
 
@@ -93,26 +93,36 @@ async def long_log(system: Operated) -> int:
 
 
 @asynccontextmanager
-async def another_adapter(system: Operated, **settings: Any) -> AsyncIterator[Served]:
-    """One that knows where the others are, and has settings of its own."""
-    audit_file = system.adapter.app.state.recovery.audit.file
-    usual = {"order_url": system.order.url, "scm_url": system.scm.url, "audit_file": audit_file}
-    async with adapter_service(system.aws_url, **(usual | settings)) as adapter:
-        yield adapter
+async def another_console(system: Operated, **urls: str) -> AsyncIterator[Served]:
+    """One with other URLs of services."""
+    usual = {"order_url": system.order.url, "adapter_url": system.adapter.url, "scm_url": system.scm.url}
+    audit_file = system.console.app.state.recovery.audit.file
+    async with console_service(system.aws_url, audit_file=audit_file, **(usual | urls)) as console:
+        yield console
 
 
-async def begin(adapter: Served, selection: Json, **command: Any) -> Json:
+@asynccontextmanager
+async def other_routes(system: Operated, routes_file: Path) -> AsyncIterator[Served]:
+    """A console whose adapter has routes of its own."""
+    async with (
+        adapter_service(system.aws_url, routes_file=routes_file) as adapter,
+        another_console(system, adapter_url=adapter.url) as console,
+    ):
+        yield console
+
+
+async def begin(console: Served, selection: Json, **command: Any) -> Json:
     body = {"selection": selection} | command
-    answer = await adapter.http.post("/api/replay", json=body, headers=OPERATOR)
+    answer = await console.http.post("/api/replay", json=body, headers=OPERATOR)
     assert answer.status_code == 202, answer.text
     begun: Json = answer.json()
     assert answer.headers["location"] == f"/api/operations/{begun['id']}"
     return begun
 
 
-async def replay(adapter: Served, selection: Json, **command: Any) -> Json:
+async def replay(console: Served, selection: Json, **command: Any) -> Json:
     """The operation when it has ended."""
-    return await ended(adapter, await begin(adapter, selection, **command))
+    return await ended(console, await begin(console, selection, **command))
 
 
 async def duplicates(system: Operated, order_id: str) -> dict[str, int]:
@@ -130,7 +140,7 @@ async def forget(system: Operated, consumer: str, order_id: str) -> None:
 
 async def test_a_replay_changes_nothing_and_proves_it(system: Operated, order_id: str) -> None:
     """Every consumer gets the event again, and absorbs it; its state is the same, number for number."""
-    done = await replay(system.adapter, {"orderId": order_id})
+    done = await replay(system.console, {"orderId": order_id})
     assert (done["status"], done["done"], done["failed"], done["error"]) == ("done", 1, 0, None)
     proof = done["proof"]
     assert (proof["absorbed"], proof["superseded"], proof["handled"], proof["outstanding"]) == (2, 0, 0, 0)
@@ -143,7 +153,7 @@ async def test_a_replay_changes_nothing_and_proves_it(system: Operated, order_id
 
 async def test_it_is_known_who_replayed_what(system: Operated, order_id: str) -> None:
     """Before it begins, and with its outcome."""
-    done = await replay(system.adapter, {"orderId": order_id}, perSecond=100)
+    done = await replay(system.console, {"orderId": order_id}, perSecond=100)
     over, begun = await system.get("/api/audit", limit=2)
     assert (begun["who"], begun["what"], begun["step"]) == ("developer", "replay", "begun")
     assert (begun["on"], begun["dryRun"], begun["perSecond"]) == ("order event log", False, 100)
@@ -153,7 +163,7 @@ async def test_it_is_known_who_replayed_what(system: Operated, order_id: str) ->
 
 async def test_answers_are_replayed_too(system: Operated, order_id: str) -> None:
     """SCM's events, to the Order service; of several about one order, each is absorbed."""
-    done = await replay(system.adapter, {"orderId": order_id}, service="scm")
+    done = await replay(system.console, {"orderId": order_id}, service="scm")
     proof = done["proof"]
     assert ([each["service"] for each in proof["states"]], proof["unchanged"]) == (["order"], True)
     assert proof["absorbed"] == done["done"] >= 2
@@ -162,7 +172,7 @@ async def test_answers_are_replayed_too(system: Operated, order_id: str) -> None
 
 async def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(system: Operated, order_id: str) -> None:
     """By type and rule. No checksum is taken of what is not touched."""
-    done = await replay(system.adapter, {"orderId": order_id}, dryRun=True)
+    done = await replay(system.console, {"orderId": order_id}, dryRun=True)
     assert (done["status"], done["selected"], done["done"]) == ("done", 1, 0)
     proof = done["proof"]
     assert proof["tallies"] == [
@@ -174,7 +184,7 @@ async def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(system: Opera
         }
     ]
     assert (proof["states"], proof["unchanged"]) == ([], None)
-    again = await replay(system.adapter, {"orderId": order_id})
+    again = await replay(system.console, {"orderId": order_id})
     assert again["proof"]["absorbed"] == 2
     assert await duplicates(system, order_id) == {ORDERS: 1, DEMAND: 1}
 
@@ -193,7 +203,7 @@ async def test_what_cannot_be_sent_fails_in_a_dry_run_too(
     data = json.dumps({"source": source, "occurenceOn": 1})
     await run(system.order.database, SENT_ONCE, subject, data)
     for dry_run in (True, False):
-        done = await replay(system.adapter, {"orderId": subject}, dryRun=dry_run)
+        done = await replay(system.console, {"orderId": subject}, dryRun=dry_run)
         [failed], [tally] = done["listed"], done["proof"]["tallies"]
         assert (done["failed"], tally["decision"], tally["rule"]) == (1, "failed", "completed-orders-to-scm")
         assert reason in failed["error"]
@@ -213,13 +223,13 @@ async def test_what_was_sent_is_selected(system: Operated, order_id: str) -> Non
         (of_order | {"from": "2999-01-01T00:00:00Z"}, 0),
         (of_order | {"to": "2999-01-01T00:00:00Z"}, 1),
     ):
-        done = await replay(system.adapter, selection, dryRun=True)
+        done = await replay(system.console, selection, dryRun=True)
         assert ([each["eventId"] for each in done["listed"]], done["error"]) == ([event_id] * count, None)
 
 
 async def test_a_long_log_is_replayed_from_its_beginning(system: Operated, long_log: int) -> None:
     """Oldest first, page after page."""
-    done = await replay(system.adapter, {"type": "OrderCancelled"}, dryRun=True)
+    done = await replay(system.console, {"type": "OrderCancelled"}, dryRun=True)
     [tally] = done["proof"]["tallies"]
     assert done["expected"] == done["lookedAt"] == tally["events"] == long_log
     assert [int(each["orderId"]) for each in done["listed"]] == list(range(1, 101))
@@ -228,7 +238,7 @@ async def test_a_long_log_is_replayed_from_its_beginning(system: Operated, long_
 async def test_a_change_is_noticed(system: Operated, order_id: str) -> None:
     """An inbox that has lost its records: demand counts the order twice. The table that differs is named."""
     await forget(system, DEMAND, order_id)
-    done = await replay(system.adapter, {"orderId": order_id})
+    done = await replay(system.console, {"orderId": order_id})
     proof = done["proof"]
     assert (proof["absorbed"], proof["handled"], proof["unchanged"]) == (1, 1, False)
     [state] = proof["states"]
@@ -245,8 +255,8 @@ async def test_what_the_routes_of_now_keep_is_not_sent(
     """They decide, not those of then; it is said which rule."""
     routes = tmp_path / "routes.toml"
     routes.write_text(STAYS_HERE)
-    async with another_adapter(system, routes_file=routes) as adapter:
-        done = await replay(adapter, {"orderId": order_id})
+    async with other_routes(system, routes) as console:
+        done = await replay(console, {"orderId": order_id})
     assert (done["selected"], done["done"], done["proof"]["heldBack"]) == (1, 0, 1)
     [tally] = done["proof"]["tallies"]
     assert (tally["decision"], tally["rule"]) == ("held_back", "nothing-leaves-any-more")
@@ -259,15 +269,15 @@ async def test_where_nobody_listens_nothing_is_proven(
     """Sent is not heard: without a consumer there is no state that could have changed."""
     routes = tmp_path / "routes.toml"
     routes.write_text(GOES_ELSEWHERE)
-    async with another_adapter(system, routes_file=routes) as adapter:
-        done = await replay(adapter, {"orderId": order_id})
+    async with other_routes(system, routes) as console:
+        done = await replay(console, {"orderId": order_id})
     assert (done["done"], done["proof"]["states"], done["proof"]["unchanged"]) == (1, [], None)
     assert done["error"] == "none of the services listens to such events"
 
 
 async def test_a_replay_keeps_to_its_pace_and_is_cancelled(system: Operated, long_log: int) -> None:
     """Between two events. Meanwhile nobody else replays the same log; and nothing is proven."""
-    begun = await begin(system.adapter, {"type": "OrderCancelled"}, perSecond=0.5)
+    begun = await begin(system.console, {"type": "OrderCancelled"}, perSecond=0.5)
 
     async def has_sent() -> bool:
         return bool((await system.get(f"/api/operations/{begun['id']}"))["selected"])
@@ -276,7 +286,7 @@ async def test_a_replay_keeps_to_its_pace_and_is_cancelled(system: Operated, lon
     refusal = await system.post("/api/replay", {"selection": {"all": True}}, status=409)
     assert f"replay {begun['id']} of developer runs on order event log" in refusal["detail"]
     await system.post(f"/api/operations/{begun['id']}/cancel")
-    done = await ended(system.adapter, begun)
+    done = await ended(system.console, begun)
     assert (done["status"], done["proof"]["unchanged"]) == ("cancelled", None)
     assert done["selected"] in (1, 2)
 
@@ -285,7 +295,7 @@ async def test_deliveries_that_are_outstanding_are_told(system: Operated, order_
     """Then nothing is proven, and the wait has an end."""
     async with system.scm.database.transaction() as tx:
         await tx.connection.execute("SELECT FROM inbox WHERE subject = $1 FOR UPDATE", order_id)
-        done = await replay(system.adapter, {"orderId": order_id}, waitSeconds=0.5)
+        done = await replay(system.console, {"orderId": order_id}, waitSeconds=0.5)
     assert (done["status"], done["done"], done["proof"]["unchanged"]) == ("done", 1, None)
     assert done["error"] == "not settled: 2 deliveries outstanding, none came for 0.5 s"
 
@@ -296,14 +306,14 @@ async def test_deliveries_that_are_outstanding_are_told(system: Operated, order_
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-@pytest.mark.parametrize("away", ["order_url", "scm_url"])
+@pytest.mark.parametrize("away", ["order_url", "adapter_url", "scm_url"])
 async def test_nothing_is_replayed_while_a_service_is_away(
     system: Operated, away: str, dry_run: bool
 ) -> None:
     """Neither without the log nor without who would hear it; it is said who is missing."""
     body = {"selection": {"all": True}, "dryRun": dry_run}
-    async with another_adapter(system, **{away: f"http://{HOST}:1"}) as adapter:
-        answer = await adapter.http.post("/api/replay", json=body, headers=OPERATOR)
+    async with another_console(system, **{away: f"http://{HOST}:1"}) as console:
+        answer = await console.http.post("/api/replay", json=body, headers=OPERATOR)
     assert answer.status_code == 503
     assert answer.json()["detail"].startswith(f"{away.removesuffix('_url')} at http://{HOST}:1: ")
 
@@ -329,7 +339,7 @@ async def test_what_is_not_meant_so_is_not_replayed(
 async def test_operators_replay_and_nobody_else(system: Operated) -> None:
     """And the checksum, which costs something, is for operators and services."""
     for headers, status in (({}, 401), (SERVICE, 403)):
-        answer = await system.adapter.http.post(
+        answer = await system.console.http.post(
             "/api/replay", json={"selection": {"all": True}}, headers=headers
         )
         assert answer.status_code == status
@@ -379,7 +389,7 @@ async def test_the_same_on_the_command_line(system: Operated, order_id: str) -> 
     """Both checksums are printed; the exit code is 0 only when nothing changed."""
 
     async def command(*arguments: str) -> tuple[int, list[str], str]:
-        env = {"ADAPTER_URL": system.adapter.url}
+        env = {"CONSOLE_URL": system.console.url}
         result = await asyncio.to_thread(CliRunner().invoke, cli, ["replay", *arguments], env=env)
         return result.exit_code, result.stdout.splitlines(), result.stderr
 

@@ -9,12 +9,13 @@ import pytest
 from fastapi import FastAPI, Response
 
 from local.ports import HOST
-from services.adapter.console import Decisions, Live, Queues, Stations
+from services.console.topics import Topics
+from services.console.watch import Live, Queues, Stations
 from shared.runtime.background import BackgroundLoops
 from shared.runtime.service_client import ServiceClient
 from tests.console.test_lineage import invoiced
 from tests.console.test_live import watching
-from tests.serving import OPERATOR, Served, adapter_service, eventually, serving
+from tests.serving import OPERATOR, Served, console_service, eventually, serving
 from tests.snsqs.relays import locked, run
 from tests.system.systems import System
 from tests.system.test_flow import completed_order, get, stock
@@ -112,7 +113,7 @@ async def test_what_waits_is_shown_where_it_waits(system: System) -> None:
 
 async def test_a_service_that_is_down_is_shown_with_the_reason(aws_server: str) -> None:
     """The answer is 200, and the stations that it is known to have are down with it."""
-    async with adapter_service(aws_server) as console:
+    async with console_service(aws_server) as console:
         assert (await services(console))["scm"]["status"] == "down"
         assert "ConnectError" in (await services(console))["scm"]["trouble"]
         relay = (await stations(console))["relay:scm"]
@@ -123,7 +124,7 @@ async def test_without_sns_and_sqs_the_rest_is_shown(system: System) -> None:
     """Neither an error, nor a wait that is longer than a person's."""
     async with (
         asyncio.timeout(15),
-        adapter_service(f"http://{HOST}:1", order_url=system.order.url) as console,
+        console_service(f"http://{HOST}:1", order_url=system.order.url) as console,
     ):
         assert (await stations(console))["relay:order"]["status"] == "up"
 
@@ -168,8 +169,8 @@ async def counted(system: System) -> AsyncIterator[tuple[Counted, Live, Stations
     asked, live = Counted(), Live()
     async with serving(asked.app) as served, httpx.AsyncClient() as http:
         neighbour = ServiceClient("order", served.url, http)
-        queues = Queues(system.aws, [])
-        stations = Stations([neighbour], queues, [], Decisions(live), live, every=0.01)
+        queues = Queues(system.aws, Topics(ServiceClient("adapter", system.adapter.url, http)))
+        stations = Stations([neighbour], queues, live, every=0.01)
         async with BackgroundLoops().running(live, stations):
             yield asked, live, stations
 

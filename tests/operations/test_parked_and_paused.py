@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from local.ports import HOST
 from local.postgres import Postgres
-from services.adapter.main import cli
+from services.console.main import cli
 from tests.console.operated import Operated, operated
 from tests.order.test_api import ORDER
-from tests.serving import OPERATOR, SERVICE, Served, adapter_service, eventually, serving
+from tests.serving import OPERATOR, SERVICE, Served, console_service, eventually, serving
 from tests.snsqs.queues import QUEUE, Recorder
 from tests.system.test_flow import completed_order, stock
 
@@ -29,7 +29,7 @@ async def system(
     postgres_server: Postgres, aws_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Operated]:
     """One for all tests here; each has orders and articles of its own."""
-    async with operated(postgres_server, aws_server, tmp_path_factory.mktemp("adapter")) as running:
+    async with operated(postgres_server, aws_server, tmp_path_factory.mktemp("console")) as running:
         yield running
 
 
@@ -105,14 +105,14 @@ async def test_what_is_not_meant_so_is_not_resubmitted(
 
 
 async def test_operators_resubmit_and_pause_and_nobody_else(system: Operated) -> None:
-    """At the services too; the adapter hands on the operator's own token."""
+    """At the services too; the console hands on the operator's own token."""
     selection = {"all": True}
     posts: list[tuple[Served, str, Any]] = [
         (system.order, "/parked/resubmit", selection),
         (system.scm, f"/listeners/{SCM_QUEUE}/pause", None),
         (system.scm, f"/listeners/{SCM_QUEUE}/resume", None),
-        (system.adapter, "/api/parked/resubmit", {"service": "order", "selection": selection}),
-        (system.adapter, f"/api/listeners/scm/{SCM_QUEUE}/pause", None),
+        (system.console, "/api/parked/resubmit", {"service": "order", "selection": selection}),
+        (system.console, f"/api/listeners/scm/{SCM_QUEUE}/pause", None),
     ]
     for service, path, body in posts:
         for headers, status in (({}, 401), (SERVICE, 403)):
@@ -204,13 +204,13 @@ async def test_a_listener_that_nobody_has_is_not_found(system: Operated) -> None
 async def test_a_service_that_is_away_is_a_gap(system: Operated) -> None:
     """What the others say is shown all the same; to do something about it is refused."""
     settings = {"order_url": system.order.url, "scm_url": f"http://{HOST}:1"}
-    audit_file = system.adapter.app.state.recovery.audit.file
-    async with adapter_service(system.aws_url, audit_file=audit_file, **settings) as adapter:
+    audit_file = system.console.app.state.recovery.audit.file
+    async with console_service(system.aws_url, audit_file=audit_file, **settings) as console:
         for path, name in (("/api/parked", "events"), ("/api/listeners", "listeners")):
-            found = (await adapter.http.get(path, headers=OPERATOR)).json()
+            found = (await console.http.get(path, headers=OPERATOR)).json()
             assert [gap["service"] for gap in found["gaps"]] == ["scm"]
             assert all(each["service"] == "order" for each in found[name])
-        answer: httpx.Response = await adapter.http.post(
+        answer: httpx.Response = await console.http.post(
             f"/api/listeners/scm/{SCM_QUEUE}/pause", headers=OPERATOR
         )
         assert answer.status_code == 503
@@ -227,9 +227,9 @@ async def test_a_service_whose_answer_is_none_is_a_gap(system: Operated, status:
     proxy.add_api_route("/listeners", lambda: Response(text, status))
     async with (
         serving(proxy) as served,
-        adapter_service(system.aws_url, order_url=served.url, scm_url=system.scm.url) as adapter,
+        console_service(system.aws_url, order_url=served.url, scm_url=system.scm.url) as console,
     ):
-        found = (await adapter.http.get("/api/listeners", headers=OPERATOR)).json()
+        found = (await console.http.get("/api/listeners", headers=OPERATOR)).json()
     reason = f"order at {served.url}: HTTP {status}, unexpected response body"
     assert found["gaps"] == [{"service": "order", "reason": reason}]
     assert {each["service"] for each in found["listeners"]} == {"scm"}
@@ -239,7 +239,7 @@ async def test_the_same_on_the_command_line(system: Operated) -> None:
     """`parked` and `listeners`, for people and for programs."""
 
     async def command(*arguments: str) -> tuple[int, str]:
-        env = {"ADAPTER_URL": system.adapter.url}
+        env = {"CONSOLE_URL": system.console.url}
         result = await asyncio.to_thread(CliRunner().invoke, cli, arguments, env=env)
         return result.exit_code, result.stdout
 

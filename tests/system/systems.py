@@ -1,4 +1,4 @@
-"""The three services together, and a second adapter that people look at."""
+"""The four services together."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from snsqs import AwsClients
 
-from tests.serving import Served, adapter_service, order_service, scm_service
+from tests.serving import Served, adapter_service, console_service, order_service, scm_service
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class System:
 
     order: Served
     scm: Served
+    adapter: Served
     console: Served
-    """An adapter that knows where the others are; the relays send to another one."""
     scm_database: str
     aws: AwsClients
     aws_url: str
@@ -30,6 +30,6 @@ async def whole_system(
         adapter_service(aws_url) as adapter,
         order_service(order_database, aws_url, adapter.url) as order,
         scm_service(scm_database, aws_url, adapter.url, order.url) as scm,
-        adapter_service(aws_url, order_url=order.url, scm_url=scm.url) as console,
+        console_service(aws_url, order_url=order.url, adapter_url=adapter.url, scm_url=scm.url) as console,
     ):
-        yield System(order, scm, console, scm_database, aws, aws_url)
+        yield System(order, scm, adapter, console, scm_database, aws, aws_url)

@@ -101,12 +101,12 @@ async def test_a_migration_without_a_database_is_refused_in_one_line(url: str) -
     ("arguments", "said"),
     [
         (
-            ("services.adapter", "audit", "--url", "http://[::1"),
-            "http://[::1 is no URL (ADAPTER_URL, --url): ",
+            ("services.console", "audit", "--url", "http://[::1"),
+            "http://[::1 is no URL (CONSOLE_URL, --url): ",
         ),
         (
             (
-                "services.adapter",
+                "services.console",
                 "dead-letters",
                 "redrive",
                 "--queue",

@@ -60,10 +60,10 @@ OPEN = {
 
 
 async def test_everything_else_that_is_no_read_wants_a_token(
-    order: Served, scm: Served, adapter: Served
+    order: Served, scm: Served, adapter: Served, console: Served
 ) -> None:
     """Whatever the services have: 401 without one, 403 with one of the wrong kind."""
-    for service in (order, scm, adapter):
+    for service in (order, scm, adapter, console):
         paths = (await service.http.get("/openapi.json")).json()["paths"]
         commands = [(each.upper(), path) for path, methods in paths.items() for each in methods]
         for method, path in commands:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Body, Depends, Request, Response
 from pydantic import Field
 from snsqs import WireModel
 
@@ -16,6 +16,7 @@ from services.adapter.routes.file import RouteFile
 from services.adapter.routes.finding import Finding
 from services.adapter.routes.recorded import newest
 from services.adapter.routes.route import Route
+from services.adapter.routes.verdict import Verdict, judge
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 from shared.web import OperatorAccess, Problem
 
@@ -69,6 +70,33 @@ async def read(file: File) -> RoutesRead:
 async def explain_event(event: CloudEvent, file: File) -> Response:
     """Takes a CloudEvent as the relay sends it."""
     return _ascii(explain(file.usable(), event))
+
+
+class Evaluation(Verdict):
+    """The decision about one event, which was not published."""
+
+    id: str
+
+
+class Evaluations(WireModel):
+    """In the order of the events."""
+
+    results: list[Evaluation]
+
+
+@router.post("/evaluate", dependencies=[OperatorAccess], summary="What the routes decide about events")
+async def evaluate(
+    events: Annotated[list[CloudEvent], Body(max_length=EVENTS_MOST)], file: File
+) -> Evaluations:
+    """Publishes nothing."""
+    routes = file.usable()
+    verdicts = [judge(routes, event).verdict for event in events]
+    return Evaluations(
+        results=[
+            Evaluation(id=event.id, **verdict.model_dump())
+            for event, verdict in zip(events, verdicts, strict=True)
+        ]
+    )
 
 
 @router.post(

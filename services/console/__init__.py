@@ -1,0 +1,1 @@
+"""The Console service: observes the messages of all services, and moves them for operators."""

@@ -1,0 +1,9 @@
+"""Recovery on the command line. It talks to the console's API, so that there is one way to do it."""
+
+from services.console.cli.dead_letters import cli as dead_letters
+from services.console.cli.history import audit, operations
+from services.console.cli.listeners import cli as listeners
+from services.console.cli.parked import cli as parked
+from services.console.cli.replay import replay
+
+__all__ = ["audit", "dead_letters", "listeners", "operations", "parked", "replay"]

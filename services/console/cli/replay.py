@@ -1,0 +1,47 @@
+"""Replay on the command line."""
+
+from typing import Annotated
+
+import typer
+
+from services.console.cli.client import HERE, Url, console_at
+from services.console.cli.following import follow
+from services.console.cli.output import AsJson
+from services.console.cli.selecting import All, DryRun, Ids, Order, PerSecond, Type, given_of
+
+
+def replay(
+    service: Annotated[str, typer.Option(help="Whose events: order or scm.")] = "order",
+    ids: Ids = None,
+    event_type: Type = None,
+    order: Order = None,
+    since: Annotated[str | None, typer.Option("--from", help="As 2021-07-17T23:59:59Z.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Likewise; exclusive.")] = None,
+    everything: All = False,
+    dry_run: DryRun = False,
+    per_second: PerSecond = None,
+    wait: Annotated[float, typer.Option(help="Seconds without a sign of the consumers, at most.")] = 60.0,
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Send events again that were sent before, and prove that it changed nothing.
+
+    The exit code is 1 when it did. What is held back by the routes of now is not sent. Ctrl-C ends it.
+    """
+    given = {
+        "ids": ids,
+        "type": event_type,
+        "orderId": order,
+        "from": since,
+        "to": until,
+        "all": everything,
+    }
+    command = {
+        "service": service,
+        "selection": given_of(given, "--id, --type, --order, --from or --to"),
+        "dryRun": dry_run,
+        "perSecond": per_second,
+        "waitSeconds": wait,
+    }
+    with console_at(url) as api:
+        follow(api, api.post("/api/replay", command), as_json)

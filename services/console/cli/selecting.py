@@ -1,0 +1,32 @@
+"""The options by which commands select what they are about."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from services.console.cli.client import refuse
+
+Ids = Annotated[list[str] | None, typer.Option("--id", help="An id of the list, or of an event. Repeatable.")]
+Type = Annotated[str | None, typer.Option("--type", help="The event's type.")]
+Order = Annotated[str | None, typer.Option(help="The order's id.")]
+Error = Annotated[str | None, typer.Option(help="A part of the error.")]
+All = Annotated[bool, typer.Option("--all", help="All of them.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+PerSecond = Annotated[float | None, typer.Option(help="So many a second at most.")]
+
+
+def selection(
+    ids: list[str] | None, event_type: str | None, order: str | None, error: str | None, everything: bool
+) -> dict[str, Any]:
+    """What is given of it; refuses where nothing is."""
+    given = {"ids": ids, "type": event_type, "orderId": order, "error": error, "all": everything}
+    return given_of(given, "--id, --type, --order or --error")
+
+
+def given_of(criteria: Mapping[str, Any], choice: str) -> dict[str, Any]:
+    """The criteria that are given; refuses where none is, and names the `choice`."""
+    given = {name: value for name, value in criteria.items() if value}
+    if not given:
+        refuse(f"say which: {choice}, or --all for all of them")
+    return given

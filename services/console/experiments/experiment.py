@@ -1,0 +1,251 @@
+"""Experiments: a fault with a prediction, orders sent through it, and the measured verdict."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import structlog
+from snsqs import WireModel
+
+from services.console.experiments.customers import Customers
+from services.console.experiments.letterbox import QUEUE, Letterbox
+from shared.runtime.service_client import ServiceClient
+
+log = structlog.get_logger(__name__)
+
+ORDERS = 10
+_HELD = 4.0
+"""Seconds that a fault goes on after the orders are placed, so that it can be seen."""
+_SETTLED_MOST = 40.0
+_COUNTED_MOST = 10.0
+
+
+class Verdict(WireModel):
+    """What was measured. `said` puts it into a sentence."""
+
+    as_predicted: bool
+    lost: int
+    """Orders without their invoice when the time was over."""
+    doubled: int
+    """Orders with more than one invoice."""
+    duplicates_absorbed: int
+    dead_letters: int
+    seconds: float
+    """From the end of the fault until every order had its invoice."""
+    said: str
+
+
+class Report(WireModel):
+    """An experiment as the page shows it."""
+
+    id: str
+    title: str
+    prediction: str
+    running: str | None = None
+    """What it is doing, while it runs."""
+    verdict: Verdict | None = None
+    error: str | None = None
+    """Why the last run could not be measured."""
+
+
+class Busy(Exception):
+    """Another experiment runs; two faults at once could not be told apart. Try again when it is done."""
+
+
+class UnknownExperiment(Exception):
+    """There is no experiment with this id."""
+
+
+@dataclass(frozen=True)
+class _Experiment:
+    title: str
+    prediction: str
+    fault: "Callable[[Laboratory, str], AbstractAsyncContextManager[None]]"
+    duplicates: int = 0
+    """At least so many must be absorbed."""
+    dead_letters: int = 0
+
+
+class Laboratory:
+    """Runs one experiment at a time, while it is open: closing ends the fault of one that runs."""
+
+    def __init__(self, adapter: ServiceClient, customers: Customers, letterbox: Letterbox) -> None:
+        self.customers = customers
+        self.letterbox = letterbox
+        self._adapter = adapter
+        self._reports = {
+            name: Report(id=name, title=each.title, prediction=each.prediction)
+            for name, each in _EXPERIMENTS.items()
+        }
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Laboratory":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running
+
+    def reports(self) -> list[Report]:
+        return list(self._reports.values())
+
+    def start(self, name: str, authorization: str) -> Report:
+        """Begins the experiment and returns at once. `authorization` is the operator's header, in whose
+        name it acts. Raises Busy, UnknownExperiment."""
+        if name not in _EXPERIMENTS:
+            raise UnknownExperiment(f"there is no experiment {name!r}")
+        if self._running is not None and not self._running.done():
+            raise Busy("another experiment is running")
+        self._tell(name, "putting demo articles into stock")
+        self._running = asyncio.create_task(self._run(name, authorization))
+        return self._reports[name]
+
+    async def _run(self, name: str, authorization: str) -> None:
+        try:
+            verdict = await self._measured(name, authorization)
+        except Exception as error:
+            log.warning("experiment failed", experiment=name, exc_info=True)
+            self._reports[name] = self._report(name, error=str(error) or type(error).__name__)
+        else:
+            self._reports[name] = self._report(name, verdict=verdict)
+
+    async def _measured(self, name: str, authorization: str) -> Verdict:
+        experiment = _EXPERIMENTS[name]
+        await self.customers.stock(authorization)
+        dead_before = await self.letterbox.dead_letters()
+        async with experiment.fault(self, authorization):
+            self._tell(name, f"the fault is on; {ORDERS} orders are being placed")
+            orders = await self.customers.buy_many(ORDERS)
+            self._tell(name, f"{ORDERS} orders were taken; the fault goes on for {_HELD:g} s")
+            await asyncio.sleep(_HELD)
+        self._tell(name, "the fault is over; waiting for every order's invoice")
+        began = time.monotonic()
+        lost = await self._unprepared(orders)
+        seconds = time.monotonic() - began
+        self._tell(name, "counting")
+
+        async def dead_letters() -> int:
+            return await self.letterbox.dead_letters() - dead_before
+
+        async def duplicates() -> int:
+            return sum([await self.customers.duplicates(order) for order in orders])
+
+        dead = await _once_enough(dead_letters, experiment.dead_letters)
+        absorbed = await _once_enough(duplicates, experiment.duplicates)
+        doubled = sum([await self.customers.invoices(order) > 1 for order in orders])
+        return _verdict(experiment, lost, doubled, absorbed, dead, seconds)
+
+    async def _unprepared(self, orders: list[str]) -> int:
+        waiting = list(orders)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLED_MOST):
+                while waiting:
+                    waiting = [each for each in waiting if not await self.customers.is_prepared(each)]
+                    await asyncio.sleep(0.2)
+        return len(waiting)
+
+    def _tell(self, name: str, doing: str) -> None:
+        self._reports[name] = self._report(name, running=doing)
+
+    def _report(self, name: str, **changes: object) -> Report:
+        return Report.model_validate(
+            {"id": name, "title": _EXPERIMENTS[name].title, "prediction": _EXPERIMENTS[name].prediction}
+            | changes
+        )
+
+    @asynccontextmanager
+    async def scm_paused(self, authorization: str) -> AsyncIterator[None]:
+        await self.customers.listening(QUEUE, "pause", authorization)
+        try:
+            yield
+        finally:
+            await self.customers.listening(QUEUE, "resume", authorization)
+
+    @asynccontextmanager
+    async def adapter_refuses(self, authorization: str) -> AsyncIterator[None]:
+        async with self._adapter_fault(authorization, refuses=True):
+            yield
+
+    @asynccontextmanager
+    async def everything_twice(self, authorization: str) -> AsyncIterator[None]:
+        async with self._adapter_fault(authorization, copies=2):
+            yield
+
+    @asynccontextmanager
+    async def _adapter_fault(self, authorization: str, **fault: bool | int) -> AsyncIterator[None]:
+        adapter = self._adapter.with_headers({"authorization": authorization})
+        try:
+            await adapter.send("PUT", "/faults", fault)
+            yield
+        finally:
+            await adapter.send("PUT", "/faults", {})
+
+    @asynccontextmanager
+    async def message_poisoned(self, _: str) -> AsyncIterator[None]:
+        await self.letterbox.poison()
+        yield
+
+
+_EXPERIMENTS = {
+    "pause-scm": _Experiment(
+        "Pause SCM",
+        f"Orders are taken as ever; their messages wait in SCM's queue. Resumed, it works them off: "
+        f"{ORDERS} invoices, 0 lost, no dead letter.",
+        Laboratory.scm_paused,
+    ),
+    "adapter-refuses": _Experiment(
+        "Make the adapter refuse",
+        f"Orders are taken as ever; their events wait in the Order service's outbox, and no attempt is held "
+        f"against them. Then all leave: {ORDERS} invoices, 0 lost, no dead letter.",
+        Laboratory.adapter_refuses,
+    ),
+    "everything-twice": _Experiment(
+        "Send every message twice",
+        f"The inboxes absorb at least {ORDERS} duplicates; every order has exactly one invoice.",
+        Laboratory.everything_twice,
+        duplicates=ORDERS,
+    ),
+    "poison": _Experiment(
+        "Poison a message",
+        f"It goes to the dead letters at once, with the reason, and holds nobody up: {ORDERS} invoices, "
+        "0 lost, 1 dead letter.",
+        Laboratory.message_poisoned,
+        dead_letters=1,
+    ),
+}
+
+
+async def _once_enough(count: Callable[[], Awaitable[int]], expected: int) -> int:
+    """The count, once it is as expected or the time is over: what is counted may still be under way."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_COUNTED_MOST):
+            while await count() < expected:
+                await asyncio.sleep(0.2)
+    return await count()
+
+
+def _verdict(
+    experiment: _Experiment, lost: int, doubled: int, duplicates: int, dead_letters: int, seconds: float
+) -> Verdict:
+    as_predicted = (
+        lost == doubled == 0
+        and duplicates >= experiment.duplicates
+        and dead_letters == experiment.dead_letters
+    )
+    said = (
+        f"{lost} lost, {doubled} doubled, {duplicates} duplicates absorbed, {dead_letters} in dead letters; "
+        f"settled {seconds:.1f} s after the fault"
+    )
+    return Verdict(
+        as_predicted=as_predicted,
+        lost=lost,
+        doubled=doubled,
+        duplicates_absorbed=duplicates,
+        dead_letters=dead_letters,
+        seconds=round(seconds, 2),
+        said=said,
+    )

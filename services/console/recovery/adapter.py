@@ -1,0 +1,111 @@
+"""Client of the adapter: what replay sends events through."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from snsqs import WireModel
+
+from shared.runtime.service_client import ServiceClient, ServiceUnavailable
+
+M = TypeVar("M", bound=WireModel)
+
+CloudEvent = dict[str, Any]
+"""JSON format of CloudEvents 1.0, as the relay sends it."""
+
+_BATCH = {"content-type": "application/cloudevents-batch+json"}
+
+
+class Decision(WireModel):
+    """The adapter's decision about one event."""
+
+    id: str
+    decision: str
+    rule: str | None = None
+    error: str | None = None
+
+
+class _Decisions(WireModel):
+    results: list[Decision]
+
+
+class _Route(WireModel):
+    source: str
+    topic: str | None = None
+
+
+class _Routes(WireModel):
+    routes: list[_Route]
+
+
+class AdapterClient:
+    """All methods raise ServiceUnavailable and RequestRejected."""
+
+    def __init__(self, adapter: ServiceClient, service_headers: Mapping[str, str]) -> None:
+        self._adapter = adapter
+        self._service_headers = service_headers
+
+    async def topics_of(self, source: str) -> set[str]:
+        """Return the names of the topics to which the routes forward events of a service."""
+        answer = await self._adapter.get("/api/routes")
+        routes = _validated(self._adapter, _Routes, answer).routes
+        return {each.topic.rpartition(":")[2] for each in routes if each.topic and each.source == source}
+
+    async def send(self, events: Sequence[CloudEvent]) -> list[Decision]:
+        """Hand the events over as the relay does. The decisions are in the order of the events."""
+        adapter = self._adapter.with_headers({**self._service_headers, **_BATCH})
+        answer = await adapter.send("POST", "/events", events)
+        return _validated(self._adapter, _Decisions, answer).results
+
+    async def evaluate(
+        self, events: Sequence[CloudEvent], operator_headers: Mapping[str, str]
+    ) -> list[Decision]:
+        """Return the decisions that the present routes would make; nothing is published."""
+        adapter = self._adapter.with_headers(operator_headers)
+        answer = await adapter.send("POST", "/api/routes/evaluate", events)
+        return _validated(self._adapter, _Decisions, answer).results
+
+
+class _LoggedEvent(WireModel):
+    id: str
+    type: str
+    subject: str
+    sequence: int
+    occurred_at: datetime
+    traceparent: str | None
+    data: dict[str, Any]
+
+
+class EventLogPage(WireModel):
+    """A page of a service's event log (`GET /event-log`), as far as it is needed to send its events."""
+
+    events: list[_LoggedEvent]
+    next: int | None
+    """Value of `after` for the next page; null on the last one."""
+
+    def cloud_events(self, source: str) -> list[CloudEvent]:
+        """Return the events in the order of the page; `source` is the service's name."""
+        return [_cloud_event(event, source) for event in self.events]
+
+
+def _cloud_event(event: _LoggedEvent, source: str) -> CloudEvent:
+    attributes = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": source,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.occurred_at.isoformat(),
+        "sequence": str(event.sequence),
+        "datacontenttype": "application/json",
+        "data": event.data,
+    }
+    return attributes | ({"traceparent": event.traceparent} if event.traceparent else {})
+
+
+def _validated(adapter: ServiceClient, model: type[M], answer: Any) -> M:
+    try:
+        return model.model_validate(answer)
+    except ValidationError as error:
+        raise ServiceUnavailable(f"{adapter}: unexpected response body") from error

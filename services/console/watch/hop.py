@@ -1,0 +1,237 @@
+"""Hop: something that happened to an event, and where."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import Field
+from snsqs import WireModel
+from snsqs.inbox import MIN_RETENTION_DAYS, ReceivedMessage
+from snsqs.outbox import LoggedEvent
+
+from services.console.recovery.dead_letter import DeadLetter
+
+
+class Hop(WireModel):
+    """Something that happened to an event, and where. What does not apply is null.
+
+    The times are those of different hosts, whose clocks may differ a little; no distance is negative.
+    """
+
+    id: str
+    parent: str | None
+    """The hop that led to this one; null for what a command began."""
+    station: str
+    """As `/api/stations` names it; a service's own name where it publishes."""
+    name: str
+    """`published`, `relayed`, `decided`, `received`, `handled`, `dead_letter`."""
+    event_id: str
+    type: str
+    version: int | None
+    at: datetime | None = None
+    """Null for what has not happened yet."""
+    ms_since_parent: float | None = None
+    ms_since_previous: float | None = None
+    ms_since_start: float | None = None
+    outcome: str
+    """What came of it: `published`; `relayed`, `waiting`, `parked`; the decision; `received`,
+    `not_received`; `handled`, `superseded`; `dead_letter`."""
+    attempts: int | None = None
+    error: str | None = None
+    rule: str | None = None
+    message_id: str | None = None
+    receive_count: int | None = None
+    handler: str | None = None
+    duplicates: int | None = None
+    """Deliveries that were absorbed after the first one."""
+
+
+class Events(WireModel):
+    """What a service wrote down about an order."""
+
+    published: list[LoggedEvent] = Field(default_factory=list)
+    received: list[ReceivedMessage] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Known:
+    """All that is known about an order's events."""
+
+    written: Mapping[str, Events]
+    """By service."""
+    consumers: Mapping[str, Collection[str]]
+    """The queues that are listened to, and the event types that their handlers take."""
+    letters: Mapping[str, Sequence[DeadLetter]]
+    """The dead letters, by the queue where they died."""
+
+
+def hops(known: Known) -> list[Hop]:
+    """Of every event, from the service that published it to those that received it: what has happened, in
+    the order of its times, and then what has not happened yet."""
+    received: dict[str, list[ReceivedMessage]] = defaultdict(list)
+    for message in (message for events in known.written.values() for message in events.received):
+        received[message.message_id].append(message)
+    made: list[Hop] = []
+    for service, events in known.written.items():
+        for event in events.published:
+            messages = received.pop(str(event.id), [])
+            made += _of_event(service, event, _cause(event, events.received))
+            made += (hop for message in messages for hop in _of_message(message, f"{event.id}/decided"))
+            made += _missing(event, {message.consumer for message in messages}, known)
+    for messages in received.values():  # of events that a service published which is away
+        made += (hop for message in messages for hop in _of_message(message, None))
+    decided = {hop.id for hop in made if hop.name == "decided"}
+    made += (_of_letter(each, decided) for letters in known.letters.values() for each in letters)
+    return _timed(made)
+
+
+def _missing(event: LoggedEvent, received_by: Collection[str], known: Known) -> Iterator[Hop]:
+    """It left, and these have not written down that they have it: it waits, is being handled, or died."""
+    if event.decision != "forwarded" or not _is_still_recorded(event):
+        return
+    for queue, types in known.consumers.items():
+        died = any(letter.event_id == str(event.id) for letter in known.letters.get(queue, ()))
+        if event.type in types and queue not in received_by and not died:
+            yield Hop(
+                id=f"{event.id}/received/{queue}",
+                parent=f"{event.id}/decided",
+                station=f"queue:{queue}",
+                name="received",
+                outcome="not_received",
+                **_about(event),
+            )
+
+
+def _is_still_recorded(event: LoggedEvent) -> bool:
+    """Whether who received it cannot have deleted the record of that."""
+    kept = timedelta(days=MIN_RETENTION_DAYS)
+    return event.decided_at is not None and datetime.now(UTC) - event.decided_at < kept
+
+
+def _cause(event: LoggedEvent, received: Sequence[ReceivedMessage]) -> str | None:
+    """The hop where the service took up the message that made it publish the event. Two of its queues may
+    have brought it that message: then the one whose handler had not ended."""
+    taken = [
+        each for each in received if each.message_id == event.cause and each.handled_at >= event.occurred_at
+    ]
+    return _begun(taken[0]) if taken else None
+
+
+def _of_event(service: str, event: LoggedEvent, cause: str | None) -> Iterator[Hop]:
+    about, first = _about(event), str(event.id)
+    yield Hop(
+        id=first,
+        parent=cause,
+        station=service,
+        name="published",
+        at=event.occurred_at,
+        outcome="published",
+        **about,
+    )
+    relay = Hop(
+        id=f"{first}/relayed",
+        parent=first,
+        station=f"relay:{service}",
+        name="relayed",
+        at=event.relayed_at or event.parked_at,
+        outcome="relayed" if event.decision else "parked" if event.parked_at else "waiting",
+        attempts=event.attempts,
+        error=event.last_error,
+        **about,
+    )
+    yield relay
+    if event.decision:
+        yield Hop(
+            id=f"{first}/decided",
+            parent=relay.id,
+            station="adapter",
+            name="decided",
+            at=event.decided_at,
+            outcome=event.decision,
+            rule=event.rule,
+            message_id=event.message_id,
+            **about,
+        )
+
+
+def _of_message(message: ReceivedMessage, parent: str | None) -> Iterator[Hop]:
+    about: dict[str, Any] = {
+        "event_id": message.message_id,
+        "type": message.type,
+        "version": message.version,
+    }
+    yield Hop(
+        id=_begun(message),
+        parent=parent,
+        station=f"queue:{message.consumer}",
+        name="received",
+        at=message.received_at,
+        outcome="received",
+        receive_count=message.receive_count,
+        **about,
+    )
+    yield Hop(
+        id=f"{message.message_id}/handled/{message.consumer}",
+        parent=_begun(message),
+        station=f"listener:{message.consumer}",
+        name="handled",
+        at=message.handled_at,
+        outcome=message.outcome,
+        handler=message.handler or None,
+        duplicates=message.duplicates,
+        **about,
+    )
+
+
+def _of_letter(letter: DeadLetter, decided: Collection[str]) -> Hop:
+    parent = f"{letter.event_id}/decided"
+    return Hop(
+        id=f"{letter.event_id}/dead_letter/{letter.queue}",
+        parent=parent if parent in decided else None,
+        station=f"queue:{letter.queue}",
+        name="dead_letter",
+        event_id=letter.event_id or "",
+        type=letter.type or "",
+        version=letter.version,
+        at=letter.sent_at,
+        outcome="dead_letter",
+        error=letter.reason,
+        receive_count=letter.receive_count,
+    )
+
+
+def _about(event: LoggedEvent) -> dict[str, Any]:
+    return {"event_id": str(event.id), "type": event.type, "version": event.version}
+
+
+def _begun(message: ReceivedMessage) -> str:
+    """The hop where a service took it up; what it published then was caused by that."""
+    return f"{message.message_id}/received/{message.consumer}"
+
+
+def _timed(hops: Sequence[Hop]) -> list[Hop]:
+    """In the order of their times, with the distances."""
+    happened = sorted((hop for hop in hops if hop.at), key=lambda hop: hop.at or datetime.max)
+    at = {hop.id: hop.at for hop in happened}
+    previous = [None, *(hop.at for hop in happened)]
+    start = happened[0].at if happened else None
+    timed = [
+        hop.model_copy(
+            update={
+                "ms_since_parent": distance(at.get(hop.parent or ""), hop.at),
+                "ms_since_previous": distance(before, hop.at),
+                "ms_since_start": distance(start, hop.at),
+            }
+        )
+        for hop, before in zip(happened, previous, strict=False)
+    ]
+    return [*timed, *(hop for hop in hops if not hop.at)]
+
+
+def distance(since: datetime | None, at: datetime | None) -> float | None:
+    """Milliseconds; never negative."""
+    if since is None or at is None:
+        return None
+    return round(max(0.0, (at - since).total_seconds() * 1000), 1)

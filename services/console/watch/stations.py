@@ -1,0 +1,317 @@
+"""Stations: where the events and messages are just now, and how fast they move."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+from pydantic import Field, ValidationError
+from snsqs import WireModel
+from snsqs.background import wait_for_event
+
+from services.console.watch.live import Live
+from services.console.watch.queues import Depth, Queues
+from shared.operations.progress import ListenerProgress, Pace, RuleCount, ServiceProgress, SettledMessage
+from shared.runtime.service_client import ServiceClient, ServiceUnavailable
+
+ADAPTER = "adapter"
+
+_SOON = 30.0
+
+_RESTS = 10
+"""A reading is followed by a pause of so many times what it took, or twice the usual one: those who are asked
+answer slowly while they have much to do, and to be watched is not to keep them from it."""
+
+_INSTANCES = 8
+"""Instances of a service whose cursors are remembered."""
+
+Status: TypeAlias = Literal["up", "down", "paused"]
+
+
+class ServiceStatus(WireModel):
+    """A service, and why it is down."""
+
+    id: str
+    status: Status
+    trouble: str | None = None
+
+
+class Station(WireModel):
+    """One station of the way. What does not apply to its kind, or is not known just now, is null. The
+    counts are those of the process, since it started."""
+
+    id: str
+    kind: Literal["relay", "adapter", "topic", "queue", "dead_letters", "listener"]
+    name: str
+    service: str | None = None
+    status: Status = "up"
+    trouble: str | None = None
+    waiting: int | None = None
+    """Events of a relay, messages of a queue, messages that a listener has received and not begun."""
+    in_flight: int | None = None
+    """Messages that somebody has leased, and handlers that run."""
+    oldest_seconds: float | None = None
+    parked: int | None = None
+    per_second: float | None = None
+    per_minute: int | None = None
+    counts: dict[str, int] = Field(default_factory=dict)
+    """By decision, or by outcome."""
+    rules: list[RuleCount] | None = None
+    """Of the adapter."""
+    handlers: dict[str, str] | None = None
+    """Of a listener: the function that takes an event, by the event's type."""
+    feeds: list[str] = Field(default_factory=list)
+    """The stations that come next."""
+
+
+class Everything(WireModel):
+    """All services and stations, at a time."""
+
+    at: datetime
+    services: list[ServiceStatus]
+    stations: list[Station]
+
+
+class Settled(WireModel):
+    """What became of a message at a listener."""
+
+    service: str
+    queue: str
+    handler: str | None
+    event_id: str
+    type: str
+    order_id: str
+    outcome: str
+    reason: str | None
+    receive_count: int
+    received_at: datetime
+    settled_at: datetime
+
+    @classmethod
+    def of(cls, service: str, message: SettledMessage) -> "Settled":
+        about = dict(message)
+        return cls(service=service, event_id=about.pop("message_id"), order_id=about.pop("subject"), **about)
+
+
+class Missed(WireModel):
+    """A service settled more messages in a second than it remembers; so many were not told."""
+
+    service: str
+    missed: int
+
+
+class Stations:
+    """Asks the other services, SNS and SQS, and keeps what they said for `every` seconds. A Loop, which asks
+    by itself about that often while somebody watches, and tells them. What is down is shown as that, with the
+    stations that it is known to have."""
+
+    def __init__(
+        self,
+        neighbours: Sequence[ServiceClient],
+        queues: Queues,
+        live: Live,
+        *,
+        every: float = 1.0,
+    ) -> None:
+        self._neighbours = neighbours
+        self._queues = queues
+        self._live = live
+        self._every = every
+        self._known: dict[str, ServiceProgress] = {}
+        self._cursors: dict[str, dict[str, str]] = {each.name: {} for each in neighbours}
+        self._reading = asyncio.Lock()
+        self._read: tuple[float, Everything] | None = None
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """`run` returns, and so does the one of Live."""
+        self._stopping.set()
+        self._live.stop()
+
+    async def run(self) -> None:
+        """Reads and shows everything, again and again, while somebody watches."""
+        while not self._stopping.is_set():
+            if not self._live.watched.is_set():
+                await self._live.watched.wait()
+                self._forget_what_is_old()
+            time = asyncio.get_running_loop().time
+            began = time()
+            self._show(await self.now())
+            pause = min(max(self._every, _RESTS * (time() - began)), 2 * self._every)
+            await wait_for_event(self._stopping, pause)
+
+    async def now(self) -> Everything:
+        """All stations, as they are or just were: however many ask, they are read once."""
+        time = asyncio.get_running_loop().time
+        async with self._reading:
+            if self._read is None or time() - self._read[0] >= self._every:
+                everything = await self._everything()
+                self._read = time(), everything
+            return self._read[1]
+
+    def _forget_what_is_old(self) -> None:
+        """A viewer that comes back soon is told what was settled meanwhile; one that comes later begins."""
+        now = asyncio.get_running_loop().time()
+        if self._read is None or now - self._read[0] > _SOON:
+            for cursors in self._cursors.values():
+                cursors.clear()
+
+    def _show(self, everything: Everything) -> None:
+        for service in everything.services:
+            self._live.show("service", service.id, service)
+        for station in everything.stations:
+            self._live.show("station", station.id, station)
+
+    async def _everything(self) -> Everything:
+        depths, services = await asyncio.gather(self._queues.depths(), self._services())
+        stations = [
+            *(station for service in services for station in self._of_service(service)),
+            *self._of_topics(depths),
+        ]
+        return Everything(at=datetime.now(UTC), services=services, stations=stations)
+
+    async def _services(self) -> list[ServiceStatus]:
+        return list(await asyncio.gather(*map(self._service, self._neighbours)))
+
+    async def _service(self, neighbour: ServiceClient) -> ServiceStatus:
+        """How it is; what it settled in the meantime is told on the way."""
+        cursors = self._cursors[neighbour.name]
+        wanted = {"after": list(cursors.values())} if self._live.watched.is_set() else None
+        try:
+            progress = ServiceProgress.model_validate(await neighbour.find("/progress", wanted))
+        except (ServiceUnavailable, ValidationError) as error:
+            trouble = (
+                str(error)
+                if isinstance(error, ServiceUnavailable)
+                else f"{neighbour}: does not tell its progress"
+            )
+            return ServiceStatus(id=neighbour.name, status="down", trouble=trouble)
+        self._known[neighbour.name] = progress
+        self._tell(neighbour.name, progress)
+        return ServiceStatus(id=neighbour.name, status="up", trouble=progress.trouble)
+
+    def _tell(self, service: str, progress: ServiceProgress) -> None:
+        for decision in progress.decisions:
+            self._live.tell("decision", decision)
+        for message in progress.settled:
+            self._live.tell("settled", Settled.of(service, message))
+        if progress.missed:
+            self._live.tell("missed", Missed(service=service, missed=progress.missed))
+        cursors = self._cursors[service]
+        cursors[progress.cursor.partition("-")[0]] = progress.cursor
+        if len(cursors) > _INSTANCES:
+            del cursors[next(iter(cursors))]
+
+    def _of_service(self, service: ServiceStatus) -> Iterator[Station]:
+        progress = self._known.get(service.id)
+        first = _bridge(service.id, progress) if service.id == ADAPTER else _relay(service.id, progress)
+        yield first.model_copy(update=_down(service))
+        for listener in progress.listeners if progress else ():
+            yield _listener(service.id, listener).model_copy(update=_down(service))
+
+    def _of_topics(self, depths: Sequence[Depth]) -> Iterator[Station]:
+        adapter = self._known.get(ADAPTER)
+        published = adapter.bridge.published if adapter and adapter.bridge else {}
+        for topic in _topics(adapter):
+            queues = [depth for depth in depths if depth.topic == topic]
+            yield Station(
+                id=f"topic:{topic}",
+                kind="topic",
+                name=topic,
+                counts={"published": published.get(topic, 0)},
+                feeds=[f"queue:{depth.queue}" for depth in queues],
+            )
+            for depth in queues:
+                yield from _queues(depth)
+
+
+def _topics(adapter: ServiceProgress | None) -> Sequence[str]:
+    return adapter.bridge.topics if adapter and adapter.bridge else ()
+
+
+def _relay(service: str, progress: ServiceProgress | None) -> Station:
+    station = Station(
+        id=f"relay:{service}", kind="relay", name=f"{service} relay", service=service, feeds=[ADAPTER]
+    )
+    if progress is None or progress.relay is None:
+        return station
+    relay = progress.relay
+    return station.model_copy(
+        update={
+            "status": "down" if relay.trouble else "up",
+            "trouble": relay.trouble,
+            "waiting": relay.waiting,
+            "oldest_seconds": relay.oldest_seconds,
+            "parked": relay.parked,
+            **_pace(relay),
+        }
+    )
+
+
+def _bridge(service: str, progress: ServiceProgress | None) -> Station:
+    station = Station(id=service, kind="adapter", name=service, service=service)
+    if progress is None or progress.bridge is None:
+        return station
+    feeds = [f"topic:{topic}" for topic in _topics(progress)]
+    return station.model_copy(
+        update={"rules": progress.bridge.rules, "feeds": feeds, **_pace(progress.bridge)}
+    )
+
+
+def _pace(counted: Pace) -> dict[str, Any]:
+    return {
+        "counts": dict(counted.counts),
+        "per_second": counted.per_second,
+        "per_minute": counted.per_minute,
+    }
+
+
+def _down(service: ServiceStatus) -> dict[str, Any]:
+    """What is said of a station whose service is down: that it is, and no number that may have changed."""
+    if service.status == "up":
+        return {}
+    unknown = dict.fromkeys(("waiting", "in_flight", "oldest_seconds", "parked", "per_second", "per_minute"))
+    return {"status": "down", "trouble": service.trouble, **unknown}
+
+
+def _listener(service: str, listener: ListenerProgress) -> Station:
+    status: Status = "paused" if listener.is_paused else "down" if listener.trouble else "up"
+    return Station(
+        id=f"listener:{listener.queue}",
+        kind="listener",
+        name=listener.queue,
+        service=service,
+        status=status,
+        trouble=listener.trouble,
+        waiting=listener.buffered,
+        in_flight=listener.in_flight,
+        handlers=listener.handlers,
+        feeds=[f"relay:{service}"],
+        **_pace(listener),
+    )
+
+
+def _queues(depth: Depth) -> Iterator[Station]:
+    """A queue, and its dead letters."""
+    status: Status = "down" if depth.trouble else "up"
+    dead_letters = f"queue:{depth.dead_letter_queue}"
+    feeds = [f"listener:{depth.queue}", *([dead_letters] if depth.dead_letter_queue else [])]
+    yield Station(
+        id=f"queue:{depth.queue}",
+        kind="queue",
+        name=depth.queue,
+        status=status,
+        trouble=depth.trouble,
+        waiting=depth.waiting,
+        in_flight=depth.in_flight,
+        feeds=feeds,
+    )
+    if depth.dead_letter_queue:
+        yield Station(
+            id=dead_letters,
+            kind="dead_letters",
+            name=depth.dead_letter_queue,
+            status=status,
+            trouble=depth.trouble,
+            waiting=depth.dead_letters,
+        )
