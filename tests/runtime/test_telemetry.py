@@ -38,7 +38,7 @@ async def main():
         event = OrderCompleted(source=Aggregate(id="20210717235959000000", version=1), occurence_on=0)
         await broker.topic("order-events").send([message_of(event).copy(headers={"ce-id": "e1"})])
         try:
-            await broker.drain()
+            await broker.join()
         except ExceptionGroup:
             pass
 
@@ -108,7 +108,7 @@ def test_metrics_of_the_library_keep_names_and_labels() -> None:
             broker.listen(on_counted)
             event = Counted(source=Aggregate(id="1", version=1), occurence_on=0)
             await broker.topic("counted-events").send([message_of(event)])
-            await broker.drain()
+            await broker.join()
 
     for _ in range(2):
         application(title="service", description="", lifespan=lambda _: nullcontext())

@@ -84,7 +84,7 @@ def test_generic_events_are_dispatched_by_their_parametrisation() -> None:
         async with MemoryBroker() as broker:
             broker.listen(on_order, on_invoices)
             await broker.topic("changes").send([message_of(event) for event in events])
-            await broker.drain()
+            await broker.join()
 
     run_on_virtual_clock(program())
     assert sorted(map(repr, handled)) == sorted(map(repr, [order, invoice, order]))

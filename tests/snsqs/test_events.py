@@ -1,4 +1,4 @@
-"""In-process events: who hears what, in which order, in which transaction."""
+"""In-process events: dispatch by type, order, and the transaction of the listeners."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Eaten:
 
 
 @pytest.fixture
-def heard() -> list[str]:
+def calls() -> list[str]:
     return []
 
 
@@ -52,43 +52,43 @@ async def publish(url: str, event: object, *listeners: object) -> None:
         await tx.publish(event)
 
 
-async def test_listeners_hear_their_type_its_subclasses_and_their_unions(url: str, heard: list[str]) -> None:
+async def test_listeners_accept_their_type_its_subclasses_and_unions(url: str, calls: list[str]) -> None:
     """In the order of their registration, each once."""
 
     @event_listener
     async def on_baked(event: Baked, tx: Transaction) -> None:
-        heard.append(f"baked {event.name}")
+        calls.append(f"baked {event.name}")
 
     @event_listener
     async def on_bread(event: BreadBaked, tx: Transaction) -> None:
-        heard.append(f"bread {event.name}")
+        calls.append(f"bread {event.name}")
 
     @event_listener
     async def on_either(event: Eaten | Baked, tx: Transaction) -> None:
-        heard.append(f"either {event.name}")
+        calls.append(f"either {event.name}")
 
     @event_listener
     async def on_eaten(event: Eaten, tx: Transaction) -> None:
-        heard.append("eaten")
+        calls.append("eaten")
 
     await publish(url, BreadBaked("rye"), on_either, on_bread, on_eaten, on_baked)
-    assert heard == ["either rye", "bread rye", "baked rye"]
+    assert calls == ["either rye", "bread rye", "baked rye"]
 
 
-async def test_an_object_listens_as_well(url: str, heard: list[str]) -> None:
+async def test_an_object_listens_as_well(url: str, calls: list[str]) -> None:
     """Spring's ApplicationListener: `on_application_event`, with the type in its annotation."""
 
     class Baker:
         async def on_application_event(self, event: Baked, tx: Transaction) -> None:
-            heard.append(event.name)
+            calls.append(event.name)
 
     await publish(url, Baked("rye"), Baker())
     await publish(url, Eaten("rye"), Baker())
-    assert heard == ["rye"]
+    assert calls == ["rye"]
 
 
 async def test_a_listener_works_in_the_publishers_transaction(url: str) -> None:
-    """What it writes is there with the command's own rows."""
+    """Its rows are committed with those of the publisher."""
 
     @event_listener
     async def bake_another(event: Baked, tx: Transaction) -> None:
@@ -99,7 +99,7 @@ async def test_a_listener_works_in_the_publishers_transaction(url: str) -> None:
 
 
 async def test_an_error_in_a_listener_rolls_the_command_back(url: str) -> None:
-    """And reaches whoever gave the command."""
+    """And is raised to the caller."""
 
     @event_listener
     async def burn(event: Baked, tx: Transaction) -> None:
@@ -110,24 +110,24 @@ async def test_an_error_in_a_listener_rolls_the_command_back(url: str) -> None:
     assert await loaves(url) == []
 
 
-async def test_after_commit_listeners_see_what_was_committed(url: str) -> None:
+async def test_after_commit_listeners_run_after_the_commit(url: str) -> None:
     """They run when another connection can read the command's rows."""
     seen: list[list[str]] = []
 
     @event_listener(after_commit=True)
-    async def look(event: Baked, tx: Transaction) -> None:
+    async def read(event: Baked, tx: Transaction) -> None:
         seen.append(await loaves(url))
 
-    await publish(url, Baked("rye"), look)
+    await publish(url, Baked("rye"), read)
     assert seen == [["rye"]]
 
 
-async def test_after_commit_listeners_do_not_hear_what_was_rolled_back(url: str, heard: list[str]) -> None:
+async def test_after_commit_listeners_do_not_run_after_a_rollback(url: str, calls: list[str]) -> None:
     """No commit, no call."""
 
     @event_listener(after_commit=True)
     async def on_baked(event: Baked, tx: Transaction) -> None:
-        heard.append("told")
+        calls.append("called")
 
     @event_listener
     async def burn(event: Baked, tx: Transaction) -> None:
@@ -135,10 +135,10 @@ async def test_after_commit_listeners_do_not_hear_what_was_rolled_back(url: str,
 
     with pytest.raises(RuntimeError):
         await publish(url, Baked("rye"), on_baked, burn)
-    assert heard == []
+    assert calls == []
 
 
-async def test_a_circle_of_events_is_an_error_that_names_it(url: str) -> None:
+async def test_a_cycle_of_events_is_an_error_with_its_path(url: str) -> None:
     """Instead of a recursion without end."""
 
     @event_listener
@@ -154,7 +154,7 @@ async def test_a_circle_of_events_is_an_error_that_names_it(url: str) -> None:
     assert await loaves(url) == []
 
 
-def test_what_is_not_a_listener_is_refused_at_registration() -> None:
+def test_other_functions_are_rejected_at_registration() -> None:
     """Unmarked, or without an event type in its annotation."""
 
     async def unmarked(event: Baked, tx: Transaction) -> None: ...

@@ -21,7 +21,7 @@ from snsqs import (
 from snsqs._entries import text_attributes
 from snsqs.headers import TIME
 from snsqs.queues import BatchOutcome, ListenerQueues, Received
-from snsqs.testing import Faults, MemoryBroker, MemoryQueue, NothingWillHappen, run_on_virtual_clock
+from snsqs.testing import Faults, MemoryBroker, MemoryQueue, NoProgress, run_on_virtual_clock
 
 from tests.snsqs.queues import QUEUE, TOPIC, Handler, Painted, Recorder, listener, message
 
@@ -40,7 +40,7 @@ def test_what_is_away_for_too_long_is_a_failure() -> None:
         async with MemoryBroker() as broker:
             broker.listen(handler, options=ListenerOptions(max_unavailable=60))
             await broker.topic(TOPIC).send([message()])
-            await broker.drain()
+            await broker.join()
 
     run_on_virtual_clock(story())
     in_place = [at for count, at in tries if count == 1]
@@ -141,7 +141,7 @@ def drained(handler: Handler, *sent: Message[str]) -> list[str]:
         async with MemoryBroker() as broker:
             broker.listen(handler)
             await broker.topic(TOPIC).send(sent)
-            await broker.drain()
+            await broker.join()
 
     try:
         run_on_virtual_clock(story())
@@ -181,8 +181,8 @@ def test_errors_of_a_task_group_count_as_what_they_are() -> None:
         assert counts == received
 
 
-def test_draining_tells_why_messages_died_that_no_handler_was_given() -> None:
-    """Also what a queue was sent past its topic."""
+def test_join_raises_the_reason_of_messages_without_a_handler() -> None:
+    """Also of those that were sent to the queue directly."""
 
     @listener
     async def handler(event: Painted) -> None: ...
@@ -192,16 +192,16 @@ def test_draining_tells_why_messages_died_that_no_handler_was_given() -> None:
             broker.listen(handler)
             melted = text_attributes(message("Melted"))
             await broker.queue(QUEUE).send("{}", melted, group=None, deduplication="")
-            await broker.drain()
+            await broker.join()
 
     with pytest.raises(ExceptionGroup) as raised:
         run_on_virtual_clock(story())
     assert raised.group_contains(TerminalError, match="UnknownType: no handler on test-queue takes 'Melted'")
 
 
-@pytest.mark.parametrize(("is_crashed", "why"), [(False, "its listener is paused"), (True, "nobody listens")])
-def test_draining_what_nobody_takes_says_so(is_crashed: bool, why: str) -> None:
-    """It would be waited for until the end of time."""
+@pytest.mark.parametrize(("is_crashed", "why"), [(False, "its listener is paused"), (True, "no listener")])
+def test_join_raises_where_no_listener_receives(is_crashed: bool, why: str) -> None:
+    """It would wait for ever."""
 
     async def story() -> None:
         async with MemoryBroker() as broker:
@@ -211,9 +211,9 @@ def test_draining_what_nobody_takes_says_so(is_crashed: bool, why: str) -> None:
             if is_crashed:
                 await broker.crash(container)
             await broker.topic(TOPIC).send([message()])
-            await broker.drain()
+            await broker.join()
 
-    with pytest.raises(NothingWillHappen, match=f"{QUEUE} has messages, and {why}"):
+    with pytest.raises(NoProgress, match=f"{QUEUE} has messages and {why}"):
         run_on_virtual_clock(story())
 
 

@@ -104,7 +104,7 @@ def test_every_message_ends_handled_once_or_dead_with_a_reason(
         await asyncio.sleep(0.3)
         if any(event.source.version % 7 == 3 for event in events):
             raise TerminalError("can never succeed")
-        if faults.strikes(failing):
+        if faults.occurs(failing):
             raise RuntimeError("did not succeed this time")
         world.effects.extend(delivery.messages)
 
@@ -133,7 +133,7 @@ def test_every_message_ends_handled_once_or_dead_with_a_reason(
                 await broker.crash(listener)
                 [listener] = broker.listen(handler, middleware=[world.inbox])
             with suppress(ExceptionGroup):
-                await broker.drain()
+                await broker.join()
         dead = broker.queue(listener.binding.dead_letter_queue).messages
         dead_ids = {stored.attributes["ce-id"]["StringValue"] for stored in dead}
         handled = [each.id for each in world.effects]

@@ -112,7 +112,7 @@ async def program() -> int:
     async with MemoryBroker() as broker:
         broker.listen(on_completed, on_changed, middleware=[TenantMiddleware()])
         await broker.topic("order-events").send([message_of(completed), message_of(changed)])
-        await broker.drain()
+        await broker.join()
     return 0
 
 

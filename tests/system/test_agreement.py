@@ -69,7 +69,7 @@ shaky = st.builds(
     duplicate=st.floats(0, 0.5),
     reorder=st.floats(0, 1),
     delay=st.floats(0, 0.5),
-    delay_most=st.just(0.05),  # PostgreSQL's clock is a real one, so this is really waited for
+    max_delay=st.just(0.05),  # PostgreSQL's clock is a real one, so this is really waited for
 )
 Step = tuple[str, int]
 

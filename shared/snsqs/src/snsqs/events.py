@@ -1,7 +1,7 @@
 """In-process events: Spring's ApplicationEventPublisher and @EventListener, in asyncio.
 
-A module says what happened and does not know who listens. Listeners run in the publisher's
-transaction, in the order of their registration; what a listener raises rolls the whole command back.
+A module publishes an event without knowing the listeners. They run in the publisher's transaction, in the
+order of their registration; an error in one of them rolls the whole transaction back.
 
     @event_listener
     async def reserve_stock(event: OrderCompleted, tx: Transaction) -> None: ...
@@ -10,6 +10,7 @@ transaction, in the order of their registration; what a listener raises rolls th
     await publisher.publish(OrderCompleted(...), tx)
 """
 
+import functools
 import inspect
 import types
 import typing
@@ -19,29 +20,32 @@ from typing import Any, Protocol, TypeVar, Union, get_args, get_origin, runtime_
 
 
 class EventError(Exception):
-    """Something is wrong with how in-process events are wired. The message says what and where."""
+    """Root of the errors of in-process events: listeners that are registered wrongly."""
 
 
 class NotAListener(EventError):
-    """What was registered is neither a function marked `@event_listener` nor has `on_application_event`."""
+    """A registered object is neither marked `@event_listener` nor has `on_application_event`, or its event
+    parameter is not annotated."""
 
 
 class EventCycle(EventError):
-    """A listener led, by way of others, to the same event type again; it would never end.
+    """Publishing an event led, through its listeners, to an event of the same type: an endless recursion.
 
-    Break the circle: let one of the listeners named in the message not publish.
+    The message has the path of event types. Break the cycle: one of the listeners must not publish.
     """
 
 
 class PublishingScope(Protocol):
-    """What a publisher needs of a transaction: a place for what has to wait for its commit."""
+    """Transaction in which events are published, such as `snsqs.postgres.Transaction`."""
 
-    def after_commit(self, callback: Callable[[], Awaitable[None]]) -> None: ...
+    def after_commit(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Run the callback after the commit, and not at all after a rollback."""
+        ...
 
 
 @runtime_checkable
 class ApplicationListener(Protocol):
-    """A listener as an object. It hears the event type that `on_application_event` is annotated with."""
+    """A listener as an object, for the event type that annotates the first parameter of its method."""
 
     @property
     def on_application_event(self) -> Callable[[Any, Any], Awaitable[None]]: ...
@@ -65,11 +69,11 @@ def event_listener(function: F) -> F: ...
 @typing.overload
 def event_listener(*, after_commit: bool = False) -> Callable[[F], F]: ...
 def event_listener(function: F | None = None, *, after_commit: bool = False) -> F | Callable[[F], F]:
-    """Marks `async def listener(event: T, tx)`; T may be a union, and subclasses of T are heard too.
+    """Mark `async def listener(event: T, tx)`; T may be a union, and includes subclasses.
 
-    It registers nothing: the application hands its listeners to an ApplicationEventPublisher.
-    With `after_commit` it runs once the publisher's transaction is committed, and not at all when that
-    is rolled back; an error in it can no longer undo the command, it is raised to the committing caller.
+    Nothing is registered: pass the listeners to an ApplicationEventPublisher. With `after_commit` the
+    listener runs after the publisher's transaction has committed, and not at all after a rollback; its
+    error cannot undo the transaction and is raised to the caller that committed.
     """
 
     def mark(listener: F) -> F:
@@ -85,37 +89,33 @@ class _Registration:
         self.after_commit = after_commit
         self.event_types = _event_types(listener)
 
-    def hears(self, event: object) -> bool:
+    def accepts(self, event: object) -> bool:
         return isinstance(event, self.event_types)
 
 
 class ApplicationEventPublisher:
-    """Hands an event to every registered listener of its type, one after the other.
+    """Calls the registered listeners of an event's type, one after the other.
 
-    Made once per application; nothing is registered globally, so two applications (or two tests) in one
-    process never hear each other. Safe to share between tasks.
+    One per application: nothing is registered globally, so applications (and tests) in one process are
+    independent. Safe to share between tasks. Raises NotAListener.
     """
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
         self._registrations = [_register(listener) for listener in listeners]
 
     async def publish(self, event: object, tx: PublishingScope) -> None:
-        """Returns when all listeners are done; raises what a listener raised, and EventCycle."""
+        """Publish an event; return after all listeners. Raises their errors, and EventCycle."""
         token = _chain.set(_chained(type(event)))
         try:
             for registration in self._registrations:
-                if not registration.hears(event):
+                if not registration.accepts(event):
                     continue
                 if registration.after_commit:
-                    tx.after_commit(_later(registration.listener, event, tx))
+                    tx.after_commit(functools.partial(registration.listener, event, tx))
                 else:
                     await registration.listener(event, tx)
         finally:
             _chain.reset(token)
-
-
-def _later(listener: ListenerFunction, event: object, tx: PublishingScope) -> Callable[[], Awaitable[None]]:
-    return lambda: listener(event, tx)
 
 
 def _register(listener: Listener) -> _Registration:
@@ -133,7 +133,7 @@ def _event_types(listener: ListenerFunction) -> tuple[type, ...]:
     if annotation is None or len(parameters) != 2:
         raise NotAListener(
             f"{_name(listener)} must be `async def {_name(listener)}(event: SomeEvent, tx)`: "
-            "the annotation of its first parameter names the event that it hears"
+            "the annotation of its first parameter is the event type"
         )
     members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     return tuple(get_origin(member) or member for member in members)
@@ -147,5 +147,5 @@ def _chained(event_type: type) -> tuple[type, ...]:
     chain = (*_chain.get(), event_type)
     if event_type in chain[:-1]:
         path = " → ".join(each.__name__ for each in chain)
-        raise EventCycle(f"these events lead to each other without end: {path}")
+        raise EventCycle(f"these events publish each other endlessly: {path}")
     return chain

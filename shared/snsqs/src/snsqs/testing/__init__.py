@@ -1,19 +1,33 @@
 """SNS and SQS in memory, for tests: standard and FIFO queues, redrive, filters, seeded faults.
 
-It really encodes, leases, redelivers and reorders. Run it on the virtual clock, and hours of backing off
-take milliseconds:
+The broker encodes, filters, leases, redelivers and dead-letters, and runs the real listeners. On the
+virtual clock hours of backoff take milliseconds:
 
-    async def test() -> None:
+    from snsqs import Aggregate, DomainEvent, message_of, sqs_listener
+    from snsqs.testing import MemoryBroker, run_on_virtual_clock
+
+    class OrderCompleted(DomainEvent): ...
+
+    handled = []
+
+    @sqs_listener("billing-order-event-queue", topic="order-events")
+    async def on_order_completed(event: OrderCompleted) -> None:
+        handled.append(event.source.id)
+
+    async def scenario() -> None:
         async with MemoryBroker() as broker:
             broker.listen(on_order_completed)
-            await broker.topic("order-events").send([message])
-            await broker.drain()
+            event = OrderCompleted(source=Aggregate(id="1", version=1))
+            await broker.topic("order-events").send([message_of(event)])
+            await broker.join()
 
-    run_on_virtual_clock(test())
+    def test_orders_are_billed() -> None:
+        run_on_virtual_clock(scenario())
+        assert handled == ["1"]
 """
 
 from snsqs.testing._broker import MemoryBroker, MemoryTopic
-from snsqs.testing._clock import NothingWillHappen, VirtualClockLoop, run_on_virtual_clock
+from snsqs.testing._clock import NoProgress, VirtualClockLoop, run_on_virtual_clock
 from snsqs.testing._faults import Faults
 from snsqs.testing._queue import MemoryQueue
 
@@ -22,7 +36,7 @@ __all__ = [
     "MemoryBroker",
     "MemoryQueue",
     "MemoryTopic",
-    "NothingWillHappen",
+    "NoProgress",
     "VirtualClockLoop",
     "run_on_virtual_clock",
 ]

@@ -16,14 +16,14 @@ from snsqs._message import Message
 from snsqs._queue import ListenerQueues, QueueSettings
 from snsqs.headers import DEAD_LETTER_REASON, ID
 from snsqs.testing._client import MemoryQueueClient
-from snsqs.testing._clock import NothingWillHappen
+from snsqs.testing._clock import NoProgress
 from snsqs.testing._faults import Faults
-from snsqs.testing._queue import MemoryQueue, Redrive, Stored
+from snsqs.testing._queue import MemoryQueue, RedrivePolicy, StoredMessage
 
 
 @dataclass(eq=False)
 class MemoryTopic:
-    """A topic as a MessageChannel: a copy for every subscribed queue whose filter takes the type."""
+    """A topic as a MessageChannel: copies a message to every queue whose filter policy has its type."""
 
     name: str
     faults: Faults
@@ -36,7 +36,7 @@ class MemoryTopic:
     def _publish(self, message: Message[str]) -> str | MessagingError:
         if (refused := size_error(message)) is not None:
             return refused
-        if self.faults.strikes(self.faults.drop_entry):
+        if self.faults.occurs(self.faults.drop_entry):
             return SendFailed("dropped by a fault")
         message_id = f"{self.name}-{next(self._ids)}"
         for queue, types in self.subscriptions.values():
@@ -47,8 +47,8 @@ class MemoryTopic:
         return message_id
 
 
-class _Observer:
-    """Outermost middleware: remembers the last error of each message, for `drain`."""
+class _ErrorRecorder:
+    """Outermost middleware: keeps the last error of each message, for `join`."""
 
     provides = ()
 
@@ -64,7 +64,7 @@ class _Observer:
 
 
 class _Consumer:
-    """Stands in for Topology: the queues as one listener has them, until it crashes."""
+    """Queue source of one listener, in place of a Topology."""
 
     def __init__(self, broker: "MemoryBroker") -> None:
         self.settings = broker.settings
@@ -88,9 +88,11 @@ class _Running:
 
 
 class MemoryBroker:
-    """One account's SNS and SQS in memory, and the real listeners that run on it.
+    """SNS and SQS of one account in memory, and real listeners that run on them.
 
-    Leaving its context stops the listeners, which drain.
+    Topics and queues are created when they are named; a topic drops what it cannot deliver, so call
+    `listen` before sending. Leaving the context stops the listeners and waits for their handlers.
+    `settings` apply to all queues, `faults` to all topics and queues but dead-letter queues.
     """
 
     def __init__(self, *, settings: QueueSettings | None = None, faults: Faults | None = None) -> None:
@@ -99,19 +101,21 @@ class MemoryBroker:
         self._topics: dict[str, MemoryTopic] = {}
         self._queues: dict[str, MemoryQueue] = {}
         self._running: dict[ListenerContainer, _Running] = {}
-        self._observer = _Observer()
+        self._recorder = _ErrorRecorder()
 
     def topic(self, name: str) -> MemoryTopic:
+        """Return the topic of this name, a MessageChannel."""
         return self._topics.setdefault(name, MemoryTopic(name, self.faults))
 
     def queue(self, name: str) -> MemoryQueue:
+        """Return the queue of this name; its `messages` may be inspected."""
         return self._queues.setdefault(name, MemoryQueue(name, self.faults))
 
     def subscribe(self, binding: Binding) -> tuple[MemoryQueue, MemoryQueue]:
-        """The binding's queue, subscribed to its topic, and its dead-letter queue."""
+        """Subscribe the binding's queue to its topic; return the queue and its dead-letter queue."""
         queue, dead_letters = self.queue(binding.queue), self.queue(binding.dead_letter_queue)
         dead_letters.faults = Faults()
-        queue.redrive = Redrive(dead_letters, self.settings.max_receive_count)
+        queue.redrive = RedrivePolicy(dead_letters, self.settings.max_receive_count)
         self.topic(binding.topic).subscriptions[binding.queue] = (queue, binding.event_types)
         return queue, dead_letters
 
@@ -121,7 +125,7 @@ class MemoryBroker:
         middleware: Sequence[Middleware] = (),
         options: ListenerOptions | None = None,
     ) -> list[ListenerContainer]:
-        """Runs the handlers' listeners, as a service would."""
+        """Start a listener for each queue that the handlers name."""
         return [self.start(binding, middleware=middleware, options=options) for binding in bindings(handlers)]
 
     def start(
@@ -131,30 +135,34 @@ class MemoryBroker:
         middleware: Sequence[Middleware] = (),
         options: ListenerOptions | None = None,
     ) -> ListenerContainer:
-        """Runs the listener of one binding."""
+        """Start the listener of one binding."""
         self.subscribe(binding)
         consumer = _Consumer(self)
         container = ListenerContainer(
-            consumer, binding, middleware=[self._observer, *middleware], options=options
+            consumer, binding, middleware=[self._recorder, *middleware], options=options
         )
         self._running[container] = _Running(consumer, asyncio.create_task(container.run()))
         return container
 
     async def crash(self, container: ListenerContainer) -> None:
-        """Ends a listener as kill -9 would: nothing is drained, given back or acknowledged any more."""
+        """End a listener as `kill -9` would: nothing is completed, returned or acknowledged any more."""
         running = self._running.pop(container)
         running.consumer.crash()
         running.task.cancel()
         await asyncio.wait([running.task])
 
-    async def drain(self) -> None:
-        """Returns when every queue but the dead letters is empty. Raises why messages ended as dead letters,
-        as one group, and NothingWillHappen when messages wait that no listener will take."""
+    async def join(self) -> None:
+        """Wait until all queues except dead-letter queues are empty.
+
+        Raises an ExceptionGroup with the causes of all dead letters: the errors of their handlers, or
+        TerminalError with the reason. Raises NoProgress when a queue has messages and no running listener,
+        and the error of a listener that ended with one.
+        """
         while waiting := [queue for queue in self._working_queues() if not queue.is_empty]:
             for queue in waiting:
-                self._check_that_somebody_takes(queue)
+                self._raise_if_stuck(queue)
             await asyncio.sleep(0.5)
-        if errors := [self._why(letter) for letter in self._dead_letters()]:
+        if errors := [self._cause(each) for each in self._dead_letters()]:
             raise ExceptionGroup("messages ended as dead letters", errors)
 
     async def __aenter__(self) -> "MemoryBroker":
@@ -167,27 +175,27 @@ class MemoryBroker:
             container.stop()
         await asyncio.gather(*(running.task for running in self._running.values()))
 
-    def _check_that_somebody_takes(self, queue: MemoryQueue) -> None:
+    def _raise_if_stuck(self, queue: MemoryQueue) -> None:
         listeners = [each for each in self._running if each.binding.queue == queue.name]
         for each in listeners:
             if self._running[each].task.done():
-                self._running[each].task.result()  # raises what it ended with
+                self._running[each].task.result()  # raises its error
         if queue.has_visible and all(each.is_paused for each in listeners):
-            what = "its listener is paused" if listeners else "nobody listens"
-            raise NothingWillHappen(f"{queue.name} has messages, and {what}")
+            reason = "its listener is paused" if listeners else "no listener"
+            raise NoProgress(f"{queue.name} has messages and {reason}")
 
-    def _why(self, letter: Stored) -> Exception:
-        """What the handler raised; of a message that no handler was given, the reason that it died with."""
-        raised = self._observer.errors.get(_text(letter, ID))
-        return raised or TerminalError(_text(letter, DEAD_LETTER_REASON) or "received too often")
+    def _cause(self, dead_letter: StoredMessage) -> Exception:
+        """The handler's error; of a message that no handler received, the reason in its attributes."""
+        raised = self._recorder.errors.get(_attribute(dead_letter, ID))
+        return raised or TerminalError(_attribute(dead_letter, DEAD_LETTER_REASON) or "received too often")
 
     def _working_queues(self) -> list[MemoryQueue]:
         return [queue for queue in self._queues.values() if queue.redrive is not None]
 
-    def _dead_letters(self) -> list[Stored]:
+    def _dead_letters(self) -> list[StoredMessage]:
         redrives = [queue.redrive for queue in self._queues.values() if queue.redrive is not None]
-        return [letter for redrive in redrives for letter in redrive.dead_letters.messages]
+        return [message for redrive in redrives for message in redrive.dead_letters.messages]
 
 
-def _text(stored: Stored, name: str) -> str:
+def _attribute(stored: StoredMessage, name: str) -> str:
     return stored.attributes[name]["StringValue"] if name in stored.attributes else ""

@@ -1,4 +1,4 @@
-"""What one consumer has of a queue, until it crashes."""
+"""Connection of one consumer to a queue in memory."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,8 +7,8 @@ from snsqs.testing._queue import MemoryQueue
 
 
 class MemoryQueueClient:
-    """A consumer's own way to a queue. After `crash` the consumer reaches nothing any more, so whatever
-    it still does on its way out has no effect, as when its process was killed."""
+    """A consumer's connection to a queue. After `crash` every call fails, so that nothing that the consumer
+    does while it is cancelled has an effect, as when its process was killed."""
 
     def __init__(self, queue: MemoryQueue) -> None:
         self._queue = queue
@@ -22,20 +22,20 @@ class MemoryQueueClient:
         self._is_crashed = True
 
     async def receive(self, *, limit: int, wait: int, visibility: int) -> list[Received]:
-        return await self._alive().receive(limit=limit, wait=wait, visibility=visibility)
+        return await self._connected().receive(limit=limit, wait=wait, visibility=visibility)
 
     async def delete(self, handles: Sequence[str]) -> BatchOutcome:
-        return await self._alive().delete(handles)
+        return await self._connected().delete(handles)
 
     async def change_visibility(self, seconds: Mapping[str, int]) -> BatchOutcome:
-        return await self._alive().change_visibility(seconds)
+        return await self._connected().change_visibility(seconds)
 
     async def send(
         self, body: str, attributes: RawAttributes, *, group: str | None, deduplication: str
     ) -> str:
-        return await self._alive().send(body, attributes, group=group, deduplication=deduplication)
+        return await self._connected().send(body, attributes, group=group, deduplication=deduplication)
 
-    def _alive(self) -> MemoryQueue:
+    def _connected(self) -> MemoryQueue:
         if self._is_crashed:
-            raise ConnectionResetError("this consumer has crashed")
+            raise ConnectionResetError("the consumer has crashed")
         return self._queue

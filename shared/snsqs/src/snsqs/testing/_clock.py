@@ -1,4 +1,4 @@
-"""A virtual clock: an event loop whose time jumps to the next timer when there is nothing to do now."""
+"""Virtual clock: an event loop whose time jumps to the next timer when no task can run."""
 
 import asyncio
 import selectors
@@ -8,16 +8,14 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class NothingWillHappen(Exception):
-    """What is waited for will never come: every task waits for another one and no timer is set, or nobody
-    takes the messages of a queue that is to be drained."""
+class NoProgress(Exception):
+    """Waiting would never end: every task waits and no timer is set, or messages have no listener."""
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):
-    """Runs what it is given as fast as the machine can; `asyncio.sleep(3600)` takes no time.
+    """Event loop on which `asyncio.sleep(3600)` takes no time.
 
-    Input and output from outside still work while there is nothing to wait for in between, but time does
-    not stop for them: use it with what lives in memory.
+    Time does not wait for input and output of other processes, so use it for programs in memory only.
     """
 
     def __init__(self) -> None:
@@ -25,10 +23,11 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         super().__init__(_JumpingSelector(self))
 
     def time(self) -> float:
-        """Seconds since the loop was made, as the program sees them."""
+        """Return the virtual seconds since the loop was created."""
         return self._now
 
-    def jump(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward."""
         self._now += seconds
 
 
@@ -42,12 +41,12 @@ class _JumpingSelector(selectors.DefaultSelector):
         if ready or timeout == 0:
             return ready
         if timeout is None:
-            raise NothingWillHappen("every task waits, and no timer is set")
-        self._loop.jump(max(0.0, timeout))
+            raise NoProgress("every task waits, and no timer is set")
+        self._loop.advance(max(0.0, timeout))
         return ready
 
 
-def run_on_virtual_clock(work: Coroutine[Any, Any, T]) -> T:
-    """Like `asyncio.run`, on a virtual clock. Raises NothingWillHappen where that would hang."""
+def run_on_virtual_clock(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine as `asyncio.run` does, on a virtual clock. Raises NoProgress instead of hanging."""
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
-        return runner.run(work)
+        return runner.run(main)

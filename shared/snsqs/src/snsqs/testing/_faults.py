@@ -1,4 +1,4 @@
-"""Faults: what a real queue does now and then, decided by a seed, so that it can be repeated."""
+"""Faults of queues, drawn from a seed so that they are reproducible."""
 
 import random
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Faults:
-    """Probabilities, from 0 to 1, of what may happen to a message or to a call.
+    """Probabilities, from 0 to 1, of faults of a message or a call.
 
     The same seed and the same program give the same faults.
     """
@@ -17,26 +17,27 @@ class Faults:
     reorder: float = 0.0
     """A message of a standard queue overtakes others."""
     delay: float = 0.0
-    """A message becomes visible only after up to `delay_most` seconds."""
-    delay_most: float = 5.0
+    """A message becomes visible only after up to `max_delay` seconds."""
+    max_delay: float = 5.0
     drop_entry: float = 0.0
-    """An entry of a batch call is not done, and the answer says so."""
+    """An entry of a batch call fails, and the response reports it."""
     lose_acknowledgement: float = 0.0
-    """A delete is answered as done, and is not."""
+    """A delete is reported as successful, and has no effect."""
     fail_call: float = 0.0
     """A call fails as a whole, as with a refused connection or a throttled account."""
     _random: random.Random = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)  # noqa: S311 - to be repeated is the point
+        self._random = random.Random(self.seed)  # noqa: S311 - reproducible on purpose
 
-    def strikes(self, probability: float) -> bool:
+    def occurs(self, probability: float) -> bool:
+        """Draw whether a fault of this probability occurs."""
         return self._random.random() < probability
 
-    def seconds(self) -> float:
-        """How long the next message is delayed."""
-        return self._random.uniform(0, self.delay_most) if self.strikes(self.delay) else 0.0
+    def draw_delay(self) -> float:
+        """Draw the delay of a message, in seconds."""
+        return self._random.uniform(0, self.max_delay) if self.occurs(self.delay) else 0.0
 
-    def place(self, places: int) -> int:
-        """Where among so many messages the next one is put; the last place, unless it overtakes."""
-        return self._random.randrange(places) if places and self.strikes(self.reorder) else places
+    def draw_position(self, length: int) -> int:
+        """Draw the position of a new message in a queue of this length: the end, unless it overtakes."""
+        return self._random.randrange(length) if length and self.occurs(self.reorder) else length

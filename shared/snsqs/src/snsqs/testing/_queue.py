@@ -1,4 +1,4 @@
-"""MemoryQueue: a queue of SQS in memory, standard or FIFO."""
+"""MemoryQueue: an SQS queue in memory, standard or FIFO."""
 
 import asyncio
 import itertools
@@ -12,8 +12,8 @@ DEDUPLICATION_SECONDS = 5 * 60
 
 
 @dataclass(eq=False)
-class Stored:
-    """A message in a queue."""
+class StoredMessage:
+    """A message in a queue. Times are those of the event loop."""
 
     message_id: str
     body: str
@@ -22,13 +22,13 @@ class Stored:
     visible_at: float
     receive_count: int = 0
     handle: str = ""
-    """The receipt handle that was given out last; the older ones are void."""
+    """The latest receipt handle; older ones are void."""
     is_deleted: bool = False
 
 
 @dataclass
-class Redrive:
-    """After so many receives a message moves to the dead-letter queue instead of being given out."""
+class RedrivePolicy:
+    """A message that was received `max_receive_count` times moves to `dead_letters` at the next receive."""
 
     dead_letters: "MemoryQueue"
     max_receive_count: int
@@ -36,43 +36,43 @@ class Redrive:
 
 @dataclass(eq=False)
 class MemoryQueue:
-    """The messages of one queue, as they are; and the calls of SQS on it, which faults may strike."""
+    """A queue: its messages, and the calls of SQS, which may fail by `faults`."""
 
     name: str
     faults: Faults
-    redrive: Redrive | None = None
-    messages: list[Stored] = field(default_factory=list)
+    redrive: RedrivePolicy | None = None
+    messages: list[StoredMessage] = field(default_factory=list)
     _handles: Iterator[int] = field(default_factory=itertools.count)
     _sent: dict[str, float] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def is_empty(self) -> bool:
-        """Nothing waits, is delayed, or is leased."""
+        """Whether it has no message: neither visible nor delayed nor leased."""
         return not self.messages
 
     @property
     def has_visible(self) -> bool:
-        """Whether a receive call would bring something now."""
+        """Whether a receive call would return a message now."""
         return any(self._receivable())
 
     def put(
         self, message_id: str, body: str, attributes: RawAttributes, group: str | None, dedup: str
     ) -> None:
-        """Stores a message, twice when a fault wants it so, and not at all when it is a FIFO duplicate."""
+        """Store a message, twice for the fault `duplicate`; ignore the duplicate of a FIFO message."""
         if is_fifo(self.name):
             if not self._is_new(dedup):
                 return
-            self._store(message_id, body, attributes, group, place=len(self.messages), delay=0)
+            self._store(message_id, body, attributes, group, position=len(self.messages), delay=0)
             return
-        for _ in range(2 if self.faults.strikes(self.faults.duplicate) else 1):
-            place = self.faults.place(len(self.messages))
-            self._store(message_id, body, attributes, None, place=place, delay=self.faults.seconds())
+        for _ in range(2 if self.faults.occurs(self.faults.duplicate) else 1):
+            position = self.faults.draw_position(len(self.messages))
+            self._store(message_id, body, attributes, None, position=position, delay=self.faults.draw_delay())
 
     async def receive(self, *, limit: int, wait: int, visibility: int) -> list[Received]:
-        self._may_fail()
+        self._fail_by_chance()
         deadline = _now() + wait
-        while not (received := self._give_out(limit, visibility)):
+        while not (received := self._lease(limit, visibility)):
             if _is_past(deadline):
                 return []
             remaining = min(deadline, self._next_visible()) - _now()
@@ -85,18 +85,18 @@ class MemoryQueue:
         return received
 
     async def delete(self, handles: Sequence[str]) -> BatchOutcome:
-        self._may_fail()
-        failed = frozenset(h for h in handles if self.faults.strikes(self.faults.drop_entry))
+        self._fail_by_chance()
+        failed = frozenset(h for h in handles if self.faults.occurs(self.faults.drop_entry))
         for stored in self._by_handles(set(handles) - failed):
-            if not self.faults.strikes(self.faults.lose_acknowledgement):
+            if not self.faults.occurs(self.faults.lose_acknowledgement):
                 stored.is_deleted = True
         self.messages = [stored for stored in self.messages if not stored.is_deleted]
         self._changed.set()
         return BatchOutcome(failed=failed)
 
     async def change_visibility(self, seconds: Mapping[str, int]) -> BatchOutcome:
-        self._may_fail()
-        failed = frozenset(h for h in seconds if self.faults.strikes(self.faults.drop_entry))
+        self._fail_by_chance()
+        failed = frozenset(h for h in seconds if self.faults.occurs(self.faults.drop_entry))
         found = {stored.handle: stored for stored in self._by_handles(set(seconds) - failed)}
         in_flight = {handle: stored for handle, stored in found.items() if not _is_past(stored.visible_at)}
         for handle, stored in in_flight.items():
@@ -107,7 +107,7 @@ class MemoryQueue:
     async def send(
         self, body: str, attributes: RawAttributes, *, group: str | None, deduplication: str
     ) -> str:
-        self._may_fail()
+        self._fail_by_chance()
         message_id = f"{self.name}-{next(self._handles)}"
         self.put(message_id, body, attributes, group, deduplication)
         return message_id
@@ -124,32 +124,32 @@ class MemoryQueue:
         attributes: RawAttributes,
         group: str | None,
         *,
-        place: int,
+        position: int,
         delay: float,
     ) -> None:
-        self.messages.insert(place, Stored(message_id, body, attributes, group, _now() + delay))
+        self.messages.insert(position, StoredMessage(message_id, body, attributes, group, _now() + delay))
         self._changed.set()
 
-    def _give_out(self, limit: int, visibility: int) -> list[Received]:
+    def _lease(self, limit: int, visibility: int) -> list[Received]:
         self._redrive()
-        given = []
+        leased = []
         for stored in list(self._receivable())[:limit]:
             stored.receive_count += 1
             stored.visible_at = _now() + visibility
             stored.handle = f"{stored.message_id}/{next(self._handles)}"
-            given.append(_received(stored))
-        return given
+            leased.append(_received(stored))
+        return leased
 
-    def _receivable(self) -> Iterator[Stored]:
-        """What is visible; of a FIFO group only what no earlier message of it is still leased before."""
-        held_groups: set[str] = set()
+    def _receivable(self) -> Iterator[StoredMessage]:
+        """Visible messages; of a FIFO group none after a message that is leased."""
+        blocked_groups: set[str] = set()
         for stored in self.messages:
-            if stored.group in held_groups:
+            if stored.group in blocked_groups:
                 continue
             if _is_past(stored.visible_at):
                 yield stored
             elif stored.group is not None:
-                held_groups.add(stored.group)
+                blocked_groups.add(stored.group)
 
     def _redrive(self) -> None:
         if self.redrive is None:
@@ -165,15 +165,15 @@ class MemoryQueue:
         later = [stored.visible_at for stored in self.messages if not _is_past(stored.visible_at)]
         return min(later, default=float("inf"))
 
-    def _by_handles(self, handles: set[str]) -> list[Stored]:
+    def _by_handles(self, handles: set[str]) -> list[StoredMessage]:
         return [stored for stored in self.messages if stored.handle in handles]
 
-    def _may_fail(self) -> None:
-        if self.faults.strikes(self.faults.fail_call):
+    def _fail_by_chance(self) -> None:
+        if self.faults.occurs(self.faults.fail_call):
             raise ConnectionRefusedError(f"{self.name}: refused by a fault")
 
 
-def _received(stored: Stored) -> Received:
+def _received(stored: StoredMessage) -> Received:
     return Received(
         message_id=stored.message_id,
         receipt_handle=stored.handle,
@@ -186,8 +186,8 @@ def _received(stored: Stored) -> Received:
 
 
 def _is_past(moment: float) -> bool:
-    """To the nanosecond, as the event loop takes it: a timer that is closer fires without time passing, and
-    who then still waited for the rest would wait for ever."""
+    """Compare with the event loop's resolution: a timer within it fires without virtual time passing, so
+    waiting for the rest would never end."""
     return moment <= _now() + 1e-9
 
 
