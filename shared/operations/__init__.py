@@ -1,4 +1,4 @@
-"""Endpoints that show operators and the console what a service is doing."""
+"""Endpoints of a service for operators and the console: progress, listeners, event log, reconciliation."""
 
 from pathlib import Path
 

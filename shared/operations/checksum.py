@@ -1,4 +1,4 @@
-"""Checksum: one number for all that a service has stored, so that two moments can be compared."""
+"""Checksum of a service's stored state, to detect changes between two points in time."""
 
 import hashlib
 import json
@@ -13,10 +13,11 @@ BOOKKEEPING = [
     *("event_log.relayed_at", "event_log.decided_at", "event_log.decision", "event_log.rule"),
     "event_log.message_id",
 ]
-"""Tables and columns that are no state: how messages came and events left, who is paused, what is migrated.
-Everything else counts, so a new table does from the beginning."""
+"""Tables and columns that are not state: delivery of messages and events, pauses, migrations.
 
-# PostgreSQL writes each table's statement, because only it knows how a name is to be quoted.
+All others are included, so a new table is included from the beginning."""
+
+# PostgreSQL generates the statement of each table, because it quotes the names correctly.
 STATEMENTS = """
     SELECT format(
         'SELECT count(*) AS rows, coalesce(sum(hashtextextended(ROW(%s)::text, 0)), 0)::text AS checksum '
@@ -31,14 +32,14 @@ STATEMENTS = """
     ORDER BY table_name
 """
 
-PATIENCE = "SET LOCAL statement_timeout = '60s'"
-
-MOST = 60.0
+TABLE_TIMEOUT = 60.0
 """Seconds for one table."""
+
+SET_TIMEOUT = f"SET LOCAL statement_timeout = '{TABLE_TIMEOUT:g}s'"
 
 
 class TableChecksum(WireModel):
-    """What a table holds: rows, and the sum of their hashes, which is the same in whatever order they lie."""
+    """Number of rows of a table, and the sum of their hashes, which does not depend on their order."""
 
     table: str
     rows: int
@@ -46,30 +47,31 @@ class TableChecksum(WireModel):
 
 
 class StateChecksum(WireModel):
-    """What the service has stored, at one moment. `checksum` is over all tables."""
+    """Checksums of a service's stored state at one point in time."""
 
     checksum: str
+    """Checksum over all tables."""
     tables: list[TableChecksum]
 
 
 async def state_checksum(snapshot: Connection) -> StateChecksum:
-    """Reads every table from end to end; the connection has to be that of one snapshot.
+    """Read every table from end to end; the connection must be from `Database.snapshot`.
 
-    Where two are equal, nothing was stored, changed or deleted in between, and no event was published, up
-    to changes that undid each other and to collisions of 64 bits. It does not say who changed something:
-    whatever else happens meanwhile, a command, a delivery, an expiry, shows up in it too.
+    Two equal checksums mean that nothing was stored, changed or deleted and no event was published in
+    between, except for changes that cancelled out and 64-bit collisions. Different checksums do not tell the
+    cause: a concurrent command, delivery or expiry changes them as well.
     """
-    await snapshot.execute(PATIENCE)
+    await snapshot.execute(SET_TIMEOUT)
     statements = await snapshot.fetch(STATEMENTS, BOOKKEEPING)
     tables = []
     for name, statement in ((each["name"], each["statement"]) for each in statements):
-        row = await snapshot.fetchrow(statement, timeout=MOST)
+        row = await snapshot.fetchrow(statement, timeout=TABLE_TIMEOUT)
         assert row is not None
         tables.append(TableChecksum(table=name, **dict(row)))
     return StateChecksum(checksum=digest([each.model_dump() for each in tables]), tables=tables)
 
 
 def digest(value: object) -> str:
-    """The same for the same JSON, whoever has it. What is compared need not leave its service."""
+    """Return the SHA-256 of a JSON value in canonical form, to compare values without transferring them."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

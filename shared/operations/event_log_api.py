@@ -1,4 +1,4 @@
-"""The event log over REST, for operators and for the adapter; and what operators do about parked events."""
+"""REST API of the event log, and of its parked events."""
 
 import uuid
 from typing import Annotated
@@ -22,40 +22,40 @@ router = APIRouter(tags=["event log"])
 _Text = Annotated[str | None, Query(pattern=r"^[\x21-\x7e]{1,256}$")]
 
 
-def _asked_for(
+def _search(
     type: _Text = None,
     order_id: Annotated[_Text, Query(alias="orderId")] = None,
     decision: State | None = None,
     since: Annotated[Moment | None, Query(alias="from")] = None,
-    until: Annotated[Moment | None, Query(alias="to", description="exclusive")] = None,
+    until: Annotated[Moment | None, Query(alias="to", description="Exclusive.")] = None,
     ids: Annotated[list[uuid.UUID] | None, Query(max_length=100)] = None,
 ) -> Search:
     return Search(type, order_id, decision, since, until, ids)
 
 
-AskedFor = Annotated[Search, Depends(_asked_for)]
+SearchDependency = Annotated[Search, Depends(_search)]
 EventLogDependency = Annotated[EventLog, component(EventLog)]
 
 
 @router.get(
     "/event-log",
     dependencies=[AnyAccess],
-    summary="The published events and what became of them, newest first or oldest first",
+    summary="List published events and their decisions",
 )
 async def event_log(
     request: Request,
     response: Response,
     db: DatabaseDependency,
-    asked: AskedFor,
+    query: SearchDependency,
     oldest_first: Annotated[bool, Query(alias="oldestFirst")] = False,
     after: Annotated[
-        int | None, Query(ge=1, lt=2**63, description="the last position of the page before")
+        int | None, Query(ge=1, lt=2**63, description="Last position of the previous page.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> EventPage:
-    """Each with its data as it was published, which holds buyers' names and phone numbers."""
+    """Newest first unless `oldestFirst` is set. Event data contains buyers' names and phone numbers."""
     async with db.connection() as connection:
-        page = await search(connection, asked, after=after, limit=limit, oldest_first=oldest_first)
+        page = await search(connection, query, after=after, limit=limit, oldest_first=oldest_first)
     if page.next is not None:
         response.headers["link"] = f'<{request.url.include_query_params(after=page.next)}>; rel="next"'
     return page
@@ -65,20 +65,20 @@ class EventCount(WireModel):
     events: int
 
 
-@router.get("/event-log/count", dependencies=[AnyAccess], summary="How many events there are on all pages")
-async def event_count(db: DatabaseDependency, asked: AskedFor) -> EventCount:
+@router.get("/event-log/count", dependencies=[AnyAccess], summary="Count events")
+async def event_count(db: DatabaseDependency, query: SearchDependency) -> EventCount:
     async with db.connection() as connection:
-        return EventCount(events=await count(connection, asked))
+        return EventCount(events=await count(connection, query))
 
 
-class Parked(Filter):
-    """Which parked events are to be shown."""
+class ParkedFilter(Filter):
+    """Criteria for parked events."""
 
     limit: int = Field(100, ge=1, le=MAX_RESUBMITTED)
 
 
 class Resubmitted(WireModel):
-    """The ids of the events that wait again."""
+    """Ids of the resubmitted events."""
 
     ids: list[uuid.UUID]
 
@@ -86,19 +86,21 @@ class Resubmitted(WireModel):
 @router.get(
     "/parked",
     dependencies=[AnyAccess],
-    summary="Events that failed too often to be tried again by themselves",
+    summary="List parked events",
 )
-async def read_parked(db: DatabaseDependency, wanted: Annotated[Parked, Query()]) -> list[ParkedEvent]:
-    """Those first that have been parked for the longest."""
+async def read_parked(
+    db: DatabaseDependency, parked_filter: Annotated[ParkedFilter, Query()]
+) -> list[ParkedEvent]:
+    """Events whose delivery failed too often to be retried automatically, longest parked first."""
     async with db.connection() as connection:
-        return await parked_events(connection, wanted.limit, **criteria(wanted))
+        return await parked_events(connection, parked_filter.limit, **criteria(parked_filter))
 
 
-@router.post("/parked/resubmit", summary="Let parked events wait to be relayed again")
+@router.post("/parked/resubmit", summary="Resubmit parked events")
 async def resubmit_parked(
     selection: Selection, operator: Operator, db: DatabaseDependency, event_log: EventLogDependency
 ) -> Resubmitted:
-    """With all their attempts before them. A thousand at most; those first that were parked first."""
+    """The events are relayed again with a new count of attempts. At most 1000, longest parked first."""
     async with db.transaction() as tx:
         events = await parked_events(tx.connection, MAX_RESUBMITTED, **criteria(selection))
         ids = await resubmit(tx.connection, [event.id for event in events])

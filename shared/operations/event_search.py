@@ -1,4 +1,4 @@
-"""Search: the event log read page by page, from either end, with everything that is known of each event."""
+"""Search in the event log, page by page, newest or oldest first."""
 
 import json
 import uuid
@@ -11,9 +11,9 @@ from typing import Any
 from snsqs import WireModel
 from snsqs.postgres import Connection
 
-# Positions follow the time, but for transactions that took long and hosts whose clocks differ. So a time
-# is a position, five minutes either way, and an old period is found without reading what came after it.
-_ASKED_FOR = """
+# Positions follow the time, except for long transactions and hosts whose clocks differ. So a time limits the
+# positions, with a margin of five minutes, and an old period is found without reading everything after it.
+_CRITERIA = """
     FROM event_log
     WHERE ($1::text IS NULL OR type = $1)
       AND ($2::text IS NULL OR subject = $2)
@@ -31,12 +31,12 @@ _ASKED_FOR = """
       AND ($6::uuid[] IS NULL OR id = ANY ($6))
 """
 
-COUNT = f"SELECT count(*) {_ASKED_FOR}"
+COUNT = f"SELECT count(*) {_CRITERIA}"
 
 _SEARCH = f"""
     SELECT position, id, type, subject, sequence, occurred_at, relayed_at, decided_at, decision, rule,
            message_id, attempts, last_error, parked_at, traceparent, cause, data
-    {_ASKED_FOR}
+    {_CRITERIA}
 """
 
 NEWEST_FIRST = f"""{_SEARCH}
@@ -51,12 +51,12 @@ OLDEST_FIRST = f"""{_SEARCH}
     LIMIT $8
 """
 
-# A plan for these parameters: one for all of them could use no index, because each may be NULL.
-PLAN_EACH_TIME = "SET LOCAL plan_cache_mode = force_custom_plan"
+# Plan for the given parameters: a generic plan could not use an index, because each parameter may be NULL.
+CUSTOM_PLAN = "SET LOCAL plan_cache_mode = force_custom_plan"
 
 
 class State(StrEnum):
-    """What an event has come to: the adapter's decision, or that there is none yet."""
+    """State of an event: the adapter's decision, or waiting or parked without one."""
 
     FORWARDED = "forwarded"
     HELD_BACK = "held_back"
@@ -66,7 +66,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Search:
-    """Which events are asked for; None asks for all."""
+    """Criteria for events; None does not restrict them."""
 
     type: str | None = None
     subject: str | None = None
@@ -78,21 +78,21 @@ class Search:
 
 
 class FoundEvent(WireModel):
-    """An event of the log, as CloudEvents names its parts, and what became of it."""
+    """Event of the log, with attributes named after CloudEvents, and its state."""
 
     position: int
-    """Its place in the log, and the cursor of the page that begins after it."""
+    """Position in the log, and cursor of the page that begins after it."""
     id: uuid.UUID
     type: str
     subject: str
-    """The aggregate's id."""
+    """Id of the aggregate."""
     sequence: int
-    """The aggregate's version."""
+    """Version of the aggregate."""
     occurred_at: datetime
     relayed_at: datetime | None
     decided_at: datetime | None
     decision: str | None
-    """Null while it waits or is parked."""
+    """Null while the event waits or is parked."""
     rule: str | None
     message_id: str | None
     attempts: int
@@ -100,34 +100,34 @@ class FoundEvent(WireModel):
     parked_at: datetime | None
     traceparent: str | None
     cause: str | None
-    """The id of the message that was handled when it was published; null when it was a command."""
+    """Id of the message whose handler published the event; null if a command did."""
     data: dict[str, Any]
-    """The domain event as it was published in process, with everything that routes keep here."""
+    """Domain event as published in process, including fields that routes remove."""
 
 
 class EventPage(WireModel):
-    """Events, in the order that was asked for."""
+    """Events of one page, in the requested order."""
 
     events: list[FoundEvent]
     next: int | None
-    """What to ask for as `after` to get the next page; null on the last one."""
+    """Value of `after` for the next page; null on the last one."""
 
 
 async def search(
-    connection: Connection, asked: Search, *, after: int | None, limit: int, oldest_first: bool = False
+    connection: Connection, query: Search, *, after: int | None, limit: int, oldest_first: bool = False
 ) -> EventPage:
-    """Up to `limit` events that come after the position `after`: the older ones, or the newer ones."""
+    """Return up to `limit` events older than the position `after`, or newer ones with `oldest_first`."""
     statement = OLDEST_FIRST if oldest_first else NEWEST_FIRST
     async with connection.transaction(readonly=True):
-        await connection.execute(PLAN_EACH_TIME)
-        rows = await connection.fetch(statement, *astuple(asked), after, limit + 1)
+        await connection.execute(CUSTOM_PLAN)
+        rows = await connection.fetch(statement, *astuple(query), after, limit + 1)
     found = [FoundEvent(**{**row, "data": json.loads(row["data"])}) for row in rows[:limit]]
     return EventPage(events=found, next=found[-1].position if len(rows) > limit else None)
 
 
-async def count(connection: Connection, asked: Search) -> int:
-    """How many events `search` would find on all pages together."""
+async def count(connection: Connection, query: Search) -> int:
+    """Return the number of events that `search` finds on all pages."""
     async with connection.transaction(readonly=True):
-        await connection.execute(PLAN_EACH_TIME)
-        events: int = await connection.fetchval(COUNT, *astuple(asked))
+        await connection.execute(CUSTOM_PLAN)
+        events: int = await connection.fetchval(COUNT, *astuple(query))
     return events

@@ -1,4 +1,4 @@
-"""Reconciliation: what a service says of its events, so that two services can be compared."""
+"""Figures about a service's events and state, to compare services with each other."""
 
 from typing import Annotated
 
@@ -29,16 +29,16 @@ MESSAGES = """
 """
 
 AfterOrder = Annotated[
-    str, Query(pattern=r"^([0-9]{20})?$", description="the last order id of the page before")
+    str, Query(pattern=r"^([0-9]{20})?$", description="Last order id of the previous page.")
 ]
 
 AfterSku = Annotated[
-    str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="the last sku of the page before")
+    str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="Last SKU of the previous page.")
 ]
 
 
 class Consumed(WireModel):
-    """What one queue brought: messages, and deliveries of them that were absorbed."""
+    """Messages of one queue by outcome, and the number of duplicate deliveries."""
 
     consumer: str
     handled: int
@@ -47,7 +47,7 @@ class Consumed(WireModel):
 
 
 class EventCounts(WireModel):
-    """What a service published and what it consumed, as far as it is still kept."""
+    """Events that a service has published and consumed, without those already deleted."""
 
     waiting: int
     parked: int
@@ -56,9 +56,9 @@ class EventCounts(WireModel):
     consumed: list[Consumed]
 
 
-@router.get("/reconciliation/events", summary="How many events there are, and what became of them")
+@router.get("/reconciliation/events", summary="Count events by state and messages by outcome")
 async def events(db: DatabaseDependency) -> EventCounts:
-    """Reads both tables from end to end."""
+    """Reads event log and inbox from end to end."""
     async with db.connection() as connection:
         published = await connection.fetchrow(EVENTS)
         assert published is not None
@@ -69,9 +69,10 @@ async def events(db: DatabaseDependency) -> EventCounts:
 @router.get(
     "/reconciliation/checksum",
     dependencies=[AnyAccess],
-    summary="One number for all that the service has stored, and one for each table",
+    summary="Checksums of the service's state",
 )
 async def checksum(db: DatabaseDependency) -> StateChecksum:
-    """Of one moment. Reads every table from end to end, so it is for operators and services only."""
+    """Over all tables and for each one, from one snapshot. Restricted to operators and services, because it
+    reads every table from end to end."""
     async with db.snapshot() as connection:
         return await state_checksum(connection)

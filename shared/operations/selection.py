@@ -1,4 +1,4 @@
-"""Selection: which of the messages or events that are in trouble a person means."""
+"""Criteria with which an operator selects messages or events."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -10,30 +10,30 @@ Name = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$")]
 Phrase = Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[^\x00]*$")]
 
 
-def may_repeat(schema: dict[str, Any]) -> None:
-    """The `json_schema_extra` of a set in which it is no mistake to name something twice."""
+def allow_duplicates(schema: dict[str, Any]) -> None:
+    """Allow repeated items in a set. A `json_schema_extra`."""
     del schema["uniqueItems"]
 
 
-Names = Annotated[frozenset[Name], Field(min_length=1, json_schema_extra=may_repeat)]
+Names = Annotated[frozenset[Name], Field(min_length=1, json_schema_extra=allow_duplicates)]
 
 
 class Filter(RequestModel):
-    """Every criterion that is given has to fit."""
+    """Criteria, all of which have to match."""
 
     ids: Annotated[Names, Field(max_length=100)] | None = None
-    """As many as a URL can have."""
+    """At most 100, to fit into a URL."""
     type: Name | None = None
     order_id: Name | None = None
     error: Phrase | None = None
-    """A part of the error, in capitals or not."""
+    """Part of the error message, case-insensitive."""
 
 
 S = TypeVar("S", bound="ExplicitSelection")
 
 
 class ExplicitSelection(RequestModel):
-    """A filter that says what it means: everything is only meant by `all`."""
+    """Base class of selections in request bodies: an empty one is rejected, everything needs `all`."""
 
     all: StrictBool = False
 
@@ -44,16 +44,16 @@ class ExplicitSelection(RequestModel):
         is_given = any(getattr(self, name) is not None for name in fields if name != "all")
         if self.all == is_given:
             choice = f"{', '.join(others)} or {last}"
-            raise ValueError(f"give {choice}; or all, and nothing else, for everything")
+            raise ValueError(f"must have {choice}; or, for everything, only all")
         return self
 
 
 class Selection(ExplicitSelection, Filter):
-    """Of what is in trouble."""
+    """Selection of dead letters or parked events."""
 
     ids: Annotated[Names, Field(max_length=1_000)] | None = None
 
 
-def criteria(wanted: Filter) -> dict[str, Any]:
-    """The filter as arguments of `snsqs.outbox.parked_events`."""
-    return {"ids": wanted.ids, "type": wanted.type, "subject": wanted.order_id, "error": wanted.error}
+def criteria(by: Filter) -> dict[str, Any]:
+    """Return the filter as keyword arguments of `snsqs.outbox.parked_events`."""
+    return {"ids": by.ids, "type": by.type, "subject": by.order_id, "error": by.error}

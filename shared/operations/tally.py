@@ -1,16 +1,16 @@
-"""Tally: counts by name since the process started, and how fast they grow."""
+"""Counts by name since the process started, and their rates."""
 
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
 _MINUTE = 60
-_NOW = 5
-"""Seconds that "per second" is the mean of; one alone jumps too much to be read."""
+_RATE_WINDOW = 5
+"""Seconds over which the rate per second is averaged; a single second fluctuates too much to be readable."""
 
 
 class Tally:
-    """Counts. Adding is a few dictionary operations, however many are added; a minute is remembered."""
+    """Counters by name, with the rate of all names together. Keeps one minute; adding takes constant time."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -27,18 +27,18 @@ class Tally:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """By name, since the start."""
+        """Counts by name since the process started."""
         return dict(self._counts)
 
     @property
     def per_minute(self) -> int:
-        """All names together, in the last sixty seconds."""
+        """Count of all names in the last 60 seconds."""
         return self._within(_MINUTE)
 
     @property
     def per_second(self) -> float:
-        """The mean of the last five seconds."""
-        return self._within(_NOW) / _NOW
+        """Rate of all names, averaged over the last 5 seconds."""
+        return self._within(_RATE_WINDOW) / _RATE_WINDOW
 
     def _within(self, seconds: int) -> int:
         since = int(self._clock()) - seconds

@@ -1,4 +1,4 @@
-"""Tokens: what callers prove with who they are. Nothing here shows one, in no error and no `repr`."""
+"""Bearer tokens of services and operators. No error message and no `repr` contains a token."""
 
 import re
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
-LEAST = 16
-"""Characters of a token. Make one with `openssl rand -base64 32`."""
+MIN_LENGTH = 16
+"""Minimum number of characters. Generate a token with `openssl rand -base64 32`."""
 
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750: what may stand behind `Bearer`
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # the `b64token` of RFC 6750
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
 @dataclass(frozen=True)
 class OperatorToken:
-    """A person who operates the system, and this person's token."""
+    """Name and token of an operator."""
 
     name: str
     token: SecretStr
@@ -24,20 +24,20 @@ class OperatorToken:
 
 def _token(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
-    if len(text) < LEAST:
-        raise ValueError(f"a token has at least {LEAST} characters")
+    if len(text) < MIN_LENGTH:
+        raise ValueError(f"a token must have at least {MIN_LENGTH} characters")
     if not _TOKEN.fullmatch(text):
-        raise ValueError("a token has letters, digits and -._~+/ only, and perhaps = at its end")
+        raise ValueError("a token must consist of letters, digits and -._~+/ with optional = at the end")
     return value
 
 
 def _operator_tokens(value: object) -> object:
-    """Reads `name:token,name:token`. A name may come twice, so that a token can be replaced."""
+    """Parse `name:token,name:token`. A name may be repeated, so that its token can be replaced."""
     if not isinstance(value, str):
         return value
     operators = tuple(_operator(part.strip()) for part in value.split(","))
     if len({operator.token.get_secret_value() for operator in operators}) < len(operators):
-        raise ValueError("two operators have the same token")
+        raise ValueError("two operators must not have the same token")
     return operators
 
 
@@ -45,7 +45,7 @@ def _operator(part: str) -> OperatorToken:
     name, colon, token = part.partition(":")
     if not colon or not _NAME.fullmatch(name):
         raise ValueError(
-            "must be name:token, and more of them after a comma; a name has letters, digits and ._@- only"
+            "must be name:token, separated by commas; a name consists of letters, digits and ._@-"
         )
     return OperatorToken(name, _token(SecretStr(token)))
 
@@ -55,7 +55,7 @@ OperatorTokens = Annotated[tuple[OperatorToken, ...], NoDecode, BeforeValidator(
 
 
 def bearer(token: SecretStr) -> dict[str, str]:
-    """The header that shows it."""
+    """Return the Authorization header with this token."""
     return {"authorization": f"Bearer {token.get_secret_value()}"}
 
 

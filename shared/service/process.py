@@ -22,7 +22,7 @@ from snsqs.postgres import DatabaseUnreachable, without_password
 from shared.runtime import telemetry
 from shared.runtime.background import BackgroundLoops
 from shared.runtime.migration import migrate
-from shared.runtime.settings import MigrationSettings, ServiceSettings, load, refuse_to_start
+from shared.runtime.settings import MigrationSettings, ServiceSettings, exit_with_error, load
 from shared.service.connections import TooFewConnections
 from shared.web import components
 from shared.web.bounded_http import BoundedHttp
@@ -56,7 +56,7 @@ def command_line(service: str, settings_type: type[S], create_app: Callable[[S],
         try:
             app = create_app(settings)
         except _START_ERRORS as error:
-            refuse_to_start(service, error)
+            exit_with_error(service, error)
         _serve(service, app, settings)
 
     return cli
@@ -72,7 +72,7 @@ def add_migrate(cli: typer.Typer, service: str, folders: Sequence[Path]) -> None
         try:
             applied = migrate(url, folders)
         except (psycopg.Error, asyncpg.PostgresError) as error:
-            refuse_to_start(service, f"{without_password(url)}: {str(error).splitlines()[0]}")
+            exit_with_error(service, f"{without_password(url)}: {str(error).splitlines()[0]}")
         typer.echo(f"{service}: {', '.join(applied) if applied else 'the database is up to date'}")
 
 
@@ -80,12 +80,12 @@ def _serve(service: str, app: FastAPI, settings: ServiceSettings) -> None:
     try:
         uvloop.run(_run(app, bind(settings.host, settings.port)))
     except _START_ERRORS as error:
-        refuse_to_start(service, error)
+        exit_with_error(service, error)
     except BaseExceptionGroup as group:  # from the task groups of a background loop
         refused, others = group.split(_START_ERRORS)
         if refused is None or others is not None:
             raise
-        refuse_to_start(service, "; ".join(str(error) for error in _leaves(refused)))
+        exit_with_error(service, "; ".join(str(error) for error in _leaves(refused)))
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -9,23 +9,23 @@ from shared.runtime.settings import EnvironmentSettings, HttpUrl, PostgresUrl, S
 
 
 class OutboxSettings(EnvironmentSettings):
-    """Part of the settings of a service that publishes."""
+    """Environment variables of a service with an outbox."""
 
     event_max_attempts: int = Field(20, ge=1)
-    """After so many failures an event is parked."""
+    """Number of failures after which an event is parked."""
     event_retention_days: int | None = Field(None, ge=1, le=36_500)
-    """Days after its decision that an event is deleted; unset, it is kept."""
+    """Days from the decision on an event until it is deleted; unset, events are kept."""
 
 
 class InboxSettings(EnvironmentSettings):
-    """Part of the settings of a service that listens."""
+    """Environment variables of a service with listeners."""
 
     inbox_retention_days: Annotated[int, AfterValidator(validate_retention)] = Field(30, le=36_500)
-    """Days that the record of a message is kept."""
+    """Days that records of processed messages are kept."""
 
 
 class EventDrivenSettings(ServiceSettings, OutboxSettings, InboxSettings):
-    """Environment variables of a service with an outbox and listeners."""
+    """Environment variables of a service with an outbox, listeners and a database."""
 
     database_url: PostgresUrl = Field(repr=False)
     database_max_connections: int | None = Field(None, ge=1)

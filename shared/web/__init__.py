@@ -1,4 +1,4 @@
-"""The web edge of every service: access, errors as problem details, bounded bodies, health, metrics."""
+"""HTTP edge of a service: application, authentication, problem details, request limits, health, metrics."""
 
 from shared.web.access import (
     OPTIONAL_TOKEN,

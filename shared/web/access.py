@@ -1,10 +1,12 @@
-"""Access: which callers an endpoint takes. Without one of these dependencies it takes everybody.
+"""Authentication with bearer tokens (RFC 6750), as dependencies of endpoints.
 
-@router.post("/events", dependencies=[ServiceAccess])
-async def take(…): …
+    @router.post("/events", dependencies=[ServiceAccess])
+    async def post_events(…): …
 
-@router.put("/{sku}")
-async def count(…, operator: Operator): …   # the name of the person, for a record of who did it
+    @router.put("/{sku}")
+    async def count(…, operator: Operator): …   # name of the operator, for audit records
+
+An endpoint without one of these dependencies is public.
 """
 
 import hashlib
@@ -22,7 +24,7 @@ from shared.web.problem import Problem
 
 
 class Access:
-    """The tokens that a service knows: the one that all services share, and one for each operator."""
+    """Tokens that a service accepts: the token shared by all services and those of the operators."""
 
     def __init__(self, service_token: SecretStr, operator_tokens: Sequence[OperatorToken]) -> None:
         self._service = _digest(service_token.get_secret_value())
@@ -32,72 +34,74 @@ class Access:
         return hmac.compare_digest(self._service, _digest(token))
 
     def operator(self, token: str) -> str | None:
-        """Whose token it is. It is compared with all of them, so that the time tells nothing."""
-        given = _digest(token)
-        names = [name for name, known in self._operators if hmac.compare_digest(known, given)]
+        """Return the name of the operator with this token, None for an unknown token.
+
+        Compares with all tokens, so that the duration reveals nothing.
+        """
+        digest = _digest(token)
+        names = [name for name, known in self._operators if hmac.compare_digest(known, digest)]
         return names[0] if names else None
 
 
 def _digest(token: str) -> bytes:
-    """All are equally long, or the time of a comparison would tell the length of a token."""
+    """Return a digest of fixed length: the duration of comparing tokens themselves reveals their length."""
     return hashlib.sha256(token.encode()).digest()
 
 
 _service_token = HTTPBearer(
-    scheme_name="serviceToken", description="What the services show each other", auto_error=False
+    scheme_name="serviceToken", description="Token for service-to-service calls", auto_error=False
 )
 _operator_token = HTTPBearer(
-    scheme_name="operatorToken", description="What a person shows who operates the system", auto_error=False
+    scheme_name="operatorToken", description="Token of an operator", auto_error=False
 )
 
-_Given = HTTPAuthorizationCredentials | None
+_Credentials = HTTPAuthorizationCredentials | None
 
 
-# Coroutines, although they wait for nothing: FastAPI runs a plain function in a thread.
+# Coroutines, although they never wait: FastAPI runs a plain function in a thread.
 
 
-async def _service(request: Request, given: Annotated[_Given, Security(_service_token)]) -> None:
-    access, token = _shown(request, given, "a service")
+async def _service(request: Request, credentials: Annotated[_Credentials, Security(_service_token)]) -> None:
+    access, token = _authenticate(request, credentials, "a service")
     if not access.is_service(token):
-        raise _refused("a service", is_known=access.operator(token) is not None)
+        raise _rejection("a service", is_known=access.operator(token) is not None)
 
 
-async def _operator(request: Request, given: Annotated[_Given, Security(_operator_token)]) -> str:
-    access, token = _shown(request, given, "an operator")
+async def _operator(request: Request, credentials: Annotated[_Credentials, Security(_operator_token)]) -> str:
+    access, token = _authenticate(request, credentials, "an operator")
     name = access.operator(token)
     if name is None:
-        raise _refused("an operator", is_known=access.is_service(token))
+        raise _rejection("an operator", is_known=access.is_service(token))
     return name
 
 
-async def _perhaps_operator(
-    request: Request, given: Annotated[_Given, Security(_operator_token)]
+async def _optional_operator(
+    request: Request, credentials: Annotated[_Credentials, Security(_operator_token)]
 ) -> str | None:
     access = components(request.app).get(Access)
-    return access.operator(given.credentials) if given else None
+    return access.operator(credentials.credentials) if credentials else None
 
 
 async def _any(
     request: Request,
-    given: Annotated[_Given, Security(_service_token)],
-    _: Annotated[_Given, Security(_operator_token)],  # told to OpenAPI as the other way in
+    credentials: Annotated[_Credentials, Security(_service_token)],
+    _: Annotated[_Credentials, Security(_operator_token)],  # the alternative in the OpenAPI document
 ) -> None:
-    access, token = _shown(request, given, "a service or an operator")
+    access, token = _authenticate(request, credentials, "a service or an operator")
     if not access.is_service(token) and access.operator(token) is None:
-        raise _unauthenticated("nobody has this token")
+        raise _unauthenticated("Unknown token")
 
 
-def _shown(request: Request, given: _Given, who: str) -> tuple[Access, str]:
-    access = components(request.app).get(Access)
-    if given is None:
-        raise _unauthenticated(f"show the token of {who}: `Authorization: Bearer …`")
-    return access, given.credentials
+def _authenticate(request: Request, credentials: _Credentials, role: str) -> tuple[Access, str]:
+    if credentials is None:
+        raise _unauthenticated(f"Token of {role} required: `Authorization: Bearer …`")
+    return components(request.app).get(Access), credentials.credentials
 
 
-def _refused(who: str, *, is_known: bool) -> Problem:
+def _rejection(role: str, *, is_known: bool) -> Problem:
     if is_known:
-        return Problem(403, f"only {who} may do this; the token is not of {who}")
-    return _unauthenticated("nobody has this token")
+        return Problem(403, f"Insufficient permissions: token of {role} required")
+    return _unauthenticated("Unknown token")
 
 
 def _unauthenticated(detail: str) -> Problem:
@@ -107,9 +111,10 @@ def _unauthenticated(detail: str) -> Problem:
 ServiceAccess = Depends(_service)
 OperatorAccess = Depends(_operator)
 AnyAccess = Depends(_any)
-"""Services and operators."""
+"""Access for services and operators."""
 Operator = Annotated[str, OperatorAccess]
-PerhapsOperator = Annotated[str | None, Depends(_perhaps_operator)]
-"""For what everybody may read, and an operator reads more of; None for everybody else."""
+"""Access for operators. The value is the operator's name."""
+PerhapsOperator = Annotated[str | None, Depends(_optional_operator)]
+"""Name of the operator, None for all other clients. For public endpoints that return more to operators."""
 OPTIONAL_TOKEN: dict[str, Any] = {"security": [{}]}
-"""The `openapi_extra` of an endpoint with a PerhapsOperator."""
+"""`openapi_extra` of an endpoint with an OptionalOperator."""

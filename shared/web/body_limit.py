@@ -1,4 +1,4 @@
-"""BodyLimit: no request body is read beyond a limit."""
+"""Size limit of request bodies."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -6,10 +6,10 @@ from shared.web.problem import Problem
 
 
 class BodyLimit:
-    """ASGI middleware that answers 413 to a body over `limit` bytes, whether its length is told or not.
+    """ASGI middleware that answers 413 to a body over `limit` bytes, with or without Content-Length.
 
-    No more is read than the length that was told (RFC 9112, 6.3). A body of untold length is read here and
-    handed on whole: an error raised while an endpoint reads it would be taken for a malformed body.
+    The server reads no more than Content-Length (RFC 9112, 6.3). A chunked body is read here and passed on
+    whole: FastAPI reports an error raised while it reads a body as a malformed body.
     """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
@@ -20,25 +20,25 @@ class BodyLimit:
         headers = dict(scope["headers"]) if scope["type"] == "http" else {}
         length = None if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
         if length is None:
-            await self._whole(scope, receive, send)
+            await self._buffer(scope, receive, send)
         elif length > self._limit:
-            await self._refuse(scope, receive, send)
+            await self._reject(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _buffer(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await self._read(receive)
         if body is None:
-            await self._refuse(scope, receive, send)
+            await self._reject(scope, receive, send)
         else:
             await self._app(scope, _replayed(body, receive), send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = Problem(413, f"the body is over the limit of {self._limit} bytes")
-        await refusal.response()(scope, receive, send)
+    async def _reject(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = Problem(413, f"Request body exceeds the limit of {self._limit} bytes")
+        await problem.response()(scope, receive, send)
 
     async def _read(self, receive: Receive) -> bytes | None:
-        """The body; None when it is over the limit."""
+        """Return the body, None when it exceeds the limit."""
         body = bytearray()
         more = True
         while more:

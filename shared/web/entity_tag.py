@@ -1,4 +1,4 @@
-"""Entity tags: what If-Match and If-None-Match ask for (RFC 9110, 8.8.3 and 13.1)."""
+"""Entity tags in If-Match and If-None-Match (RFC 9110, 8.8.3 and 13.1)."""
 
 import re
 from collections.abc import Sequence
@@ -18,20 +18,22 @@ _WEAK = "W/"
 IfMatch = Annotated[
     list[str] | None,
     WithJsonSchema({"type": "string", "pattern": _PATTERN}),
-    Header(description="Do it only when the ETag is still one of these; `*` is any"),
+    Header(description="Entity tags of which one must match; `*` matches any"),
 ]
-IF_NONE_MATCH = header("If-None-Match", "Answer 304 when the ETag is one of these", _PATTERN)
+IF_NONE_MATCH = header("If-None-Match", "Entity tags; the response is 304 if one matches", _PATTERN)
 
 
 def required(if_match: Sequence[str] | None) -> frozenset[str] | None:
-    """The tags of which If-Match wants one; None when any will do. A weak tag is not among them, because
-    If-Match compares strongly. Raises Problem 400."""
+    """Return the entity tags of If-Match; None if the header is absent or `*`.
+
+    Without weak tags, because If-Match uses the strong comparison. Raises Problem 400.
+    """
     tags = _tags("If-Match", if_match)
     return None if tags is None else frozenset(tag for tag in tags if not tag.startswith(_WEAK))
 
 
 def is_known(tag: str, if_none_match: Sequence[str]) -> bool:
-    """Whether the client has this version already. Compares weakly. Raises Problem 400."""
+    """Return whether a tag matches If-None-Match, by the weak comparison. Raises Problem 400."""
     if not if_none_match:
         return False
     tags = _tags("If-None-Match", if_none_match)
@@ -39,7 +41,7 @@ def is_known(tag: str, if_none_match: Sequence[str]) -> bool:
 
 
 def _tags(header: str, lines: Sequence[str] | None) -> list[str] | None:
-    """The tags on all lines of the header; None for `*`, and when it is not there."""
+    """Return the tags of all header lines; None if there is no line or `*`."""
     value = ",".join(lines or ["*"]).strip()
     if value == "*":
         return None

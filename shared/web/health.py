@@ -1,4 +1,4 @@
-"""Health: `/livez` says that the process works, `/readyz` that it can do its job now."""
+"""Health endpoints: `/livez` for liveness, `/readyz` for readiness."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,45 +8,50 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 Check = Callable[[], Awaitable[None]]
-"""Really tries what it stands for, and raises when that fails."""
+"""Readiness check: uses the resource and raises an error if that fails."""
 
-_MOST = 3.0
+CHECK_TIMEOUT = 3.0
+"""Seconds for each readiness check."""
 
 
 class Loop(Protocol):
-    """Something that runs beside the web application, and knows when it is in trouble."""
+    """A background loop or a dependency that reports its condition."""
 
     @property
-    def degraded_reason(self) -> str | None: ...
+    def degraded_reason(self) -> str | None:
+        """Reason why it does not work at present, None if it does."""
 
 
 def health_router(ready: Mapping[str, Check], loops: Mapping[str, Loop]) -> APIRouter:
-    """`ready` decides about `/readyz`. The trouble of `loops` is told there but does not decide: a service
-    lives with it, as with events that wait because the adapter is away."""
+    """Return the router of `/livez` and `/readyz`.
+
+    `/readyz` answers 503 if one of the checks in `ready` fails. The condition of `loops` is reported but does
+    not make a service unready: it can still answer requests, for example while events wait in the outbox.
+    """
     router = APIRouter(tags=["health"])
 
-    @router.get("/livez", summary="Does this process answer?")
+    @router.get("/livez", summary="Liveness")
     async def livez() -> dict[str, str]:
         return {"status": "alive"}
 
-    @router.get("/readyz", summary="Can this service do its job now?", responses={503: {}})
+    @router.get("/readyz", summary="Readiness", responses={503: {}})
     async def readyz() -> JSONResponse:
-        troubles = await asyncio.gather(*(_trouble(check) for check in ready.values()))
-        checks = {name: trouble or "ok" for name, trouble in zip(ready, troubles, strict=True)}
-        told = {name: loop.degraded_reason or "ok" for name, loop in loops.items()}
-        is_ready = not any(troubles)
+        failures = await asyncio.gather(*(_failure(check) for check in ready.values()))
+        checks = {name: failure or "ok" for name, failure in zip(ready, failures, strict=True)}
+        conditions = {name: loop.degraded_reason or "ok" for name, loop in loops.items()}
+        is_ready = not any(failures)
         status = "ready" if is_ready else "not ready"
-        return JSONResponse({"status": status, "checks": checks | told}, 200 if is_ready else 503)
+        return JSONResponse({"status": status, "checks": checks | conditions}, 200 if is_ready else 503)
 
     return router
 
 
-async def _trouble(check: Check) -> str | None:
+async def _failure(check: Check) -> str | None:
     try:
-        async with asyncio.timeout(_MOST):
+        async with asyncio.timeout(CHECK_TIMEOUT):
             await check()
     except TimeoutError:
-        return f"no answer within {_MOST:g} s"
+        return f"no answer within {CHECK_TIMEOUT:g} s"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None

@@ -1,4 +1,4 @@
-"""Timestamp, Moment and Day: points in time and a date that a client names, as RFC 3339 writes them."""
+"""Field types for dates and times in RFC 3339 format."""
 
 import re
 from datetime import UTC, date, datetime
@@ -13,30 +13,30 @@ _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzin
 
 
 def _as_text(value: object) -> object:
-    """Without it pydantic takes a number too, and guesses what it counts."""
+    """Reject numbers, whose unit pydantic would guess."""
     if not isinstance(value, datetime) and not (isinstance(value, str) and _RFC_3339.fullmatch(value)):
-        raise ValueError("must be a time like 2021-07-17T23:59:59Z, with its offset from UTC")
+        raise ValueError("must be a time such as 2021-07-17T23:59:59Z, with an offset from UTC")
     return value
 
 
 def storable(value: datetime) -> datetime:
-    """The times at both ends of what can be written are not times in every zone. Nothing of ours happened
-    so early or so late, so a nearer one asks the same."""
+    """Return the nearest time between 1970 and 9000, which every time zone and PostgreSQL can represent."""
     return min(max(value, _EARLIEST), _LATEST)
 
 
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_as_text)]
-"""As it was told."""
+"""Time with an offset from UTC, unchanged."""
 
 Moment = Annotated[Timestamp, AfterValidator(storable)]
-"""One to compare with what is stored."""
+"""Time with an offset from UTC, limited to the range of stored times."""
 
 
 def _as_date(value: object) -> object:
-    """Without it pydantic takes a number too, and a time at midnight."""
+    """Reject numbers and times, which pydantic would convert."""
     if not isinstance(value, date) and not (isinstance(value, str) and _DATE.fullmatch(value)):
-        raise ValueError("must be a date like 2021-07-17")
+        raise ValueError("must be a date such as 2021-07-17")
     return value
 
 
 Day = Annotated[date, BeforeValidator(_as_date)]
+"""Date without a time."""

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI derives it from the endpoints, and here it learns how they refuse."""
+"""OpenAPI document of a service: FastAPI's, with the error responses of all services added."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from shared.web.problem import MEDIA_TYPE
 Responses = dict[int | str, dict[str, Any]]
 
 _METHODS = {"get", "put", "post", "delete", "patch"}
-_WRITTEN_BY_FASTAPI = ("HTTPValidationError", "ValidationError")
+_FASTAPI_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
 _PROBLEM = {
     "title": "Problem",
@@ -32,49 +32,53 @@ _PROBLEM = {
     },
 }
 
-_MEANINGS = {
-    400: "The request is malformed",
-    401: "The request shows no token that is known",
-    403: "The token is not of somebody who may do this",
-    404: "There is no such thing",
-    409: "The state of the thing does not allow it",
-    412: "The thing is no longer as the If-Match header says",
-    413: "The body is too large",
-    415: "The body is of another content type",
-    422: "A value is missing or wrong; `errors` says which",
-    503: "Something that this needs is away just now",
+_DESCRIPTIONS = {
+    400: "Malformed request",
+    401: "Missing or unknown token",
+    403: "Insufficient permissions",
+    404: "Resource not found",
+    409: "Request conflicts with the state of the resource",
+    412: "Resource does not match the If-Match header",
+    413: "Request body too large",
+    415: "Unsupported content type",
+    422: "Missing or invalid values, listed in `errors`",
+    503: "Dependency unavailable; retry later",
 }
 
 
 def problems(*statuses: int) -> Responses:
-    """For the `responses` of an endpoint: the problems that it answers with. Those that come from its
-    parameters, its body, its access or the database need not be named."""
+    """Return the `responses` of an endpoint for its error statuses.
+
+    Statuses that follow from its parameters, body, authentication or database are added automatically.
+    """
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
-        status: {"description": _MEANINGS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        status: {"description": _DESCRIPTIONS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
         for status in statuses
     }
 
 
 def header(name: str, description: str, pattern: str) -> dict[str, Any]:
-    """A header that a request may have."""
+    """Return the OpenAPI object of an optional request header."""
     schema = {"type": "string", "pattern": pattern}
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
 def with_headers(*headers: dict[str, Any]) -> dict[str, Any]:
-    """For the `openapi_extra` of an endpoint that reads these headers itself. For every request FastAPI takes
-    longer to find that a header is not there than pydantic takes to read the body."""
+    """Return the `openapi_extra` of an endpoint that reads these headers from the request itself.
+
+    Header parameters of FastAPI cost more per request, even if absent, than pydantic needs for the body.
+    """
     return {"parameters": list(headers)}
 
 
 class DocumentedProblems(FastAPI):
-    """An application whose OpenAPI document names the problems that its edge answers."""
+    """An application whose OpenAPI document contains the error responses of its HTTP edge."""
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for name in _WRITTEN_BY_FASTAPI:
+        for name in _FASTAPI_SCHEMAS:
             schemas.pop(name, None)
         schemas["Problem"] = _PROBLEM
         for path in document["paths"].values():

@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): the one shape of every error answer."""
+"""Problem details (RFC 9457), the format of all error responses."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -121,15 +121,15 @@ async def _unexpected(_: Request, __: Exception) -> JSONResponse:
 def _reason(error: dict[str, Any], request: Request) -> str:
     content_type = request.headers.get("content-type", "none")
     if error["loc"] == ("body",) and "json" not in content_type:
-        return f"must be sent with the content type application/json, not {content_type}"
+        return f"content type must be application/json, not {content_type}"
     return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    """`orderLines.0.quantity` of the body, or the parameter's name."""
-    where, *path = location
+    """Return the path of a field in the body, such as `orderLines.0.quantity`, or a parameter's name."""
+    source, *path = location
     if not path:
-        return str(where)
-    if where == "body" and isinstance(path[0], int) and len(path) == 1:
-        return "body"  # not JSON; the number is the place of the error
+        return str(source)
+    if source == "body" and isinstance(path[0], int) and len(path) == 1:
+        return "body"  # not JSON; the number is the position of the error
     return ".".join(map(str, path))

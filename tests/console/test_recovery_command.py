@@ -112,8 +112,8 @@ async def test_a_refusal_is_one_line(console: Served) -> None:
     for arguments, environment, reason in (
         (("redrive", "--queue", QUEUE), {}, "error: say which: --id, --type, --order or --error, or --all"),
         (("redrive", "--queue", "x", "--all"), {}, "error: no dead-letter queue 'x' belongs to a listener"),
-        (("list",), {"OPERATOR_TOKEN": "somebody-elses-token"}, "nobody has this token (OPERATOR_TOKEN)"),
-        (("list",), {"OPERATOR_TOKEN": "short"}, "OPERATOR_TOKEN is wrong: a token has at least 16"),
+        (("list",), {"OPERATOR_TOKEN": "somebody-elses-token"}, "Unknown token (OPERATOR_TOKEN)"),
+        (("list",), {"OPERATOR_TOKEN": "short"}, "OPERATOR_TOKEN is invalid: a token must have at least 16"),
         (("list",), {"CONSOLE_URL": "http://127.0.0.1:1"}, "http://127.0.0.1:1 does not answer"),
         (("show", DEAD_LETTERS), {}, "error: no dead letter has the id"),
     ):

@@ -14,7 +14,7 @@ from snsqs.postgres import Database
 from local.ports import HOST
 from local.postgres import Postgres
 from services.order.events import MemoWritten, OrderPlaced
-from shared.operations.event_search import NEWEST_FIRST, OLDEST_FIRST, PLAN_EACH_TIME, Search, State
+from shared.operations.event_search import CUSTOM_PLAN, NEWEST_FIRST, OLDEST_FIRST, Search, State
 from tests.conftest import fresh_database
 from tests.order.test_api import ORDER
 from tests.serving import OPERATOR, SERVICE, Served, order_service
@@ -222,7 +222,7 @@ async def test_a_page_costs_little_however_long_the_log_is(log: Database) -> Non
     [[blocks]] = await run(log, "SELECT pg_relation_size('event_log') / 8192")
     for asked, statement in itertools.product(SEARCHES, (NEWEST_FIRST, OLDEST_FIRST)):
         async with log.transaction() as tx:
-            await tx.connection.execute(PLAN_EACH_TIME)
+            await tx.connection.execute(CUSTOM_PLAN)
             explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
             [[plan]] = await tx.connection.fetch(explain, *astuple(asked), None, 100)
         top = json.loads(plan)[0]["Plan"]

@@ -91,7 +91,7 @@ async def test_parked_events_are_listed_and_resubmitted(system: Operated) -> Non
 @pytest.mark.parametrize(
     ("command", "status", "reason"),
     [
-        ({"service": "order", "selection": {}}, 422, "give ids, type, orderId or error"),
+        ({"service": "order", "selection": {}}, 422, "must have ids, type, orderId or error"),
         ({"service": "order", "selection": {"error": "\x00"}}, 422, "String should match pattern"),
         ({"service": "shop", "selection": {"all": True}}, 404, "no service 'shop'; there are order, scm"),
     ],

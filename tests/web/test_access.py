@@ -135,19 +135,23 @@ async def test_events_wait_while_the_adapter_does_not_take_the_service_token(
 
 WRONG = [
     ("SERVICE_TOKEN", "", "must be set in production"),
-    ("SERVICE_TOKEN", "development-service-token", "must be set in production, and not to what it is in"),
-    ("SERVICE_TOKEN", "secret-secret-1", "a token has at least 16 characters"),
-    ("SERVICE_TOKEN", "secret secret secret", "a token has letters, digits and"),
+    ("SERVICE_TOKEN", "development-service-token", "must be set in production and differ from the"),
+    ("SERVICE_TOKEN", "secret-secret-1", "a token must have at least 16 characters"),
+    ("SERVICE_TOKEN", "secret secret secret", "a token must consist of letters"),
     ("OPERATOR_TOKENS", "", "must be set in production"),
-    ("OPERATOR_TOKENS", "kim:development-operator-token", "must be set in production, and not to what it is"),
-    ("OPERATOR_TOKENS", "secretsecretsecret", "must be name:token, and more of them after a comma"),
-    ("OPERATOR_TOKENS", "secret kim:secretsecretsecret", "a name has letters, digits"),
+    ("OPERATOR_TOKENS", "kim:development-operator-token", "must be set in production and differ from the"),
+    ("OPERATOR_TOKENS", "secretsecretsecret", "must be name:token, separated by commas"),
+    ("OPERATOR_TOKENS", "secret kim:secretsecretsecret", "a name consists of letters"),
     ("OPERATOR_TOKENS", ":secretsecretsecret", "must be name:token"),
-    ("OPERATOR_TOKENS", "kim:secret", "a token has at least 16 characters"),
-    ("OPERATOR_TOKENS", "kim:secret:secret:secret", "a token has letters, digits and"),
+    ("OPERATOR_TOKENS", "kim:secret", "a token must have at least 16 characters"),
+    ("OPERATOR_TOKENS", "kim:secret:secret:secret", "a token must consist of letters"),
     ("OPERATOR_TOKENS", "kim:secretsecretsecret,", "must be name:token"),
-    ("OPERATOR_TOKENS", "kim:secretsecretsecret,lee:secretsecretsecret", "two operators have the same token"),
-    ("OPERATOR_TOKENS", f"kim:{TOKEN}", "an operator has the services' token"),
+    (
+        "OPERATOR_TOKENS",
+        "kim:secretsecretsecret,lee:secretsecretsecret",
+        "two operators must not have the same token",
+    ),
+    ("OPERATOR_TOKENS", f"kim:{TOKEN}", "must not contain SERVICE_TOKEN"),
 ]
 
 
@@ -162,7 +166,7 @@ def test_production_does_not_start_with_a_token_that_protects_nothing(
         load(Settings, "order")
     assert ended.value.code == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"order: environment variable {variable} is wrong: ")
+    assert line.startswith(f"order: environment variable {variable} is invalid: ")
     assert said in line
     assert "secret" not in line
     assert TOKEN not in line
@@ -181,7 +185,9 @@ def test_no_service_accepts_the_development_token_in_production(
         monkeypatch.setenv(name, text)
     with pytest.raises(SystemExit):
         load(settings, "service")
-    assert "environment variable SERVICE_TOKEN is wrong: must be set in production" in capsys.readouterr().err
+    assert (
+        "environment variable SERVICE_TOKEN is invalid: must be set in production" in capsys.readouterr().err
+    )
 
 
 def settings_of(**environment: str) -> Settings:

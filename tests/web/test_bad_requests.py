@@ -38,7 +38,7 @@ async def test_a_head_without_end_is_not_read_to_its_end(lone_order: Served, req
     """G9: 431 after 64 KiB, whatever it is that does not end."""
     status, problem = await answer_to(lone_order, request_)
     assert status == b"HTTP/1.1 431 Request Header Fields Too Large"
-    assert problem["detail"] == "request line and headers are over 65536 bytes"
+    assert problem["detail"] == "Request line and headers exceed 65536 bytes"
     assert (await lone_order.http.get("/livez")).status_code == 200
 
 
@@ -147,5 +147,5 @@ async def test_a_body_of_another_content_type_is_told_which_it_should_have(
         "/orders", content=json.dumps(ORDER), headers={"content-type": content_type}
     )
     assert answer.status_code == 422
-    expected = f"body: must be sent with the content type application/json, not {content_type}"
+    expected = f"body: content type must be application/json, not {content_type}"
     assert answer.json()["detail"] == expected

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from services.console.recovery.proof import Deliveries
-from shared.operations.checksum import MOST, StateChecksum
+from shared.operations.checksum import TABLE_TIMEOUT, StateChecksum
 from shared.operations.progress import ServiceProgress
 from shared.operations.reconciliation import Consumed, EventCounts
 from shared.runtime.service_client import ServiceClient
@@ -24,7 +24,7 @@ class Consumer:
     queues: dict[str, frozenset[str]]
 
     async def checksum(self) -> StateChecksum:
-        answer = await replace(self.service, timeout=MOST).get("/reconciliation/checksum")
+        answer = await replace(self.service, timeout=TABLE_TIMEOUT).get("/reconciliation/checksum")
         return StateChecksum.model_validate(answer)
 
     async def consumed(self) -> list[Consumed]:

@@ -17,7 +17,7 @@ from services.console.recovery.operation import Operation, Operations, Selected
 from services.console.recovery.pace import Pace, PerSecond
 from services.console.recovery.proof import Deliveries, Proof, State
 from services.console.recovery.services import Person, Services
-from shared.operations.selection import ExplicitSelection, Name, may_repeat
+from shared.operations.selection import ExplicitSelection, Name, allow_duplicates
 from shared.runtime.service_client import ServiceClient
 from shared.web import Moment
 from shared.web.request import RequestModel
@@ -33,7 +33,7 @@ Held = Callable[[Collection[str]], Awaitable[int]]
 Decide = Callable[[Sequence[CloudEvent]], Awaitable[list[Decision]]]
 """Sends events and returns the decisions about them, or, in a dry run, only returns them."""
 
-Ids = Annotated[frozenset[UUID], Field(min_length=1, max_length=100, json_schema_extra=may_repeat)]
+Ids = Annotated[frozenset[UUID], Field(min_length=1, max_length=100, json_schema_extra=allow_duplicates)]
 
 
 class SentSelection(ExplicitSelection):
