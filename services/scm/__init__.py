@@ -1,1 +1,1 @@
-"""The SCM service: inventory and delivery (supply chain management), reached by messages."""
+"""SCM service (supply chain management): fulfils orders that it receives as messages."""

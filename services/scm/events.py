@@ -1,11 +1,19 @@
-"""What SCM's modules tell each other, in process. They know these events, and nothing of each other."""
+"""In-process events of SCM's modules, which know these events and nothing of each other.
+
+The order in which listeners of one event run is irrelevant. A module that depends on the effect of another
+one listens to an event that is published after it:
+
+    GoodsOrdered   → fulfilment is stored → FulfilmentOpened    → inventory reserves
+    GoodsReserved  → fulfilment is stored → FulfilmentReserved  → delivery issues the invoice
+    OrderWithdrawn → fulfilment is stored → FulfilmentWithdrawn → inventory releases, delivery voids
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Line:
-    """So many of one article."""
+    """Pieces of one article. Within one event each SKU occurs once."""
 
     sku: str
     quantity: int
@@ -13,7 +21,7 @@ class Line:
 
 @dataclass(frozen=True)
 class GoodsOrdered:
-    """An order is paid, and its goods are to be delivered."""
+    """An order that SCM did not know is paid."""
 
     order_id: str
     lines: tuple[Line, ...]
@@ -21,44 +29,59 @@ class GoodsOrdered:
 
 @dataclass(frozen=True)
 class AddressChanged:
-    """The order's goods are to go somewhere else; where is for the Order service to say."""
+    """The order has another delivery address, which the Order service knows."""
 
     order_id: str
 
 
 @dataclass(frozen=True)
 class OrderWithdrawn:
-    """The order's goods are not to be delivered any more, if they have not left yet."""
+    """The order is cancelled. Its goods are not delivered unless they have left already."""
 
     order_id: str
     lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True)
+class FulfilmentOpened:
+    """The fulfilment of a paid order is stored; its goods can be reserved."""
+
+    order_id: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class FulfilmentReserved:
+    """The reservation is stored in the fulfilment; the delivery invoice can be issued."""
+
+    order_id: str
+
+
+@dataclass(frozen=True)
 class FulfilmentWithdrawn:
-    """SCM delivers nothing for the order: what was done for it is undone."""
+    """The fulfilment is cancelled before the dispatch: what was done for it must be undone."""
 
     order_id: str
 
 
 @dataclass(frozen=True)
 class GoodsFound:
-    """There seem to be goods for all of the order, and they are to be set aside next. What takes long is done
-    now: afterwards, everybody who wants one of these articles waits for it."""
+    """Stock seems sufficient for the order. Published before its articles are locked, so that a listener can
+    do slow work, such as a REST call, while no other order waits for them."""
 
     order_id: str
 
 
 @dataclass(frozen=True)
 class GoodsReserved:
-    """All goods of the order are set aside."""
+    """All goods of the order are reserved."""
 
     order_id: str
 
 
 @dataclass(frozen=True)
 class GoodsShort:
-    """Nothing is set aside for the order, because so many of these are missing."""
+    """Stock is insufficient: nothing is reserved, and the order waits for the missing goods."""
 
     order_id: str
     missing: tuple[Line, ...]
@@ -66,7 +89,7 @@ class GoodsShort:
 
 @dataclass(frozen=True)
 class GoodsReceived:
-    """A supplier brought these; the reference is what they came under."""
+    """A supplier delivered goods. `reference` names the purchase order and delivery note."""
 
     lines: tuple[Line, ...]
     reference: str
@@ -74,7 +97,7 @@ class GoodsReceived:
 
 @dataclass(frozen=True)
 class InvoiceIssued:
-    """The order's goods go to a carrier under this invoice, to the address that this version of it has."""
+    """A delivery invoice was issued for the order, with the address of this version of the order."""
 
     order_id: str
     invoice_id: str
@@ -83,7 +106,7 @@ class InvoiceIssued:
 
 @dataclass(frozen=True)
 class ParcelHandedOver:
-    """The carrier has taken the order's goods: they have left the warehouse."""
+    """The carrier has the order's goods: they have left the warehouse."""
 
     order_id: str
     invoice_id: str

@@ -1,4 +1,4 @@
-"""The only door in: what SCM takes from the queue, and what its modules are told of it."""
+"""Message listener: SCM's entry point for order events, which it publishes to the modules in process."""
 
 from pydantic import Field
 from snsqs import Aggregate, DomainEvent, WireModel, sqs_listener
@@ -6,13 +6,13 @@ from snsqs.postgres import Transaction
 
 from services.scm import fulfilment
 from services.scm.events import AddressChanged, GoodsOrdered, Line, OrderWithdrawn
-from services.scm.names import Name, OrderId, Pieces
-from services.scm.turn import take_turn
+from services.scm.fields import Name, OrderId, Pieces
+from services.scm.order_lock import lock_order
 
 ORDER_EVENTS = "scm-adapter-order-event-queue"
 
 WITHDRAWN = {"CANCELLING", "CANCELLED"}
-"""The statuses of an order whose goods are not wanted any more."""
+"""Statuses of a cancelled order."""
 
 
 class OrderLine(WireModel):
@@ -21,7 +21,7 @@ class OrderLine(WireModel):
 
 
 class Order(Aggregate):
-    """What SCM reads of an order."""
+    """The fields of an order that SCM reads."""
 
     id: OrderId
     status: str
@@ -29,7 +29,7 @@ class Order(Aggregate):
 
 
 class OrderEvent(DomainEvent):
-    """What all of them carry."""
+    """Base class of order events."""
 
     source: Order
 
@@ -39,21 +39,22 @@ class OrderCompleted(OrderEvent):
 
 
 class DeliveryAddressChanged(OrderEvent):
-    """Its goods are to go somewhere else."""
+    """The order has another delivery address."""
 
 
 class OrderCancelled(OrderEvent):
-    """The buyer does not want it any more."""
+    """The buyer cancelled the order."""
 
 
 @sqs_listener(ORDER_EVENTS, topic="order-events")
 async def on_order_event(
     event: OrderCompleted | DeliveryAddressChanged | OrderCancelled, tx: Transaction
 ) -> None:
-    """The order's state decides, not the kind of event: a newer event may arrive first, and then the older
-    ones are superseded (see Inbox). So any of them opens an order that SCM does not know."""
+    """Publish the order's change to SCM's modules. The order's state decides, not the event's type: when a
+    newer event arrives first, the older ones are superseded (see Inbox), so any of them can be the first
+    that SCM receives of an order."""
     order = event.source
-    await take_turn(tx, order.id)
+    await lock_order(tx, order.id)
     if order.status in WITHDRAWN:
         await tx.publish(OrderWithdrawn(order.id, _articles(order)))
     elif not await fulfilment.is_known(tx.connection, order.id):
@@ -63,7 +64,7 @@ async def on_order_event(
 
 
 def _articles(order: Order) -> tuple[Line, ...]:
-    """An order may name an article on several lines; SCM counts articles."""
+    """Return one line per article; an order may have several."""
     quantities: dict[str, int] = {}
     for line in order.order_lines:
         quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity

@@ -1,4 +1,4 @@
-"""The SCM service put together: what it registers, opens and runs."""
+"""SCM service: composition and command line."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +27,7 @@ from shared.web import application, map_errors
 MIGRATIONS = (operations.MIGRATIONS, Path(__file__).parent / "migrations")
 
 HANDLERS = (listener.on_order_event, demand.on_order_completed)
-"""What this service takes from queues."""
+"""Message handlers of this service."""
 
 ROUTERS = (
     inventory.router,
@@ -39,49 +39,54 @@ ROUTERS = (
     overview.router,
     reconciliation.router,
 )
-"""Its REST API."""
+"""REST API of this service."""
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application; its lifespan opens and closes everything that it needs."""
-    bell = inventory.Bell()
+    """Return the application. Its lifespan opens and closes its resources."""
+    signal = inventory.AllocationSignal()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with httpx.AsyncClient() as http:
-            orders = delivery.Orders(http, settings.order_url)
+            order_client = delivery.OrderClient(http, settings.order_url)
             async with event_driven(
                 app,
                 settings,
                 source="scm",
                 handlers=HANDLERS,
                 http=http,
-                listeners=listeners(orders, bell),
-                loops=lambda database: {"allocation": inventory.Allocation(database, bell)},
-                dependencies={"order service": orders},
+                listeners=listeners(order_client, signal),
+                loops=lambda database: {"allocation": inventory.Allocation(database, signal)},
+                dependencies={"order service": order_client},
             ):
                 yield
 
-    app = application(title="SCM service", description=__doc__, lifespan=lifespan, settings=settings)
+    app = application(
+        title="SCM service",
+        description="Supply chain management: inventory, purchase, delivery and demand.",
+        lifespan=lifespan,
+        settings=settings,
+    )
     for router in ROUTERS:
         app.include_router(router)
     map_errors(app, {**inventory.STATUSES, **purchase.STATUSES, **delivery.STATUSES})
     return app
 
 
-def listeners(orders: delivery.Orders, bell: inventory.Bell) -> list[Listener]:
-    """The modules, in the order in which they hear of an event."""
+def listeners(order_client: delivery.OrderClient, signal: inventory.AllocationSignal) -> list[Listener]:
+    """Return the listeners of SCM's in-process events. Their order is irrelevant (see `events`)."""
     return [
-        fulfilment.record_goods_ordered,
+        fulfilment.open_fulfilment,
+        fulfilment.record_progress,
         fulfilment.withdraw,
         inventory.reserve_goods,
         inventory.release_goods,
-        inventory.take_in_goods,
-        inventory.let_goods_go,
-        bell,
-        purchase.buy_what_is_missing,
-        fulfilment.record_progress,
-        delivery.Delivery(orders),
+        inventory.receive_goods,
+        inventory.dispatch_goods,
+        signal,
+        purchase.buy_missing_goods,
+        delivery.DeliveryInvoicing(order_client),
         delivery.void_invoice,
     ]
 

@@ -1,4 +1,4 @@
-"""Overview: all that SCM knows about an order, put together from what its modules say."""
+"""Overview: the state of one order in all of SCM's modules."""
 
 from fastapi import APIRouter
 from snsqs import WireModel
@@ -7,46 +7,46 @@ from snsqs.outbox import LoggedEvent, history
 
 from services.scm import delivery, fulfilment, inventory, purchase
 from services.scm.delivery import Invoice
+from services.scm.fields import OrderId
 from services.scm.fulfilment import Fulfilment
-from services.scm.inventory import StockOfOrder
-from services.scm.names import OrderId
+from services.scm.inventory import OrderStock
 from services.scm.purchase import PurchaseOrder
 from shared.web import DatabaseDependency, Problem, problems
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
 
-class Overview(Fulfilment, StockOfOrder):
-    """How far SCM is with an order, what is set aside or bought for it, and where the goods go."""
+class Overview(Fulfilment, OrderStock):
+    """Fulfilment of an order with its reservations, purchase orders and delivery invoices."""
 
     purchase_orders: list[PurchaseOrder]
-    """What was bought because the order was short of it."""
+    """Purchase orders raised because the order was short."""
     invoices: list[Invoice]
-    """All that were issued, the void ones too; the oldest first."""
+    """All invoices, including void ones, oldest first."""
 
 
 class OrderEvents(WireModel):
-    """The way of one order through SCM: what it heard about it, and what it published."""
+    """Messages that SCM received about one order, and events that it published."""
 
     received: list[ReceivedMessage]
     published: list[LoggedEvent]
 
 
-@router.get("/{order_id}", responses=problems(404), summary="All that SCM knows about an order")
+@router.get("/{order_id}", responses=problems(404), summary="Read the state of an order at SCM")
 async def read(order_id: OrderId, db: DatabaseDependency) -> Overview:
     async with db.snapshot() as connection:
-        known = await fulfilment.find(connection, order_id)
-        if known is None:
-            raise Problem(404, f"SCM has not heard of an order {order_id}")
-        stock = await inventory.of_order(connection, order_id)
-        purchase_orders = await purchase.of_order(connection, order_id)
-        invoices = await delivery.of_order(connection, order_id)
-    return Overview(**dict(known), **dict(stock), purchase_orders=purchase_orders, invoices=invoices)
+        found = await fulfilment.find(connection, order_id)
+        if found is None:
+            raise Problem(404, f"SCM has no order {order_id}")
+        stock = await inventory.stock_of_order(connection, order_id)
+        purchase_orders = await purchase.purchase_orders_of_order(connection, order_id)
+        invoices = await delivery.invoices_of_order(connection, order_id)
+    return Overview(**dict(found), **dict(stock), purchase_orders=purchase_orders, invoices=invoices)
 
 
-@router.get("/{order_id}/events", summary="What SCM heard about an order, and what it published")
+@router.get("/{order_id}/events", summary="List the messages and events of an order at SCM")
 async def events(order_id: OrderId, db: DatabaseDependency) -> OrderEvents:
-    """Empty lists for an order that SCM has not heard of."""
+    """Received messages and published events; empty lists for an unknown order."""
     async with db.snapshot() as connection:
         return OrderEvents(
             received=await received(connection, order_id), published=await history(connection, order_id)

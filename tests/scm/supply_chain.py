@@ -1,5 +1,5 @@
-"""SCM under test: an Order service that answers as it is told, and order events on the topic. There is no
-adapter: what SCM publishes waits in its event log, where REST shows it."""
+"""SCM with a fake Order service and order events on the topic. Without an adapter: SCM's events stay in its
+event log, where REST shows them."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from snsqs.headers import ID, SEQUENCE, SUBJECT, TYPE
 from snsqs.postgres import Database
 
 from local.ports import HOST
-from services.scm.turn import take_turn
+from services.scm.order_lock import lock_order
 from tests.serving import OPERATOR, Served, eventually, scm_service, serving
 
 QUEUE = "scm-adapter-order-event-queue"
@@ -34,23 +34,23 @@ NOON = 1626523200000
 
 
 class OrderService:
-    """Knows the addresses of orders, each at version 2 until a test says another, remembers for which it was
-    asked, and is away or keeps its answers back when it is told so."""
+    """Fake Order service: addresses by order id, at version 2 unless set. Records the ids requested; can be
+    unavailable, or delay its responses until `may_respond` is set."""
 
     def __init__(self) -> None:
-        self.is_away = False
-        self.answers = asyncio.Event()
-        self.answers.set()
+        self.is_unavailable = False
+        self.may_respond = asyncio.Event()
+        self.may_respond.set()
         self.addresses: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, int] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.app = FastAPI()
         self.app.add_api_route("/orders/{order_id}", self.read)
 
     async def read(self, order_id: str) -> Response:
-        self.asked.append(order_id)
-        await self.answers.wait()
-        if self.is_away:
+        self.requests.append(order_id)
+        await self.may_respond.wait()
+        if self.is_unavailable:
             return Response(status_code=503)
         if order_id not in self.addresses:
             return JSONResponse({"title": "Not Found"}, 404)
@@ -60,7 +60,7 @@ class OrderService:
 
 @dataclass(frozen=True)
 class Scm:
-    """The SCM service, and what it hears and asks."""
+    """The SCM service, its topic and the fake Order service."""
 
     served: Served
     orders: OrderService
@@ -75,37 +75,37 @@ class Scm:
             await self.put(f"/back-office/stock/{sku}", onHand=count)
 
     async def send(self, *messages: Message[str]) -> None:
-        """Publishes them, and does not wait."""
+        """Publish the messages without waiting."""
         for outcome in await self.topic.send(messages):
             assert not isinstance(outcome, MessagingError)
 
-    async def hears(self, *messages: Message[str]) -> None:
-        """Publishes one after the other, and each when the one before is done with."""
+    async def deliver(self, *messages: Message[str]) -> None:
+        """Publish the messages one by one, each after the one before is handled."""
         for message in messages:
             await self.send(message)
-            await self.is_done_with(message)
+            await self.wait_until_handled(message)
 
-    async def is_done_with(self, message: Message[str], queue: str = QUEUE) -> dict[str, Any]:
-        """Waits until the message was handled, or superseded. Returns the inbox's record of it."""
+    async def wait_until_handled(self, message: Message[str], queue: str = QUEUE) -> dict[str, Any]:
+        """Wait until the message is handled or superseded. Return its inbox record."""
 
         async def record() -> dict[str, Any] | None:
-            """SCM is done with the message."""
+            """SCM has handled the message."""
             received = (await self.get(f"/orders/{message.subject}/events"))["received"]
-            about = {(each["consumer"], each["messageId"]): each for each in received}
-            return about.get((queue, message.id))
+            records = {(each["consumer"], each["messageId"]): each for each in received}
+            return records.get((queue, message.id))
 
         return await eventually(record, within=30)
 
-    async def invoiced(self, **lines: int) -> str:
-        """A completed order of SCM's, which has its invoice. Returns the order's id."""
-        order_id = self.order(ADDRESS)
+    async def invoiced_order(self, **lines: int) -> str:
+        """Deliver a completed order that gets its invoice. Return the order's id."""
+        order_id = self.new_order(ADDRESS)
         await self.stock(**(lines or {"mug": 1_000}))
-        await self.hears(completed(order_id, **lines))
+        await self.deliver(completed(order_id, **lines))
         assert await self.status(order_id) == "INVOICED"
         return order_id
 
-    def order(self, address: dict[str, Any]) -> str:
-        """A new order that the Order service knows."""
+    def new_order(self, address: dict[str, Any]) -> str:
+        """Add an order to the fake Order service. Return its id."""
         order_id = datetime.now(UTC).strftime("%Y%m%d%H%M%S%f")
         self.orders.addresses[order_id] = address
         return order_id
@@ -119,16 +119,16 @@ class Scm:
         return found
 
     async def live_invoice(self, order_id: str) -> dict[str, Any]:
-        """The one that is not void."""
+        """Return the invoice that is not void."""
         [live] = [each for each in await self.invoices(order_id) if each["status"] != "VOID"]
         return live
 
-    async def carrier(self, invoice_id: str, step: str) -> httpx.Response:
-        """A carrier's report: `dispatched`, `delivered`."""
+    async def report(self, invoice_id: str, step: str) -> httpx.Response:
+        """Send a carrier's report: `dispatched` or `delivered`."""
         return await self.served.http.post(f"/external-api/invoices/{invoice_id}/{step}", headers=OPERATOR)
 
     async def published(self, order_id: str) -> list[str]:
-        """The types of what SCM published about the order."""
+        """Return the types of SCM's events about the order."""
         return [each["type"] for each in (await self.get(f"/orders/{order_id}/events"))["published"]]
 
     async def get(self, path: str, **params: str) -> Any:
@@ -153,16 +153,16 @@ def cancelled(order_id: str, version: int = 4, **lines: int) -> Message[str]:
 def order_event(
     event_type: str, order_id: str, version: int, status: str, lines: dict[str, int], at: int = NOON
 ) -> Message[str]:
-    """As the adapter publishes it; for one mug, when nothing else is said."""
+    """Message as the adapter publishes it; for one mug without `lines`."""
     order_lines = [{"sku": sku, "quantity": quantity} for sku, quantity in (lines or {"mug": 1}).items()]
     source = {"id": order_id, "version": version, "status": status, "orderLines": order_lines}
-    about = {ID: str(uuid.uuid4()), TYPE: event_type, SUBJECT: order_id, SEQUENCE: str(version)}
-    return Message(json.dumps({"source": source, "occurenceOn": at}), about)
+    headers = {ID: str(uuid.uuid4()), TYPE: event_type, SUBJECT: order_id, SEQUENCE: str(version)}
+    return Message(json.dumps({"source": source, "occurenceOn": at}), headers)
 
 
 @asynccontextmanager
 async def supply_chain(database_url: str, aws_url: str) -> AsyncIterator[Scm]:
-    """SCM with an Order service of the test's own."""
+    """Run SCM with a fake Order service."""
     orders = OrderService()
     async with (
         serving(orders.app) as order,
@@ -173,20 +173,21 @@ async def supply_chain(database_url: str, aws_url: str) -> AsyncIterator[Scm]:
 
 
 @asynccontextmanager
-async def turn_taken(
+async def order_locked(
     database: Database, order_id: str
 ) -> AsyncIterator[Callable[[int], Coroutine[Any, Any, None]]]:
-    """Nobody else can change the order until the body ends. Yields what waits until so many try to."""
+    """Hold the order lock until the body ends. Yield a function that waits until so many transactions wait
+    for it."""
 
-    async def queued(count: int) -> None:
-        async def waiting() -> bool:
-            """So many wait for the order's turn."""
+    async def wait_for_waiters(count: int) -> None:
+        async def are_waiting() -> bool:
+            """So many transactions wait for the order lock."""
             async with database.connection() as connection:
                 locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
                 return bool(await connection.fetchval(locks) == count)
 
-        await eventually(waiting)
+        await eventually(are_waiting, within=30)
 
     async with database.transaction() as tx:
-        await take_turn(tx, order_id)
-        yield queued
+        await lock_order(tx, order_id)
+        yield wait_for_waiters

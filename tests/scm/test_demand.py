@@ -17,7 +17,7 @@ async def counted(scm: Scm, *messages: Message[str]) -> None:
     """Sends them, and waits until demand is done with all of them."""
     await scm.send(*messages)
     for message in messages:
-        await scm.is_done_with(message, QUEUE)
+        await scm.wait_until_handled(message, QUEUE)
 
 
 async def demand(scm: Scm, **asked: str) -> list[tuple[str, str, int]]:
@@ -29,9 +29,9 @@ async def test_units_are_counted_by_article_and_day(scm_alone: Scm) -> None:
     """All lines of all orders, in stock or not; the day is the one in UTC when the order was paid."""
     await counted(
         scm_alone,
-        completed(scm_alone.order(ADDRESS), jug=2, tub=7),
-        completed(scm_alone.order(ADDRESS), at=NOON + HALF_A_DAY - 1, jug=3),
-        completed(scm_alone.order(ADDRESS), at=NOON + HALF_A_DAY, jug=5),
+        completed(scm_alone.new_order(ADDRESS), jug=2, tub=7),
+        completed(scm_alone.new_order(ADDRESS), at=NOON + HALF_A_DAY - 1, jug=3),
+        completed(scm_alone.new_order(ADDRESS), at=NOON + HALF_A_DAY, jug=5),
     )
     assert await demand(scm_alone, sku="jug") == [("2021-07-17", "jug", 5), ("2021-07-18", "jug", 5)]
     assert await demand(scm_alone, sku="tub") == [("2021-07-17", "tub", 7)]
@@ -39,7 +39,7 @@ async def test_units_are_counted_by_article_and_day(scm_alone: Scm) -> None:
 
 async def test_an_article_on_two_lines_is_counted_once_for_each(scm_alone: Scm) -> None:
     """An order may name it more than once."""
-    message = completed(scm_alone.order(ADDRESS), urn=2)
+    message = completed(scm_alone.new_order(ADDRESS), urn=2)
     line = '{"sku": "urn", "quantity": 2}'
     await counted(scm_alone, message.copy(payload=message.payload.replace(line, f"{line}, {line}")))
     assert await demand(scm_alone, sku="urn") == [("2021-07-17", "urn", 4)]
@@ -47,7 +47,7 @@ async def test_an_article_on_two_lines_is_counted_once_for_each(scm_alone: Scm) 
 
 async def test_an_order_is_counted_once_however_often_it_is_told(scm_alone: Scm) -> None:
     """G3, for this consumer too: the same message again, and the same version as another message."""
-    order_id = scm_alone.order(ADDRESS)
+    order_id = scm_alone.new_order(ADDRESS)
     first, again = completed(order_id, vat=3), completed(order_id, vat=3)
     await counted(scm_alone, first, first, again)
     assert await demand(scm_alone, sku="vat") == [("2021-07-17", "vat", 3)]
@@ -55,9 +55,9 @@ async def test_an_order_is_counted_once_however_often_it_is_told(scm_alone: Scm)
 
 async def test_what_is_cancelled_later_was_still_wanted(scm_alone: Scm) -> None:
     """Demand is not stock: it does not even hear of the cancellation."""
-    order_id = scm_alone.order(ADDRESS)
+    order_id = scm_alone.new_order(ADDRESS)
     await counted(scm_alone, completed(order_id, keg=1))
-    await scm_alone.hears(cancelled(order_id, keg=1))
+    await scm_alone.deliver(cancelled(order_id, keg=1))
     assert await demand(scm_alone, sku="keg") == [("2021-07-17", "keg", 1)]
 
 
@@ -66,7 +66,7 @@ async def test_days_are_chosen_and_read_in_pages(scm_alone: Scm) -> None:
     day = 24 * 60 * 60 * 1000
     at = NOON + 1_000 * day  # 2024-04-12
     await counted(
-        scm_alone, *(completed(scm_alone.order(ADDRESS), at=at + n * day, a=1, b=2) for n in range(4))
+        scm_alone, *(completed(scm_alone.new_order(ADDRESS), at=at + n * day, a=1, b=2) for n in range(4))
     )
     chosen = {"from": "2024-04-13", "to": "2024-04-14"}
     assert await demand(scm_alone, **chosen) == [
@@ -98,7 +98,7 @@ async def test_orders_are_fulfilled_while_demand_waits(scm_alone: Scm) -> None:
     """Its table is locked, and fulfilment does not notice. The units are counted once the lock is gone."""
     async with scm_alone.database.transaction() as tx:
         await tx.connection.execute("LOCK TABLE demand IN ACCESS EXCLUSIVE MODE")
-        await scm_alone.invoiced(tin=1)
+        await scm_alone.invoiced_order(tin=1)
     await eventually(lambda: is_demanded(scm_alone, "tin"))
 
 
@@ -106,7 +106,7 @@ async def test_orders_are_fulfilled_while_demand_fails(scm_alone: Scm) -> None:
     """Its table is gone, and fulfilment does not notice. The message comes again until there is one."""
     async with scm_alone.database.connection() as connection:
         await connection.execute("ALTER TABLE demand RENAME TO misplaced")
-        await scm_alone.invoiced(bin=1)
+        await scm_alone.invoiced_order(bin=1)
         await eventually(lambda: has_failed(scm_alone))
         await connection.execute("ALTER TABLE misplaced RENAME TO demand")
     await eventually(lambda: is_demanded(scm_alone, "bin"))

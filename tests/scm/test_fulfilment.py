@@ -19,8 +19,8 @@ async def fulfilment(scm: Scm, order_id: str) -> dict[str, Any]:
 
 async def test_a_cancellation_before_the_dispatch_undoes_everything(scm_alone: Scm) -> None:
     """The stock is free again, the invoice void, and SCM says that nothing is delivered."""
-    order_id = await scm_alone.invoiced(kettle=3)
-    await scm_alone.hears(cancelled(order_id, kettle=3))
+    order_id = await scm_alone.invoiced_order(kettle=3)
+    await scm_alone.deliver(cancelled(order_id, kettle=3))
     told = await fulfilment(scm_alone, order_id)
     assert (told["status"], told["invoiceId"]) == ("CANCELLED", None)
     assert [each["status"] for each in told["reservations"]] == ["RELEASED"]
@@ -34,30 +34,30 @@ async def test_a_cancellation_before_the_dispatch_undoes_everything(scm_alone: S
 
 async def test_a_cancellation_before_the_completion_leaves_nothing_to_do(scm_alone: Scm) -> None:
     """It arrives first: SCM answers it, and the completion that comes then has no effect."""
-    order_id = scm_alone.order(ADDRESS)
-    await scm_alone.hears(cancelled(order_id), completed(order_id))
+    order_id = scm_alone.new_order(ADDRESS)
+    await scm_alone.deliver(cancelled(order_id), completed(order_id))
     assert (await fulfilment(scm_alone, order_id))["status"] == "CANCELLED"
     assert await scm_alone.published(order_id) == ["FulfilmentCancelled"]
     assert await scm_alone.invoices(order_id) == []
-    assert order_id not in scm_alone.orders.asked
+    assert order_id not in scm_alone.orders.requests
 
 
 async def test_a_cancellation_told_twice_is_answered_once(scm_alone: Scm) -> None:
     """Also as another event of a newer version."""
-    order_id = await scm_alone.invoiced()
-    await scm_alone.hears(cancelled(order_id, version=4), cancelled(order_id, version=5))
+    order_id = await scm_alone.invoiced_order()
+    await scm_alone.deliver(cancelled(order_id, version=4), cancelled(order_id, version=5))
     assert (await scm_alone.published(order_id)).count("FulfilmentCancelled") == 1
 
 
 @pytest.mark.parametrize("steps", [["dispatched"], ["dispatched", "delivered"]])
 async def test_a_cancellation_after_the_dispatch_is_rejected(scm_alone: Scm, steps: list[str]) -> None:
     """What a carrier has is not called back. The answer is newer than all before, and says how far it is."""
-    order_id = await scm_alone.invoiced()
+    order_id = await scm_alone.invoiced_order()
     invoice = await scm_alone.live_invoice(order_id)
     for step in steps:
-        (await scm_alone.carrier(invoice["id"], step)).raise_for_status()
+        (await scm_alone.report(invoice["id"], step)).raise_for_status()
     before = await fulfilment(scm_alone, order_id)
-    await scm_alone.hears(cancelled(order_id))
+    await scm_alone.deliver(cancelled(order_id))
     assert await fulfilment(scm_alone, order_id) == before | {"version": before["version"] + 1}
     assert (await scm_alone.published(order_id))[-1] == "CancellationRejected"
     assert (await scm_alone.live_invoice(order_id))["id"] == invoice["id"]
@@ -65,24 +65,24 @@ async def test_a_cancellation_after_the_dispatch_is_rejected(scm_alone: Scm, ste
 
 async def test_an_address_change_before_the_completion_opens_the_order(scm_alone: Scm) -> None:
     """It carries all that SCM needs, and the address is asked for once; the completion is superseded."""
-    order_id = scm_alone.order(ELSEWHERE)
-    await scm_alone.hears(address_changed(order_id), completed(order_id))
+    order_id = scm_alone.new_order(ELSEWHERE)
+    await scm_alone.deliver(address_changed(order_id), completed(order_id))
     assert (await scm_alone.live_invoice(order_id))["deliveryAddress"] == ELSEWHERE
-    assert scm_alone.orders.asked.count(order_id) == 1
+    assert scm_alone.orders.requests.count(order_id) == 1
     assert await scm_alone.published(order_id) == ["StockReserved", "DeliveryInvoiceIssued"]
 
 
 async def test_every_event_says_all_that_the_order_needs_to_know(scm_alone: Scm) -> None:
     """Status, invoice, and which version of the order had its address, so that the newest is enough: those
     before it may come too late."""
-    order_id = await scm_alone.invoiced()
+    order_id = await scm_alone.invoiced_order()
     first = await scm_alone.live_invoice(order_id)
     scm_alone.orders.addresses[order_id], scm_alone.orders.versions[order_id] = ELSEWHERE, 3
-    await scm_alone.hears(address_changed(order_id))
+    await scm_alone.deliver(address_changed(order_id))
     second = await scm_alone.live_invoice(order_id)
-    await scm_alone.carrier(second["id"], "dispatched")
-    await scm_alone.hears(cancelled(order_id))
-    await scm_alone.carrier(second["id"], "delivered")
+    await scm_alone.report(second["id"], "dispatched")
+    await scm_alone.deliver(cancelled(order_id))
+    await scm_alone.report(second["id"], "delivered")
     assert await sources(scm_alone, order_id) == [
         ("StockReserved", 1, "RESERVED", None, None),
         ("DeliveryInvoiceIssued", 2, "INVOICED", first["id"], 2),
@@ -95,8 +95,8 @@ async def test_every_event_says_all_that_the_order_needs_to_know(scm_alone: Scm)
 
 async def test_a_cancelled_fulfilment_names_no_invoice_and_no_address(scm_alone: Scm) -> None:
     """Nothing travels, so there is no version of the order to name."""
-    order_id = await scm_alone.invoiced()
-    await scm_alone.hears(cancelled(order_id))
+    order_id = await scm_alone.invoiced_order()
+    await scm_alone.deliver(cancelled(order_id))
     assert (await sources(scm_alone, order_id))[-1] == ("FulfilmentCancelled", 3, "CANCELLED", None, None)
 
 
@@ -147,20 +147,20 @@ async def test_any_order_of_arrival_and_any_number_of_deliveries_end_alike(
             if message.type == "DeliveryAddressChanged":
                 scm_alone.orders.addresses[order_id] = ELSEWHERE
             await scm_alone.send(message, message)
-            await scm_alone.is_done_with(message)
+            await scm_alone.wait_until_handled(message)
         return await outcome(scm_alone, order_id)
 
     async def at_once(order_id: str, messages: Sequence[Message[str]]) -> Outcome:
         scm_alone.orders.addresses[order_id] = ELSEWHERE
         await scm_alone.send(*messages, *messages)
         for message in messages:
-            await scm_alone.is_done_with(message)
+            await scm_alone.wait_until_handled(message)
         return await outcome(scm_alone, order_id)
 
     arrivals = []
     for arrive in (one_by_one, at_once):
         for permutation in itertools.permutations(enumerate(history, start=2)):
-            order_id = scm_alone.order(ADDRESS)
+            order_id = scm_alone.new_order(ADDRESS)
             messages = [event(order_id, version, book=1) for version, event in permutation]
             arrivals.append(arrive(order_id, messages))
     assert await asyncio.gather(*arrivals) == [end] * 12

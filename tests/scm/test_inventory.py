@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 import pytest
 from snsqs import TerminalError, Unavailable
 
-from services.scm.events import GoodsOrdered, GoodsReceived, GoodsReserved, GoodsShort, Line
-from services.scm.inventory import Allocation, Bell
+from services.scm.events import FulfilmentOpened, GoodsReceived, GoodsReserved, GoodsShort, Line
+from services.scm.inventory import Allocation, AllocationSignal
 from tests.scm.warehouse import Warehouse, articles
 from tests.serving import eventually
 from tests.snsqs.relays import locked
@@ -40,8 +40,8 @@ async def test_all_lines_are_set_aside_or_none(warehouse: Warehouse) -> None:
     short = await warehouse.order(cup=1, mug=2, tray=2)
     assert await warehouse.stock("mug") == (10, 3)
     assert await warehouse.stock("tray") == (1, 1)
-    assert GoodsReserved(served) in warehouse.witness.events
-    assert GoodsShort(short, (Line("cup", 1), Line("tray", 2))) in warehouse.witness.events
+    assert GoodsReserved(served) in warehouse.recorder.events
+    assert GoodsShort(short, (Line("cup", 1), Line("tray", 2))) in warehouse.recorder.events
     assert await warehouse.waiting() == [short]
 
 
@@ -60,7 +60,7 @@ async def test_what_is_withdrawn_is_free_again(warehouse: Warehouse) -> None:
     second = await warehouse.order(mug=5)
     async with warehouse.allocating():
         await warehouse.withdraw(first)
-        await warehouse.serves(second)
+        await warehouse.wait_until_served(second)
         await warehouse.withdraw(first)
     assert await warehouse.stock("mug") == (10, 5)
 
@@ -69,9 +69,9 @@ async def test_what_left_the_warehouse_is_no_longer_on_hand(warehouse: Warehouse
     """And can be neither released nor leave a second time."""
     await warehouse.count(mug=10)
     order_id = await warehouse.order(mug=3)
-    await warehouse.hand_over(order_id)
+    await warehouse.dispatch(order_id)
     assert await warehouse.stock("mug") == (7, 0)
-    await warehouse.hand_over(order_id)
+    await warehouse.dispatch(order_id)
     await warehouse.withdraw(order_id)
     assert await warehouse.stock("mug") == (7, 0)
 
@@ -82,7 +82,7 @@ async def test_the_ledger_says_why_there_is_as_much_as_there_is(warehouse: Wareh
     await warehouse.count(mug=10)
     await receive(warehouse, mug=5)
     order_id = await warehouse.order(mug=3)
-    await warehouse.hand_over(order_id)
+    await warehouse.dispatch(order_id)
     await warehouse.count(mug=11)
     assert await movements(warehouse, "mug") == [
         (10, "COUNTED", "developer"),
@@ -98,7 +98,7 @@ async def test_a_count_below_what_is_set_aside_is_refused(warehouse: Warehouse) 
     await warehouse.order(mug=3)
     answer = await warehouse.http.put("/back-office/stock/mug", json={"onHand": 2})
     assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
-    assert answer.json()["detail"] == "3 of mug are set aside for orders, which is more than 2"
+    assert answer.json()["detail"] == "3 of mug are reserved for orders, which is more than 2"
     assert await warehouse.stock("mug") == (10, 3)
     await warehouse.count(mug=3)
 
@@ -117,8 +117,8 @@ async def test_who_waits_is_served_as_soon_as_there_is_enough(warehouse: Warehou
                 await receive(warehouse, mug=3)
             case "withdrawal":
                 await warehouse.withdraw(other)
-        await warehouse.serves(order_id)
-    assert warehouse.witness.events.count(GoodsReserved(order_id)) == 1
+        await warehouse.wait_until_served(order_id)
+    assert warehouse.recorder.events.count(GoodsReserved(order_id)) == 1
 
 
 async def test_the_oldest_is_served_first_and_nobody_overtakes_it(warehouse: Warehouse) -> None:
@@ -132,10 +132,10 @@ async def test_the_oldest_is_served_first_and_nobody_overtakes_it(warehouse: War
             await warehouse.count(mug=count)
         assert await warehouse.waiting() == [large, small]
         await warehouse.count(mug=10)
-        await warehouse.serves(large)
+        await warehouse.wait_until_served(large)
         assert await warehouse.waiting() == [small]
         await warehouse.count(mug=11)
-        await warehouse.serves(small)
+        await warehouse.wait_until_served(small)
 
 
 async def test_an_order_for_other_articles_passes_those_that_wait(warehouse: Warehouse) -> None:
@@ -153,21 +153,21 @@ async def test_who_gives_up_waiting_gives_up_the_claim(warehouse: Warehouse) -> 
     small = await warehouse.order(mug=2)
     async with warehouse.allocating():
         await warehouse.withdraw(large)
-        await warehouse.serves(small)
+        await warehouse.wait_until_served(small)
     assert await warehouse.waiting() == []
     assert await warehouse.stock("mug") == (3, 2)
 
 
-async def test_while_the_order_service_is_away_nobody_is_to_blame(warehouse: Warehouse) -> None:
+async def test_while_the_order_service_is_unavailable_nobody_is_to_blame(warehouse: Warehouse) -> None:
     """The trouble is told and no attempt is counted; when it is back, all are served."""
     orders = [await warehouse.order(mug=1) for _ in range(5)]
     warehouse.invoicing.errors["all"] = Unavailable("the order service is away")
-    async with warehouse.allocating(retry_most=0.1) as allocation:
+    async with warehouse.allocating(max_backoff=0.1) as allocation:
         await warehouse.count(mug=5)
         await eventually(lambda: is_told(allocation, "the order service is away"))
         assert {each["attempts"] for each in await warehouse.get("/back-office/waiting-orders")} == {0}
         del warehouse.invoicing.errors["all"]
-        await warehouse.serves(*orders)
+        await warehouse.wait_until_served(*orders)
         await eventually(lambda: is_told(allocation, None))
 
 
@@ -176,16 +176,16 @@ async def test_an_order_that_fails_holds_up_no_other(warehouse: Warehouse) -> No
     orders = [await warehouse.order(mug=1) for _ in range(4)]
     warehouse.invoicing.errors[orders[0]] = Unavailable("HTTP 500, for this one only")
     warehouse.invoicing.errors[orders[1]] = ZeroDivisionError("a defect")
-    async with warehouse.allocating(poll=0.1, retry_most=0.1) as allocation:
+    async with warehouse.allocating(poll_interval=0.1, max_backoff=0.1) as allocation:
         await warehouse.count(mug=4)
-        await warehouse.serves(*orders[2:])
+        await warehouse.wait_until_served(*orders[2:])
         assert await warehouse.stock("mug") == (4, 2)
         newcomer = await warehouse.order(mug=1)
         assert await warehouse.waiting() == [*orders[:2], newcomer]
         await eventually(lambda: is_told(allocation, "HTTP 500, for this one only"))
         warehouse.invoicing.errors.clear()
         await retry(warehouse, orders[1])
-        await warehouse.serves(*orders)
+        await warehouse.wait_until_served(*orders)
     assert await warehouse.stock("mug") == (4, 4)
 
 
@@ -193,9 +193,9 @@ async def test_orders_that_fail_are_tried_after_those_that_were_not_tried_yet(wa
     """However many they are, and however soon they are to be tried again."""
     orders = [await warehouse.order(mug=1) for _ in range(6)]
     warehouse.invoicing.errors = dict.fromkeys(orders[:4], Unavailable("HTTP 500, for these"))
-    async with warehouse.allocating(retry_most=0):
+    async with warehouse.allocating(max_backoff=0):
         await warehouse.count(mug=6)
-        await warehouse.serves(*orders[4:])
+        await warehouse.wait_until_served(*orders[4:])
 
 
 async def test_an_order_that_begins_to_wait_while_another_gives_up_is_served(warehouse: Warehouse) -> None:
@@ -204,10 +204,10 @@ async def test_an_order_that_begins_to_wait_while_another_gives_up_is_served(war
     large = await warehouse.order(mug=10)
     async with warehouse.allocating():
         async with warehouse.database.transaction() as tx:
-            await tx.publish(GoodsOrdered("1" * 20, (Line("mug", 2),)))
+            await tx.publish(FulfilmentOpened("1" * 20, (Line("mug", 2),)))
             await warehouse.withdraw(large)
-            await warehouse.rests()
-        await warehouse.serves("1" * 20)
+            await warehouse.wait_until_idle()
+        await warehouse.wait_until_served("1" * 20)
     assert await warehouse.stock("mug") == (3, 2)
 
 
@@ -219,7 +219,7 @@ async def test_an_order_that_can_never_be_served_gives_up_its_claim(warehouse: W
     warehouse.invoicing.errors[unknown] = TerminalError("the order service does not know it")
     async with warehouse.allocating() as allocation:
         await warehouse.count(mug=2)
-        await warehouse.serves(second)
+        await warehouse.wait_until_served(second)
         [parked] = await warehouse.get("/back-office/waiting-orders")
         assert parked["parkedAt"]
         assert parked["lastError"] == "TerminalError: the order service does not know it"
@@ -230,7 +230,7 @@ async def test_an_order_that_can_never_be_served_gives_up_its_claim(warehouse: W
         [retried, _] = await warehouse.get("/back-office/waiting-orders")
         assert (retried["orderId"], retried["lastError"]) == (unknown, None)
         await warehouse.count(mug=4)
-        await warehouse.serves(unknown)
+        await warehouse.wait_until_served(unknown)
     assert await warehouse.waiting() == [third]
 
 
@@ -243,7 +243,7 @@ async def test_an_order_that_fails_too_often_is_parked(warehouse: Warehouse) -> 
         [waiting] = await warehouse.get("/back-office/waiting-orders")
         return waiting["parkedAt"] is not None and waiting["attempts"] == 2
 
-    async with warehouse.allocating(max_attempts=2, poll=0.1):
+    async with warehouse.allocating(max_attempts=2, poll_interval=0.1):
         await warehouse.count(mug=2)
         await eventually(is_parked)
         await warehouse.withdraw(order_id)
@@ -257,11 +257,11 @@ async def test_an_order_whose_article_is_in_use_holds_up_no_other(warehouse: War
     async with AsyncExitStack() as allocating:
         async with warehouse.database.transaction() as tx:
             await tx.connection.execute("SELECT FROM stock WHERE sku = 'mug' FOR UPDATE")
-            await allocating.enter_async_context(warehouse.allocating(poll=0.1))
-            await warehouse.serves(orders[1])
+            await allocating.enter_async_context(warehouse.allocating(poll_interval=0.1))
+            await warehouse.wait_until_served(orders[1])
             [waiting] = await warehouse.get("/back-office/waiting-orders")
             assert (waiting["orderId"], waiting["attempts"]) == (orders[0], 0)
-        await warehouse.serves(orders[0])
+        await warehouse.wait_until_served(orders[0])
 
 
 async def test_several_allocations_serve_each_order_once(warehouse: Warehouse) -> None:
@@ -270,31 +270,31 @@ async def test_several_allocations_serve_each_order_once(warehouse: Warehouse) -
     await warehouse.count(mug=15, tray=20)
     async with (
         warehouse.allocating(),
-        warehouse.allocating(Bell(), poll=0.1),
-        warehouse.allocating(Bell(), poll=0.1, batch=2),
+        warehouse.allocating(AllocationSignal(), poll_interval=0.1),
+        warehouse.allocating(AllocationSignal(), poll_interval=0.1, batch_size=2),
     ):
-        await warehouse.serves(*orders[:15])
+        await warehouse.wait_until_served(*orders[:15])
     assert await warehouse.waiting() == orders[15:]
     assert await warehouse.stock("tray") == (20, 15)
-    assert sorted(warehouse.invoicing.asked) == orders[:15]
+    assert sorted(warehouse.invoicing.attempts) == orders[:15]
 
 
 async def test_stopping_waits_for_the_order_that_is_under_way(warehouse: Warehouse) -> None:
     """And begins no other one."""
     orders = [await warehouse.order(mug=1) for _ in range(2)]
-    warehouse.invoicing.is_answered.clear()
+    warehouse.invoicing.may_proceed.clear()
     async with warehouse.allocating() as allocation:
         await warehouse.count(mug=2)
         await eventually(lambda: has_begun(warehouse))
         allocation.stop()
-        warehouse.invoicing.is_answered.set()
+        warehouse.invoicing.may_proceed.set()
     assert await warehouse.waiting() == orders[1:]
 
 
-async def test_a_database_that_is_away_is_waited_out(warehouse: Warehouse) -> None:
+async def test_a_database_that_is_unavailable_is_waited_out(warehouse: Warehouse) -> None:
     """The allocation is in trouble, and goes on when it is back."""
     order_id = await warehouse.order(mug=1)
-    async with warehouse.allocating(retry_most=0.1) as allocation:
+    async with warehouse.allocating(max_backoff=0.1) as allocation:
         async with locked(warehouse.url, "waiting_order") as lock:
             await receive(warehouse, mug=1)
 
@@ -304,12 +304,12 @@ async def test_a_database_that_is_away_is_waited_out(warehouse: Warehouse) -> No
 
             await eventually(is_cut_off)
 
-        await warehouse.serves(order_id)
+        await warehouse.wait_until_served(order_id)
 
 
 async def has_begun(warehouse: Warehouse) -> bool:
     """An order is being served."""
-    return bool(warehouse.invoicing.asked)
+    return bool(warehouse.invoicing.attempts)
 
 
 async def is_told(allocation: Allocation, trouble: str | None) -> bool:

@@ -17,9 +17,9 @@ async def overview(scm: Scm, order_id: str) -> dict[str, Any]:
 
 async def test_an_order_shows_what_each_module_knows_of_it(scm_alone: Scm) -> None:
     """How far it is, what is set aside for it, and all its invoices."""
-    order_id = await scm_alone.invoiced(lamp=2)
+    order_id = await scm_alone.invoiced_order(lamp=2)
     scm_alone.orders.addresses[order_id] = ELSEWHERE
-    await scm_alone.hears(address_changed(order_id, lamp=2))
+    await scm_alone.deliver(address_changed(order_id, lamp=2))
     shown = await overview(scm_alone, order_id)
     assert shown["reservations"] == [{"sku": "lamp", "quantity": 2, "status": "OPEN"}]
     assert shown["waitingSince"] is None
@@ -32,8 +32,8 @@ async def test_an_order_shows_what_each_module_knows_of_it(scm_alone: Scm) -> No
 
 async def test_an_order_that_waits_shows_since_when(scm_alone: Scm) -> None:
     """And for what, and what is bought for it; it has nothing yet."""
-    order_id = scm_alone.order(ADDRESS)
-    await scm_alone.hears(completed(order_id, moon=2))
+    order_id = scm_alone.new_order(ADDRESS)
+    await scm_alone.deliver(completed(order_id, moon=2))
     shown = await overview(scm_alone, order_id)
     assert shown["waitingSince"]
     assert (shown["shortages"], shown["reservations"]) == ([{"sku": "moon", "quantity": 2}], [])
@@ -44,7 +44,7 @@ async def test_an_order_that_waits_shows_since_when(scm_alone: Scm) -> None:
 async def test_an_order_that_waits_in_vain_shows_why(scm_alone: Scm) -> None:
     """There are goods for it, but the Order service does not know it: it is parked."""
     order_id = "1" * 20
-    await scm_alone.hears(completed(order_id, star=1))
+    await scm_alone.deliver(completed(order_id, star=1))
     assert (await overview(scm_alone, order_id))["waitingParkedAt"] is None
     await scm_alone.stock(star=1)
 
@@ -75,7 +75,7 @@ async def reconciled(scm: Scm, order_id: str) -> dict[str, Any]:
 async def test_the_reconciliation_tells_what_an_order_binds(scm_alone: Scm) -> None:
     """What is set aside for it, and under which invoice it goes where; the address only as a digest, which
     does not depend on how the JSON is written."""
-    order_id = await scm_alone.invoiced(desk=2)
+    order_id = await scm_alone.invoiced_order(desk=2)
     invoice = await scm_alone.live_invoice(order_id)
     assert await reconciled(scm_alone, order_id) == {
         "status": "INVOICED",
@@ -90,8 +90,8 @@ async def test_the_reconciliation_tells_what_an_order_binds(scm_alone: Scm) -> N
 
 async def test_the_reconciliation_tells_that_an_order_binds_nothing(scm_alone: Scm) -> None:
     """One that was cancelled, and one that waits."""
-    withdrawn, short = await scm_alone.invoiced(sofa=1), scm_alone.order(ADDRESS)
-    await scm_alone.hears(cancelled(withdrawn, sofa=1), completed(short, moon=1))
+    withdrawn, short = await scm_alone.invoiced_order(sofa=1), scm_alone.new_order(ADDRESS)
+    await scm_alone.deliver(cancelled(withdrawn, sofa=1), completed(short, moon=1))
     nothing: dict[str, Any] = {"reserved": [], "liveInvoices": [], "addressDigest": None}
     assert (await reconciled(scm_alone, withdrawn)).items() >= (nothing | {"waiting": False}).items()
     assert (await reconciled(scm_alone, short)).items() >= (nothing | {"waiting": True}).items()
@@ -99,7 +99,7 @@ async def test_the_reconciliation_tells_that_an_order_binds_nothing(scm_alone: S
 
 async def test_the_reconciliation_goes_through_all_orders_in_pages(scm_alone: Scm) -> None:
     """Each once, in the order of their ids."""
-    ids = sorted([await scm_alone.invoiced() for _ in range(3)])
+    ids = sorted([await scm_alone.invoiced_order() for _ in range(3)])
     everything = [each["id"] for each in (await scm_alone.get("/reconciliation", limit="1000"))["orders"]]
     assert everything == sorted(everything)
     assert everything[-3:] == ids
@@ -111,9 +111,9 @@ async def test_the_reconciliation_goes_through_all_orders_in_pages(scm_alone: Sc
 async def test_demand_is_told_for_each_article(scm_alone: Scm) -> None:
     """Over all days, in pages by article."""
     for days in (1, 2):
-        message = completed(scm_alone.order(ADDRESS), at=days * 86_400_000, zeta=days, zoom=1)
-        await scm_alone.hears(message)
-        await scm_alone.is_done_with(message, "scm-demand-order-event-queue")
+        message = completed(scm_alone.new_order(ADDRESS), at=days * 86_400_000, zeta=days, zoom=1)
+        await scm_alone.deliver(message)
+        await scm_alone.wait_until_handled(message, "scm-demand-order-event-queue")
     told = await scm_alone.get("/reconciliation/demand", after="zen")
     assert told == {"demand": [{"sku": "zeta", "units": 3}, {"sku": "zoom", "units": 2}]}
     assert await scm_alone.get("/reconciliation/demand", after="zen", limit="1") == {
@@ -124,10 +124,10 @@ async def test_demand_is_told_for_each_article(scm_alone: Scm) -> None:
 async def test_events_are_counted(scm_alone: Scm) -> None:
     """Those that wait for the adapter, which is away here; and what the inbox did with each delivery."""
     before = await scm_alone.get("/reconciliation/events")
-    order_id = scm_alone.order(ADDRESS)
+    order_id = scm_alone.new_order(ADDRESS)
     message = cancelled(order_id)
-    await scm_alone.hears(message, message)
-    await scm_alone.hears(completed(order_id))
+    await scm_alone.deliver(message, message)
+    await scm_alone.deliver(completed(order_id))
 
     async def all_counted() -> bool:
         """One more event waits, and one more message was handled, superseded and absorbed."""

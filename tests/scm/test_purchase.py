@@ -85,7 +85,7 @@ async def test_goods_that_come_are_stock_and_the_order_is_served(warehouse: Ware
         assert await warehouse.is_waiting(order_id)
         fully = (await receive(warehouse, number, "note-2", mug=2, tray=1)).raise_for_status().json()
         assert (fully["status"], fully["receivedAt"] is not None) == ("RECEIVED", True)
-        await warehouse.serves(order_id)
+        await warehouse.wait_until_served(order_id)
     assert await warehouse.stock("mug") == (5, 5)
     movements = await warehouse.get("/back-office/stock/mug/movements")
     assert [each["reference"] for each in movements] == [
@@ -109,7 +109,7 @@ async def test_a_delivery_note_that_is_used_for_other_goods_is_refused(warehouse
     await receive(warehouse, number, "note-1", mug=3)
     answer = await receive(warehouse, number, "note-1", mug=2)
     assert answer.status_code == 409
-    assert answer.json()["detail"] == "other goods have come under delivery note note-1: mug 3"
+    assert answer.json()["detail"] == "other goods were received with delivery note note-1: mug 3"
     assert await warehouse.stock("mug") == (3, 0)
 
 

@@ -15,7 +15,7 @@ from snsqs import Unavailable
 
 from services.scm import inventory
 from services.scm.events import GoodsReceived
-from services.scm.inventory import StockOfOrder
+from services.scm.inventory import OrderStock
 from tests.scm.warehouse import Warehouse, articles
 from tests.serving import eventually
 
@@ -127,14 +127,14 @@ class _Example:
                 await self.warehouse.withdraw(order_id)
                 self.model.withdraw(order_id)
             case "hand_over" if (order_id := self._order(what)) in self.model.reserved:
-                await self.warehouse.hand_over(order_id)
+                await self.warehouse.dispatch(order_id)
                 self.model.hand_over(order_id)
 
     async def is_as_the_model_says(self) -> bool:
         """Stock and orders are as in the model."""
         async with self.warehouse.database.connection() as connection:
-            found = await inventory.of_orders(connection, self.order_ids)
-            accounts = {each.sku: each for each in await inventory.accounts(connection, "", 1000)}
+            found = await inventory.stock_of_orders(connection, self.order_ids)
+            accounts = {each.sku: each for each in await inventory.stock_accounts(connection, "", 1000)}
         waiting = [order_id for order_id in self.order_ids if found[order_id].waiting_since]
         reserved = {order_id: lines for order_id in self.order_ids if (lines := open_lines(found[order_id]))}
         if (waiting, reserved) != (list(self.model.waiting), self.model.reserved):
@@ -161,8 +161,8 @@ async def test_nothing_is_lost_or_sold_twice_however_much_happens_at_once(
     order has all of its goods or none, and in the end nobody waits for what is there."""
     storm = _Storm(warehouse, random.Random(seed))
     async with (
-        warehouse.allocating(retry_most=0.1),
-        warehouse.allocating(inventory.Bell(), poll=0.1, retry_most=0.1),
+        warehouse.allocating(max_backoff=0.1),
+        warehouse.allocating(inventory.AllocationSignal(), poll_interval=0.1, max_backoff=0.1),
     ):
         await storm.rage(steps=250, at_a_time=12)
         warehouse.invoicing.errors.clear()
@@ -204,7 +204,7 @@ class _Storm:
 
     async def hand_over(self) -> None:
         if order_id := self._some_order():
-            await self.warehouse.hand_over(order_id)
+            await self.warehouse.dispatch(order_id)
 
     async def count(self) -> None:
         path = f"/back-office/stock/{self.chance.choice(SKUS)}"
@@ -246,8 +246,8 @@ class _Storm:
 
     async def everything_is_accounted_for(self) -> None:
         async with self.warehouse.database.connection() as connection:
-            accounts = await inventory.accounts(connection, "", 1000)
-            found = await inventory.of_orders(connection, list(self.orders))
+            accounts = await inventory.stock_accounts(connection, "", 1000)
+            found = await inventory.stock_of_orders(connection, list(self.orders))
         for account in accounts:
             assert account.on_hand == account.moved >= account.reserved == account.reserved_for_orders >= 0
         for order_id, lines in self.orders.items():
@@ -263,9 +263,9 @@ async def receive(warehouse: Warehouse, lines: Lines) -> None:
         await tx.publish(GoodsReceived(articles(lines), "a delivery note"))
 
 
-def open_lines(stock: StockOfOrder) -> Lines:
+def open_lines(stock: OrderStock) -> Lines:
     return {each.sku: each.quantity for each in stock.reservations if each.status == "OPEN"}
 
 
-def all_lines(stock: StockOfOrder) -> Lines:
+def all_lines(stock: OrderStock) -> Lines:
     return {each.sku: each.quantity for each in stock.reservations}

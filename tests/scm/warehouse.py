@@ -1,5 +1,4 @@
-"""SCM's warehouse under test: inventory and purchase with a database of their own, told by in-process events
-and asked over REST."""
+"""Inventory and purchase with a database of their own, driven by in-process events and REST."""
 
 import asyncio
 import itertools
@@ -12,10 +11,10 @@ from snsqs.events import ApplicationEventPublisher
 from snsqs.postgres import Database, Transaction, connect
 
 from services.scm import inventory, purchase
-from services.scm.events import FulfilmentWithdrawn, GoodsOrdered, GoodsReserved, Line, ParcelHandedOver
+from services.scm.events import FulfilmentOpened, FulfilmentWithdrawn, GoodsReserved, Line, ParcelHandedOver
 from services.scm.main import create_app
+from services.scm.order_lock import lock_order
 from services.scm.settings import Settings
-from services.scm.turn import take_turn
 from shared.web import components
 from tests.serving import OPERATOR, eventually
 from tests.snsqs.relays import running
@@ -23,38 +22,38 @@ from tests.snsqs.relays import running
 _numbers = itertools.count(1)
 
 
-class Witness:
-    """An ApplicationListener: remembers what was published and committed."""
+class EventRecorder:
+    """ApplicationListener that records committed events."""
 
     def __init__(self) -> None:
         self.events: list[object] = []
 
     async def on_application_event(self, event: object, tx: Transaction) -> None:
-        async def remember() -> None:
+        async def record() -> None:
             self.events.append(event)
 
-        tx.after_commit(remember)
+        tx.after_commit(record)
 
 
-class Invoicing:
-    """An ApplicationListener in the place of delivery: raises what it is told to, as when the Order service
-    is away or does not know the order."""
+class FakeInvoicing:
+    """ApplicationListener in place of delivery: raises the error set for an order, or for "all", as delivery
+    does when the Order service is unavailable or does not know the order."""
 
     def __init__(self) -> None:
         self.errors: dict[str, Exception] = {}
-        self.asked: list[str] = []
-        self.is_answered = asyncio.Event()
-        self.is_answered.set()
+        self.attempts: list[str] = []
+        self.may_proceed = asyncio.Event()
+        self.may_proceed.set()
 
     async def on_application_event(self, event: GoodsReserved, _: Transaction) -> None:
-        self.asked.append(event.order_id)
-        await self.is_answered.wait()
+        self.attempts.append(event.order_id)
+        await self.may_proceed.wait()
         if error := self.errors.get(event.order_id, self.errors.get("all")):
             raise error
 
 
-class Rung(asyncio.Event):
-    """A bell's sound that knows whether somebody waits for it."""
+class ObservedEvent(asyncio.Event):
+    """Event that shows whether a task waits for it."""
 
     is_awaited = False
 
@@ -67,80 +66,76 @@ class Rung(asyncio.Event):
 
 
 class Warehouse:
-    """The doors: what the other modules publish, the back office, the partner office."""
+    """Entry points: in-process events of other modules, back office API, partner office API."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.bell = inventory.Bell()
-        self.bell.rung = self.rung = Rung()
-        self.invoicing = Invoicing()
-        self.witness = Witness()
+        self.signal = inventory.AllocationSignal()
+        self.signal.woken = self.woken = ObservedEvent()
+        self.invoicing = FakeInvoicing()
+        self.recorder = EventRecorder()
         self.publisher = ApplicationEventPublisher(
             [
                 inventory.reserve_goods,
                 inventory.release_goods,
-                inventory.take_in_goods,
-                inventory.let_goods_go,
-                self.bell,
-                purchase.buy_what_is_missing,
+                inventory.receive_goods,
+                inventory.dispatch_goods,
+                self.signal,
+                purchase.buy_missing_goods,
                 self.invoicing,
-                self.witness,
+                self.recorder,
             ]
         )
         self.database: Database
         self.http: httpx.AsyncClient
 
     async def publish(self, event: Any) -> None:
-        """As the listener and the carrier do: it is the order's turn."""
+        """Publish an event under the order lock."""
         async with self.database.transaction() as tx:
-            await take_turn(tx, event.order_id)
+            await lock_order(tx, event.order_id)
             await tx.publish(event)
 
     async def order(self, **lines: int) -> str:
-        """A new order; returns its id."""
+        """Create an order and return its id."""
         order_id = f"{next(_numbers):020}"
-        await self.publish(GoodsOrdered(order_id, articles(lines)))
+        await self.publish(FulfilmentOpened(order_id, articles(lines)))
         return order_id
 
     async def withdraw(self, order_id: str) -> None:
         await self.publish(FulfilmentWithdrawn(order_id))
 
-    async def hand_over(self, order_id: str) -> None:
+    async def dispatch(self, order_id: str) -> None:
         await self.publish(ParcelHandedOver(order_id, f"invoice of {order_id}"))
 
     async def count(self, **on_hand: int) -> None:
         for sku, pieces in on_hand.items():
-            answer = await self.http.put(f"/back-office/stock/{sku}", json={"onHand": pieces})
-            answer.raise_for_status()
+            response = await self.http.put(f"/back-office/stock/{sku}", json={"onHand": pieces})
+            response.raise_for_status()
 
     async def stock(self, sku: str) -> tuple[int, int]:
-        """On hand, and of that reserved."""
+        """Return the pieces on hand and reserved."""
         [row] = [each for each in await self.get("/back-office/stock") if each["sku"] == sku]
         return row["onHand"], row["reserved"]
 
     async def is_waiting(self, order_id: str) -> bool:
         return order_id in await self.waiting()
 
-    async def serves(self, *order_ids: str) -> None:
-        """Waits until none of the orders waits any more."""
-
-        async def none_is_left() -> bool:
+    async def wait_until_served(self, *order_ids: str) -> None:
+        async def is_served() -> bool:
             """The orders do not wait any more."""
             return not set(order_ids) & set(await self.waiting())
 
-        await eventually(none_is_left)
+        await eventually(is_served, within=30)
 
-    async def rests(self) -> None:
-        """Waits until the allocation that hears the bell has nothing to do."""
+    async def wait_until_idle(self) -> None:
+        async def is_idle() -> bool:
+            """The allocation waits for its signal."""
+            return self.woken.is_awaited and not self.woken.is_set()
 
-        async def nothing_to_do() -> bool:
-            """The allocation rests."""
-            return self.rung.is_awaited and not self.rung.is_set()
-
-        await eventually(nothing_to_do)
+        await eventually(is_idle, within=30)
 
     async def waiting(self) -> list[str]:
-        """The ids of the orders that wait, oldest first."""
+        """Return the ids of the waiting orders, oldest first."""
         return [each["orderId"] for each in await self.get("/back-office/waiting-orders")]
 
     async def get(self, path: str, **params: Any) -> Any:
@@ -148,14 +143,14 @@ class Warehouse:
 
     @asynccontextmanager
     async def allocating(
-        self, bell: inventory.Bell | None = None, **options: Any
+        self, signal: inventory.AllocationSignal | None = None, **options: Any
     ) -> AsyncIterator[inventory.Allocation]:
-        """Allocates until the body ends, which begins when the allocation rests. The poll is so slow that
-        only the bell can wake it."""
-        settings = inventory.AllocationOptions(**({"poll": 60} | options))
-        allocation = inventory.Allocation(self.database, bell or self.bell, settings)
+        """Run an allocation until the body ends, which begins when the allocation is idle. By default only
+        the signal wakes it."""
+        settings = inventory.AllocationOptions(**({"poll_interval": 60} | options))
+        allocation = inventory.Allocation(self.database, signal or self.signal, settings)
         async with running(allocation):
-            await self.rests()
+            await self.wait_until_idle()
             yield allocation
 
 

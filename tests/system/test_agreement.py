@@ -34,7 +34,7 @@ from services.order import main as order_main
 from services.order.settings import Settings as OrderSettings
 from services.scm import inventory
 from services.scm import main as scm_main
-from services.scm.delivery import Orders
+from services.scm.delivery import OrderClient
 from services.scm.settings import Settings as ScmSettings
 from shared.operations import reconciliation
 from shared.runtime.tokens import DEVELOPMENT_SERVICE, bearer
@@ -190,13 +190,13 @@ async def world(order_database: str, scm_database: str) -> AsyncIterator[World]:
     development: dict[str, Any] = {"environment": "development"}
     order_app = order_main.create_app(OrderSettings(database_url=order_database, **development))
     scm_app = scm_main.create_app(ScmSettings(database_url=scm_database, **development))
-    adapter_app, bell = create_adapter(AdapterSettings(**development)), inventory.Bell()
+    adapter_app, signal = create_adapter(AdapterSettings(**development)), inventory.AllocationSignal()
     async with (
         calling(order_app) as order,
         calling(scm_app) as scm,
         calling(adapter_app) as adapter,
         connect(order_database, publishing([])) as of_order,
-        connect(scm_database, publishing(scm_main.listeners(Orders(order, URL), bell))) as of_scm,
+        connect(scm_database, publishing(scm_main.listeners(OrderClient(order, URL), signal))) as of_scm,
     ):
         for app, database in ((order_app, of_order), (scm_app, of_scm)):
             components(app).add(database)
@@ -210,7 +210,7 @@ async def world(order_database: str, scm_database: str) -> AsyncIterator[World]:
             )
             for name in databases
         ]
-        yield World(order, scm, adapter_app, databases, relays, inventory.Allocation(of_scm, bell))
+        yield World(order, scm, adapter_app, databases, relays, inventory.Allocation(of_scm, signal))
 
 
 # The database is emptied before every example, so the fixture may be shared by them.

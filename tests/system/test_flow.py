@@ -20,7 +20,7 @@ from local.reconcile import differences, read_books
 from tests.conftest import REGION, emptied, fresh_database
 from tests.console.letters import dead_letter_reason
 from tests.order.test_api import ORDER
-from tests.scm.supply_chain import ELSEWHERE, completed, turn_taken
+from tests.scm.supply_chain import ELSEWHERE, completed, order_locked
 from tests.serving import OPERATOR, Served, adapter_service, eventually, order_service, scm_service
 
 QUEUE = "scm-adapter-order-event-queue"
@@ -182,7 +182,7 @@ async def test_a_parcel_that_has_left_is_not_called_back(order: Served, scm: Ser
     order_id = await completed_order(order, kettle=3)
     invoice_id = (await eventually(lambda: invoiced(order, order_id)))["invoiceId"]
     path = f"/external-api/invoices/{invoice_id}/dispatched"
-    async with asyncio.TaskGroup() as group, turn_taken(scm.database, order_id) as queued:
+    async with asyncio.TaskGroup() as group, order_locked(scm.database, order_id) as queued:
         group.create_task(scm.http.post(path, headers=OPERATOR))
         await queued(1)
         answer = (await order.http.post(f"/orders/{order_id}/cancel")).raise_for_status()
@@ -216,7 +216,7 @@ async def test_an_address_changed_after_the_parcel_left_is_taken_back(order: Ser
     order_id = await completed_order(order, samovar=3)
     invoice_id = (await eventually(lambda: invoiced(order, order_id)))["invoiceId"]
     path = f"/external-api/invoices/{invoice_id}/dispatched"
-    async with asyncio.TaskGroup() as group, turn_taken(scm.database, order_id) as queued:
+    async with asyncio.TaskGroup() as group, order_locked(scm.database, order_id) as queued:
         group.create_task(scm.http.post(path, headers=OPERATOR))
         await queued(1)
         changed = await order.http.put(f"/orders/{order_id}/delivery-address", json=ELSEWHERE)
@@ -364,7 +364,7 @@ async def test_what_needs_the_order_service_waits_until_it_is_back(system: Syste
         await eventually(lambda order_id=order_id: invoiced(system.order, order_id))  # type: ignore[misc]
     async with AsyncExitStack() as turns:
         for order_id in ids:
-            queued = await turns.enter_async_context(turn_taken(system.scm.database, order_id))
+            queued = await turns.enter_async_context(order_locked(system.scm.database, order_id))
             path = f"/orders/{order_id}/delivery-address"
             (await system.order.http.put(path, json=ELSEWHERE)).raise_for_status()
         await queued(6)

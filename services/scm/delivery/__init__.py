@@ -1,19 +1,19 @@
-"""Delivery: hands an order's goods to a carrier, under exactly one invoice."""
+"""Delivery: issues one live delivery invoice per order, with which a carrier takes the goods."""
 
 from services.scm.delivery._api import STATUSES, router
 from services.scm.delivery._invoice import Invoice
-from services.scm.delivery._issuing import Delivery, void_invoice
-from services.scm.delivery._orders import Orders, UnknownOrder
-from services.scm.delivery._store import live_of_orders, of_order
+from services.scm.delivery._invoicing import DeliveryInvoicing, void_invoice
+from services.scm.delivery._order_client import OrderClient, UnknownOrder
+from services.scm.delivery._store import invoices_of_order, live_invoices_of_orders
 
 __all__ = [
     "STATUSES",
-    "Delivery",
+    "DeliveryInvoicing",
     "Invoice",
-    "Orders",
+    "OrderClient",
     "UnknownOrder",
-    "live_of_orders",
-    "of_order",
+    "invoices_of_order",
+    "live_invoices_of_orders",
     "router",
     "void_invoice",
 ]

@@ -1,4 +1,4 @@
-"""Circuit: a service that does not answer is not asked for a while."""
+"""Circuit breaker: calls to a service that does not answer fail at once for a while."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,45 +14,49 @@ log = structlog.get_logger(__name__)
 
 _STATE = Enum(
     "circuit",
-    "Whether a service is asked: only while its circuit is closed, or to see whether it can be closed.",
+    "State of the circuit breaker of a service: calls pass only while it is closed or half-open.",
     ["service"],
     states=[CLOSED, HALF_OPENED, OPENED],
 )
 
 
 class Circuit:
-    """A circuit breaker around the calls to one service. Safe to share.
+    """Circuit breaker around the calls to one service. Safe to share between tasks.
 
-    Closed, it lets calls through. When five in a row raised `Unavailable` it opens: for three seconds every
-    call is `Unavailable` at once, so that no transaction is held open to wait for nothing. Then it is half
-    open, and the next call closes it or opens it again. Whatever else a call raises is an answer.
+    Closed, it lets calls pass. After `failures` calls in a row that raised `Unavailable` it opens: for
+    `open_seconds` every call raises `Unavailable` at once, so that no transaction stays open to wait in vain.
+    Then it is half-open: the next call closes or opens it again. Any other exception counts as an answer.
 
     After "Circuit Breaker" (Nygard, Release It!).
     """
 
-    def __init__(self, service: str, *, failures: int = 5, opened_for: float = 3.0) -> None:
+    def __init__(self, service: str, *, failures: int = 5, open_seconds: float = 3.0) -> None:
         self.degraded_reason: str | None = None
-        """Why the service is not asked just now, or None while all is well."""
+        """Reason while the circuit is open, otherwise None."""
         self._service = service
-        self._opened_for = opened_for
+        self._open_seconds = open_seconds
         self._breakers = AsyncCircuitBreakerFactory(
-            failures, opened_for, exclude=[(BaseException, lambda error: not isinstance(error, Unavailable))]
+            failures,
+            open_seconds,
+            exclude=[(BaseException, lambda error: not isinstance(error, Unavailable))],
         )
-        self._breakers.add_listener(self._hear)
+        self._breakers.add_listener(self._on_event)
         _STATE.labels(service).state(CLOSED)
 
     @asynccontextmanager
     async def call(self) -> AsyncIterator[None]:
-        """Its body is one call. Raises Unavailable, instead of running it, while the circuit is open."""
+        """Context of one call. Raises Unavailable, without running its body, while the circuit is open."""
         breaker = await self._breakers.get_breaker(self._service)
         try:
             async with breaker:
                 yield
         except OpenedState as error:
-            error.with_traceback(None)  # it is the same object each time, whose traceback only grows
-            raise Unavailable(f"{self._service} is not asked: it did not answer") from None
+            error.with_traceback(None)  # one shared object, whose traceback would grow
+            raise Unavailable(
+                f"{self._service} did not answer; retried within {self._open_seconds:g} s"
+            ) from None
 
-    def _hear(self, _: str, __: str, event: Event) -> None:
+    def _on_event(self, _: str, __: str, event: Event) -> None:
         if not isinstance(event, ContextChanged):
             return
         _STATE.labels(self._service).state(event.state)
@@ -60,5 +64,5 @@ class Circuit:
             self.degraded_reason = None
             log.info("circuit closed", service=self._service)
         elif event.state == OPENED:
-            self.degraded_reason = "did not answer, and is not asked for a while"
-            log.warning("circuit opened", service=self._service, asked_again_in=self._opened_for)
+            self.degraded_reason = "circuit open: did not answer"
+            log.warning("circuit opened", service=self._service, retry_in=self._open_seconds)

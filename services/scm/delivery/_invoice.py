@@ -1,4 +1,4 @@
-"""Invoice: the paper under which an order's goods travel, and what may become of it when."""
+"""Delivery invoice: its states and their transitions."""
 
 import uuid
 from datetime import UTC, datetime
@@ -10,19 +10,19 @@ from snsqs import WireModel
 
 
 class DeliveryError(Exception):
-    """The root of what delivery refuses."""
+    """Base class of delivery errors."""
 
 
 class UnknownInvoice(DeliveryError):
-    """There is no invoice with this id."""
+    """No invoice has this id."""
 
 
 class NotAllowed(DeliveryError):
-    """What became of the invoice does not allow this step. The message says what that is."""
+    """The invoice's status does not allow the step. The message names both."""
 
 
 class Status(StrEnum):
-    """ISSUED → DISPATCHED → DELIVERED; or VOID before it was dispatched."""
+    """ISSUED → DISPATCHED → DELIVERED; or VOID before the dispatch."""
 
     ISSUED = "ISSUED"
     DISPATCHED = "DISPATCHED"
@@ -31,7 +31,7 @@ class Status(StrEnum):
 
 
 class Invoice(WireModel):
-    """A delivery invoice: which order's goods go where, and how far they are."""
+    """Delivery invoice of an order. Immutable. `delivery_address` is a copy of the order's, as JSON."""
 
     id: uuid.UUID
     order_id: str
@@ -43,6 +43,7 @@ class Invoice(WireModel):
 
     @classmethod
     def issued(cls, order_id: str, delivery_address: dict[str, Any]) -> "Invoice":
+        """Return a new invoice."""
         return cls(
             id=uuid.uuid4(),
             order_id=order_id,
@@ -53,7 +54,7 @@ class Invoice(WireModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def status(self) -> Status:
-        """What happened to it last."""
+        """The last step taken."""
         if self.voided_at:
             return Status.VOID
         if self.delivered_at:
@@ -61,24 +62,24 @@ class Invoice(WireModel):
         return Status.DISPATCHED if self.dispatched_at else Status.ISSUED
 
     def voided(self) -> "Invoice":
-        """Nothing may travel under it any more."""
+        """Return the invoice as void: no goods may be dispatched with it."""
         return self.model_copy(update={"voided_at": datetime.now(UTC)})
 
     def dispatched(self) -> "Invoice":
-        """The carrier has the goods; said again, it stays as it is. Raises NotAllowed."""
-        self._must_not_be_void()
+        """Return the invoice as dispatched; unchanged if it is already. Raises NotAllowed."""
+        self._require_not_void()
         return self if self.dispatched_at else self.model_copy(update={"dispatched_at": datetime.now(UTC)})
 
     def delivered(self) -> "Invoice":
-        """The buyer has the goods; said again, it stays as it is. Raises NotAllowed."""
-        self._must_not_be_void()
+        """Return the invoice as delivered; unchanged if it is already. Raises NotAllowed."""
+        self._require_not_void()
         if not self.dispatched_at:
             raise NotAllowed(f"invoice {self.id} is ISSUED; it must be DISPATCHED to be delivered")
         return self if self.delivered_at else self.model_copy(update={"delivered_at": datetime.now(UTC)})
 
-    def _must_not_be_void(self) -> None:
+    def _require_not_void(self) -> None:
         if self.voided_at:
             raise NotAllowed(
                 f"invoice {self.id} is VOID since {self.voided_at:%Y-%m-%d %H:%M:%S} UTC: the order was "
-                "cancelled, or goes to another address under a newer invoice"
+                "cancelled, or has a newer invoice with another address"
             )

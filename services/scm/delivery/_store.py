@@ -1,4 +1,4 @@
-"""Where invoices are kept."""
+"""Store of delivery invoices."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -7,7 +7,7 @@ from snsqs.postgres import Connection
 
 from services.scm.delivery._invoice import Invoice, UnknownInvoice
 
-# An order has one invoice that is not void; an index of the database holds that.
+# A unique index allows an order one invoice that is not void.
 INSERT = """
     INSERT INTO invoice (
         id, order_id, delivery_address, issued_at, voided_at, dispatched_at, delivered_at
@@ -36,7 +36,7 @@ OF_ORDER = f"{INVOICES} WHERE order_id = $1 ORDER BY issued_at DESC LIMIT 1000"
 
 
 async def insert(connection: Connection, invoice: Invoice) -> None:
-    """Stores a new invoice of an order that has no other which is not void."""
+    """Insert a new invoice. The order must have no other that is not void."""
     await connection.execute(
         INSERT,
         invoice.id,
@@ -50,14 +50,14 @@ async def insert(connection: Connection, invoice: Invoice) -> None:
 
 
 async def update(connection: Connection, invoice: Invoice) -> None:
-    """Stores what became of an invoice. Its order's turn is the caller's (see `take_turn`)."""
+    """Update the invoice's timestamps. Requires the order lock."""
     await connection.execute(
         UPDATE, invoice.id, invoice.voided_at, invoice.dispatched_at, invoice.delivered_at
     )
 
 
 async def find(connection: Connection, invoice_id: UUID) -> Invoice:
-    """Raises UnknownInvoice."""
+    """Return the invoice. Raises UnknownInvoice."""
     row = await connection.fetchrow(FIND, invoice_id)
     if row is None:
         raise UnknownInvoice(f"there is no invoice {invoice_id}")
@@ -65,16 +65,16 @@ async def find(connection: Connection, invoice_id: UUID) -> Invoice:
 
 
 async def find_live(connection: Connection, order_id: str) -> Invoice | None:
-    """The order's invoice that is not void."""
+    """Return the order's invoice that is not void, None if there is none."""
     row = await connection.fetchrow(LIVE, order_id)
     return None if row is None else Invoice(**dict(row))
 
 
-async def live_of_orders(connection: Connection, order_ids: Sequence[str]) -> list[Invoice]:
-    """The invoices of these orders that are not void."""
+async def live_invoices_of_orders(connection: Connection, order_ids: Sequence[str]) -> list[Invoice]:
+    """Return the invoices of these orders that are not void."""
     return [Invoice(**dict(row)) for row in await connection.fetch(LIVE_OF_ORDERS, order_ids)]
 
 
-async def of_order(connection: Connection, order_id: str) -> list[Invoice]:
-    """All of them, oldest first; of more than a thousand the newest."""
+async def invoices_of_order(connection: Connection, order_id: str) -> list[Invoice]:
+    """Return the order's invoices, oldest first; of more than 1,000 the newest."""
     return [Invoice(**dict(row)) for row in reversed(await connection.fetch(OF_ORDER, order_id))]

@@ -1,10 +1,10 @@
-"""Demand: how much of each article is ordered, day by day.
+"""Demand: units ordered per article and day.
 
-A second consumer of the same events, on a queue of its own: it neither waits for fulfilment nor holds it up.
+A second consumer of order events, on a queue of its own, independent of fulfilment.
 """
 
 from services.scm.demand._api import router
 from services.scm.demand._listener import on_order_completed
-from services.scm.demand._store import Total, totals
+from services.scm.demand._store import TotalDemand, totals
 
-__all__ = ["Total", "on_order_completed", "router", "totals"]
+__all__ = ["TotalDemand", "on_order_completed", "router", "totals"]

@@ -1,4 +1,4 @@
-"""Back office: what was ordered, day by day."""
+"""Back office API: units ordered per article and day."""
 
 from datetime import date
 from typing import Annotated
@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query, Request, Response
 
 from services.scm.demand import _store as store
 from services.scm.demand._store import DailyDemand
-from services.scm.names import LastName, Name
+from services.scm.fields import Name, NameCursor
 from shared.web import DatabaseDependency, Day, Limit
 
 router = APIRouter(prefix="/back-office/demand", tags=["back office"])
 
 
-@router.get("", summary="Units ordered of each article on each day")
+@router.get("", summary="List units ordered per article and day")
 async def demand(
     request: Request,
     response: Response,
@@ -21,13 +21,13 @@ async def demand(
     first: Annotated[Day, Query(alias="from")] = date(1970, 1, 1),
     last: Annotated[Day, Query(alias="to", description="inclusive")] = date(9999, 12, 31),
     sku: Name | None = None,
-    after: Annotated[LastName, Query(description="the last sku of the page before, on its last day")] = "",
+    after: Annotated[NameCursor, Query(description="the last sku of the page before, on its last day")] = "",
     limit: Limit = 100,
 ) -> list[DailyDemand]:
-    """Days are UTC. An order counts on the day when it was paid, in stock or not, cancelled later or not."""
+    """Days are UTC. An order counts on the day of its payment, even if goods are short or it is cancelled."""
     async with db.connection() as connection:
-        page = await store.between(connection, (first, after), last, sku, limit)
+        page = await store.daily_demand(connection, (first, after), last, sku, limit)
     if len(page) == limit:
-        rest = request.url.include_query_params(**{"from": page[-1].day, "after": page[-1].sku})
-        response.headers["link"] = f'<{rest}>; rel="next"'
+        next_url = request.url.include_query_params(**{"from": page[-1].day, "after": page[-1].sku})
+        response.headers["link"] = f'<{next_url}>; rel="next"'
     return page

@@ -1,4 +1,4 @@
-"""What demand takes from its queue."""
+"""Message listener of demand."""
 
 from datetime import UTC, date, datetime
 
@@ -7,7 +7,7 @@ from snsqs import Aggregate, DomainEvent, WireModel, sqs_listener
 from snsqs.postgres import Transaction
 
 from services.scm.demand import _store as store
-from services.scm.names import Name, OrderId, Pieces
+from services.scm.fields import Name, OrderId, Pieces
 
 
 class OrderLine(WireModel):
@@ -16,21 +16,21 @@ class OrderLine(WireModel):
 
 
 class Order(Aggregate):
-    """What demand reads of an order."""
+    """The fields of an order that demand reads."""
 
     id: OrderId
     order_lines: list[OrderLine] = Field(min_length=1)
 
 
 class OrderCompleted(DomainEvent):
-    """The order is paid: its articles are sold, whether they are in stock or not."""
+    """The order is paid."""
 
     source: Order
 
 
 @sqs_listener("scm-demand-order-event-queue", topic="order-events")
 async def on_order_completed(event: OrderCompleted, tx: Transaction) -> None:
-    """Counts what was ordered, on the day when it was paid."""
+    """Count the order's units on the day of its payment."""
     lines = event.source.order_lines
     await store.add(
         tx.connection,
@@ -41,5 +41,5 @@ async def on_order_completed(event: OrderCompleted, tx: Transaction) -> None:
 
 
 def _day(event: DomainEvent) -> date:
-    """The day in UTC, wherever this service runs."""
+    """Return the event's day in UTC."""
     return datetime.fromtimestamp(event.occurence_on / 1000, UTC).date()

@@ -1,4 +1,4 @@
-"""Where demand is counted: a row per article and day."""
+"""Store of demand: one row per article and day."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -6,7 +6,7 @@ from datetime import date
 from snsqs import WireModel
 from snsqs.postgres import Connection
 
-# Sorted, so that two orders for the same articles never wait for each other's rows.
+# Sorted, so that two orders for the same articles cannot deadlock.
 ADD = """
     INSERT INTO demand (day, sku, units)
     SELECT $1, line.sku, sum(line.quantity)
@@ -16,7 +16,7 @@ ADD = """
     ON CONFLICT (day, sku) DO UPDATE SET units = demand.units + excluded.units
 """
 
-BETWEEN = """
+DAILY = """
     SELECT day, sku, units
     FROM demand
     WHERE (day, sku) > ($1, $2) AND day <= $3 AND ($4::text IS NULL OR sku = $4)
@@ -35,33 +35,34 @@ TOTALS = """
 
 
 class DailyDemand(WireModel):
-    """Units of an article that were ordered on one day (UTC)."""
+    """Units of an article ordered on one day (UTC)."""
 
     day: date
     sku: str
     units: int
 
 
-class Total(WireModel):
-    """Units of an article that were ever ordered."""
+class TotalDemand(WireModel):
+    """Units of an article ordered on all days."""
 
     sku: str
     units: int
 
 
 async def add(connection: Connection, day: date, skus: Sequence[str], quantities: Sequence[int]) -> None:
-    """Counts the lines of an order, which may name an article more than once."""
+    """Add the lines of an order to the day. A SKU may occur on several lines."""
     await connection.execute(ADD, day, skus, quantities)
 
 
-async def between(
+async def daily_demand(
     connection: Connection, after: tuple[date, str], last: date, sku: str | None, limit: int
 ) -> list[DailyDemand]:
-    """Day by day, article by article, from the first that follows `after` to the end of the last day."""
-    rows = await connection.fetch(BETWEEN, *after, last, sku, limit)
+    """Return up to `limit` rows by day and SKU: those after `after`, up to and including the last day, of one
+    SKU or of all."""
+    rows = await connection.fetch(DAILY, *after, last, sku, limit)
     return [DailyDemand(**dict(row)) for row in rows]
 
 
-async def totals(connection: Connection, after: str, limit: int) -> list[Total]:
-    """Article by article, from the first that follows `after`."""
-    return [Total(**dict(row)) for row in await connection.fetch(TOTALS, after, limit)]
+async def totals(connection: Connection, after: str, limit: int) -> list[TotalDemand]:
+    """Return up to `limit` totals of the SKUs greater than `after`, by SKU."""
+    return [TotalDemand(**dict(row)) for row in await connection.fetch(TOTALS, after, limit)]

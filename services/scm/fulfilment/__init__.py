@@ -1,7 +1,7 @@
-"""Fulfilment: SCM's side of an order, and what SCM tells the world about it."""
+"""Fulfilment: SCM's side of an order, and the events that SCM publishes about it."""
 
 from services.scm.fulfilment._fulfilment import Fulfilment, Quantity, Status
-from services.scm.fulfilment._progress import record_goods_ordered, record_progress
+from services.scm.fulfilment._progress import open_fulfilment, record_progress
 from services.scm.fulfilment._store import find, is_known, page
 from services.scm.fulfilment._withdrawal import withdraw
 
@@ -11,8 +11,8 @@ __all__ = [
     "Status",
     "find",
     "is_known",
+    "open_fulfilment",
     "page",
-    "record_goods_ordered",
     "record_progress",
     "withdraw",
 ]

@@ -8,8 +8,7 @@ from services.scm.events import Line
 
 
 class Status(StrEnum):
-    """RECEIVED → (SHORT →) RESERVED → INVOICED → DISPATCHED → DELIVERED; or CANCELLED before a carrier had
-    the goods."""
+    """RECEIVED → (SHORT →) RESERVED → INVOICED → DISPATCHED → DELIVERED; or CANCELLED before the dispatch."""
 
     RECEIVED = "RECEIVED"
     SHORT = "SHORT"
@@ -21,56 +20,57 @@ class Status(StrEnum):
 
 
 class Quantity(WireModel):
-    """So many of one article."""
+    """Pieces of one article."""
 
     sku: str
     quantity: int
 
 
 class Fulfilment(Aggregate):
-    """How far SCM is with an order. `version` grows by one with every change."""
+    """State of an order at SCM. Immutable: each change returns a copy whose `version` is greater by one."""
 
     status: Status
     lines: list[Quantity]
     shortages: list[Quantity]
     invoice_id: str | None = None
     order_version: int | None = None
-    """Of the order when it was asked where the goods of this invoice are to go."""
+    """Version of the order whose delivery address is on the invoice."""
 
     @classmethod
     def received(cls, order_id: str, lines: tuple[Line, ...]) -> "Fulfilment":
-        """SCM has heard of the order, and nothing else yet: there is nothing to publish."""
+        """Return a new fulfilment, in version 0: it has not been published yet."""
         return cls(id=order_id, version=0, status=Status.RECEIVED, lines=quantities(lines), shortages=[])
 
     @property
     def has_left(self) -> bool:
-        """A carrier has the goods, or the buyer."""
+        """Whether the goods have left the warehouse."""
         return self.status in (Status.DISPATCHED, Status.DELIVERED)
 
     def changed(self, **changes: object) -> "Fulfilment":
+        """Return the next version, with these fields changed."""
         return self.model_copy(update={"version": self.version + 1, **changes})
 
 
 class FulfilmentEvent(DomainEvent):
-    """What all of them carry."""
+    """Base class of SCM's published events."""
 
     source: Fulfilment
 
 
 class StockReserved(FulfilmentEvent):
-    """All goods of the order are set aside."""
+    """All goods of the order are reserved."""
 
 
 class StockShort(FulfilmentEvent):
-    """Not all goods of the order are there; `shortages` says what is missing."""
+    """Stock is insufficient; `shortages` has the missing goods."""
 
 
 class DeliveryInvoiceIssued(FulfilmentEvent):
-    """The goods go to a carrier under `invoiceId`, which takes the place of an earlier one."""
+    """The delivery invoice `invoiceId` was issued; it replaces an earlier one."""
 
 
 class ParcelDispatched(FulfilmentEvent):
-    """A carrier has the goods."""
+    """The carrier has the goods."""
 
 
 class ParcelDelivered(FulfilmentEvent):
@@ -78,12 +78,13 @@ class ParcelDelivered(FulfilmentEvent):
 
 
 class FulfilmentCancelled(FulfilmentEvent):
-    """Nothing is delivered: what was set aside is free again, and there is no invoice."""
+    """The cancellation is accepted: the stock is released and the invoice void."""
 
 
 class CancellationRejected(FulfilmentEvent):
-    """The order was cancelled too late; `status` says how far the goods are."""
+    """The cancellation is rejected: the goods have left, as `status` shows."""
 
 
 def quantities(lines: tuple[Line, ...]) -> list[Quantity]:
+    """Return the lines as published in events."""
     return [Quantity(sku=line.sku, quantity=line.quantity) for line in lines]

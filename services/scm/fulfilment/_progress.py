@@ -1,9 +1,11 @@
-"""Progress: what SCM's modules did about an order becomes SCM's own published events."""
+"""Progress: stores the effects of SCM's modules in the fulfilment and publishes it."""
 
 from snsqs.events import event_listener
 from snsqs.postgres import Transaction
 
 from services.scm.events import (
+    FulfilmentOpened,
+    FulfilmentReserved,
     GoodsOrdered,
     GoodsReserved,
     GoodsShort,
@@ -28,22 +30,25 @@ Progress = GoodsReserved | GoodsShort | InvoiceIssued | ParcelHandedOver | Parce
 
 
 @event_listener
-async def record_goods_ordered(event: GoodsOrdered, tx: Transaction) -> None:
-    """Opens SCM's side of the order. It is registered before the listeners that work on it."""
+async def open_fulfilment(event: GoodsOrdered, tx: Transaction) -> None:
+    """Store the fulfilment of a new order."""
     await store.insert(tx.connection, Fulfilment.received(event.order_id, event.lines))
+    await tx.publish(FulfilmentOpened(event.order_id, event.lines))
 
 
 @event_listener
 async def record_progress(event: Progress, tx: Transaction) -> None:
-    """Writes the progress down and publishes the fulfilment as it is then."""
+    """Store the progress and publish the changed fulfilment."""
     fulfilment = await store.find(tx.connection, event.order_id, lock=True)
-    assert fulfilment is not None, f"progress of {event.order_id}, which was never ordered"
-    published = _published(fulfilment, event)
+    assert fulfilment is not None, f"order {event.order_id} has no fulfilment"
+    published = _to_published(fulfilment, event)
     await store.update(tx.connection, published.source)
     await tx.publish(published)
+    if isinstance(event, GoodsReserved):
+        await tx.publish(FulfilmentReserved(event.order_id))
 
 
-def _published(fulfilment: Fulfilment, event: Progress) -> FulfilmentEvent:
+def _to_published(fulfilment: Fulfilment, event: Progress) -> FulfilmentEvent:
     match event:
         case GoodsReserved():
             return StockReserved(source=fulfilment.changed(status=Status.RESERVED, shortages=[]))

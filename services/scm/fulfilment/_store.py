@@ -1,4 +1,4 @@
-"""Where fulfilments are kept."""
+"""Store of fulfilments: one row per order."""
 
 from snsqs.postgres import Connection
 
@@ -28,21 +28,24 @@ IS_KNOWN = "SELECT EXISTS (SELECT FROM fulfilment WHERE order_id = $1)"
 
 
 async def insert(connection: Connection, fulfilment: Fulfilment) -> None:
+    """Insert a new fulfilment."""
     await connection.execute(INSERT, *_row(fulfilment))
 
 
 async def update(connection: Connection, fulfilment: Fulfilment) -> None:
+    """Update the fulfilment's row to this version."""
     await connection.execute(UPDATE, *_row(fulfilment))
 
 
 async def find(connection: Connection, order_id: str, *, lock: bool = False) -> Fulfilment | None:
-    """SCM's side of the order, or None when SCM has never heard of it."""
+    """Return the order's fulfilment, None for an unknown order. With `lock` its row is locked until the
+    transaction ends."""
     row = await connection.fetchrow(f"{FIND} FOR UPDATE" if lock else FIND, order_id)
     return None if row is None else Fulfilment.model_validate(dict(row), by_name=True)
 
 
 async def page(connection: Connection, after: str, limit: int) -> list[Fulfilment]:
-    """SCM's side of the orders that follow this one, in the order of their ids."""
+    """Return up to `limit` fulfilments of the orders with ids greater than `after`, by id."""
     return [
         Fulfilment.model_validate(dict(row), by_name=True)
         for row in await connection.fetch(PAGE, after, limit)
@@ -50,7 +53,7 @@ async def page(connection: Connection, after: str, limit: int) -> list[Fulfilmen
 
 
 async def is_known(connection: Connection, order_id: str) -> bool:
-    """Whether SCM has heard of the order."""
+    """Return whether SCM has a fulfilment of the order."""
     known: bool = await connection.fetchval(IS_KNOWN, order_id)
     return known
 

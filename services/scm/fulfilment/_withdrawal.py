@@ -1,4 +1,4 @@
-"""Withdrawal: the goods of an order are not wanted any more."""
+"""Withdrawal: accepts or rejects the cancellation of an order."""
 
 import structlog
 from snsqs.events import event_listener
@@ -18,8 +18,8 @@ log = structlog.get_logger(__name__)
 
 @event_listener
 async def withdraw(event: OrderWithdrawn, tx: Transaction) -> None:
-    """Undoes what SCM did for the order, unless a carrier has the goods. An order that SCM does not know yet
-    is opened as cancelled, so that its completion comes too late, whenever it comes."""
+    """Cancel the fulfilment, or reject the cancellation if the goods have left. An unknown order gets a
+    cancelled fulfilment, so that its completion has no effect when it arrives later."""
     fulfilment = await store.find(tx.connection, event.order_id, lock=True)
     if fulfilment is None:
         fulfilment = Fulfilment.received(event.order_id, event.lines)
@@ -30,7 +30,7 @@ async def withdraw(event: OrderWithdrawn, tx: Transaction) -> None:
 
 
 async def _reject(fulfilment: Fulfilment, tx: Transaction) -> None:
-    """It stays as it is. Its version grows, so that the answer is not taken for an old one."""
+    """Publish the rejection in a new version, because the Order service ignores versions it has seen."""
     rejected = fulfilment.changed()
     await store.update(tx.connection, rejected)
     log.info("cancellation rejected", status=rejected.status)

@@ -1,28 +1,27 @@
-"""Inventory: what is in stock, for which orders it is set aside, and which orders wait for goods."""
+"""Inventory: stock, its reservation for orders, and the orders that wait for goods."""
 
-from services.scm.inventory._account import StockAccount, accounts
-from services.scm.inventory._allocation import Allocation, AllocationOptions
+from services.scm.inventory._account import StockAccount, stock_accounts
+from services.scm.inventory._allocation import Allocation, AllocationOptions, AllocationSignal
 from services.scm.inventory._api import STATUSES, router
-from services.scm.inventory._bell import Bell
-from services.scm.inventory._orders import StockOfOrder, of_order, of_orders
-from services.scm.inventory._receipt import take_in_goods
-from services.scm.inventory._reservation import let_goods_go, release_goods, reserve_goods
+from services.scm.inventory._order_stock import OrderStock, stock_of_order, stock_of_orders
+from services.scm.inventory._reservation import dispatch_goods, release_goods, reserve_goods
+from services.scm.inventory._stock import receive_goods
 from services.scm.inventory._waiting_api import router as waiting_router
 
 __all__ = [
     "STATUSES",
     "Allocation",
     "AllocationOptions",
-    "Bell",
+    "AllocationSignal",
+    "OrderStock",
     "StockAccount",
-    "StockOfOrder",
-    "accounts",
-    "let_goods_go",
-    "of_order",
-    "of_orders",
+    "dispatch_goods",
+    "receive_goods",
     "release_goods",
     "reserve_goods",
     "router",
-    "take_in_goods",
+    "stock_accounts",
+    "stock_of_order",
+    "stock_of_orders",
     "waiting_router",
 ]

@@ -1,4 +1,4 @@
-"""Account: what inventory says of an article twice, to be compared."""
+"""Account: balances of an article and the sums of its records, for reconciliation."""
 
 from snsqs import WireModel
 from snsqs.postgres import Connection
@@ -22,9 +22,9 @@ ACCOUNTS = """
 
 
 class StockAccount(WireModel):
-    """Of one article: what is on hand is the sum of its movements, and what is reserved is the sum of what is
-    set aside for orders. Where two of them differ, something was lost. Of the movements, what was received
-    is also known to the purchase orders, and what was dispatched to the orders that have left."""
+    """Balances of one article. `on_hand` must equal `moved`, the sum of its movements, and `reserved` must
+    equal `reserved_for_orders`, the sum of its open reservations. `received` and `dispatched` are the parts
+    of `moved` that can be compared with purchase orders and dispatched orders."""
 
     sku: str
     on_hand: int
@@ -35,6 +35,6 @@ class StockAccount(WireModel):
     reserved_for_orders: int
 
 
-async def accounts(connection: Connection, after: str, limit: int) -> list[StockAccount]:
-    """Article by article, from the first that follows `after`."""
+async def stock_accounts(connection: Connection, after: str, limit: int) -> list[StockAccount]:
+    """Return up to `limit` accounts of the SKUs greater than `after`, by SKU."""
     return [StockAccount(**dict(row)) for row in await connection.fetch(ACCOUNTS, after, limit)]

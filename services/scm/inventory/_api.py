@@ -1,4 +1,4 @@
-"""Back office: the stock and its ledger."""
+"""Back office API: stock and its ledger."""
 
 from datetime import datetime
 from typing import Annotated
@@ -7,15 +7,14 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from snsqs import WireModel
 
-from services.scm.inventory._receipt import SetAside, record_count
-from services.scm.inventory._stock import Reason
-from services.scm.names import LastName, Name
+from services.scm.fields import Name, NameCursor
+from services.scm.inventory._stock import CountBelowReserved, Reason, record_count
 from shared.web import DatabaseDependency, ErrorStatuses, Limit, Operator, link_next, problems
 from shared.web.request import Integral, RequestModel
 
 router = APIRouter(prefix="/back-office/stock", tags=["back office"])
 
-STATUSES: ErrorStatuses = {SetAside: 409}
+STATUSES: ErrorStatuses = {CountBelowReserved: 409}
 
 STOCK = """
     SELECT sku, on_hand, reserved, on_hand - reserved AS available,
@@ -40,13 +39,13 @@ MOVEMENTS = """
 """
 
 
-class Counted(RequestModel):
+class Count(RequestModel):
     on_hand: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000), Integral]
 
 
 class Stock(WireModel):
-    """Pieces of one article: in the warehouse; of these set aside for orders; the rest; and how much of the
-    rest, and of what comes, the orders that wait have a claim to."""
+    """Pieces of one article: in the warehouse (`onHand`), of these reserved for orders, the rest
+    (`available`), and pieces claimed by waiting orders, which may be more than are available."""
 
     sku: str
     on_hand: int
@@ -56,8 +55,8 @@ class Stock(WireModel):
 
 
 class Movement(WireModel):
-    """A change of what is on hand of an article. `reference` says who counted, or what the goods came or left
-    under."""
+    """Change of the pieces on hand of an article. `reference` names the operator who counted, the purchase
+    order and delivery note, or the invoice."""
 
     position: int
     quantity: int
@@ -66,8 +65,8 @@ class Movement(WireModel):
     moved_at: datetime
 
 
-@router.put("/{sku}", responses=problems(409), summary="Set what was counted in the warehouse")
-async def count(sku: Name, body: Counted, db: DatabaseDependency, operator: Operator) -> Stock:
+@router.put("/{sku}", responses=problems(409), summary="Set the pieces on hand to a count")
+async def count(sku: Name, body: Count, db: DatabaseDependency, operator: Operator) -> Stock:
     async with db.transaction() as tx:
         await record_count(sku, body.on_hand, operator, tx)
         row = await tx.connection.fetchrow(STOCK_OF, sku)
@@ -75,12 +74,12 @@ async def count(sku: Name, body: Counted, db: DatabaseDependency, operator: Oper
     return Stock(**dict(row))
 
 
-@router.get("", summary="The stock, article by article")
+@router.get("", summary="List the stock by article")
 async def stock(
     request: Request,
     response: Response,
     db: DatabaseDependency,
-    after: Annotated[LastName, Query(description="the last sku of the page before")] = "",
+    after: Annotated[NameCursor, Query(description="the last sku of the page before")] = "",
     limit: Limit = 100,
 ) -> list[Stock]:
     async with db.connection() as connection:
@@ -90,7 +89,7 @@ async def stock(
     return page
 
 
-@router.get("/{sku}/movements", summary="Why there is as much of an article as there is")
+@router.get("/{sku}/movements", summary="List the movements of an article")
 async def movements(
     sku: Name,
     request: Request,
@@ -99,7 +98,7 @@ async def movements(
     after: Annotated[int, Query(ge=0, lt=2**63, description="the last position of the page before")] = 0,
     limit: Limit = 100,
 ) -> list[Movement]:
-    """Oldest first; their sum is what is on hand."""
+    """Oldest first. Their sum is `onHand`."""
     async with db.connection() as connection:
         page = [Movement(**dict(row)) for row in await connection.fetch(MOVEMENTS, sku, after, limit)]
     if len(page) == limit:

@@ -1,7 +1,7 @@
-"""Waiting: the orders that goods are missing for, first come, first served.
+"""Waiting orders: a queue of the orders whose goods are missing, served first come, first served.
 
-An order that waits claims what it wants of each article, before everybody who came later: a newcomer gets
-only what is left beyond the claims, so that no small order ever overtakes a large one on its article.
+A waiting order claims its quantity of each article before all later orders: those get only what is left
+beyond the claims, so a small order never overtakes a large one for the same article.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from services.scm.inventory._stock import columns
 log = structlog.get_logger(__name__)
 
 LAST = 2**63 - 1
-"""The position of an order that does not wait: everybody who does has come before it."""
+"""Position of an order that is not in the queue: after all that are."""
 
-BEGIN = """
+INSERT = """
     WITH begun AS (
         INSERT INTO waiting_order (order_id) VALUES ($1) RETURNING order_id, position
     )
@@ -27,9 +27,9 @@ BEGIN = """
     FROM begun, unnest($2::text[], $3::bigint[]) AS line (sku, quantity)
 """
 
-END = "DELETE FROM waiting_order WHERE order_id = $1"
+DELETE = "DELETE FROM waiting_order WHERE order_id = $1"
 
-FIND = """
+FIND_DUE = """
     SELECT waiting_order.position,
            array_agg(sku ORDER BY sku) AS skus, array_agg(quantity ORDER BY sku) AS quantities
     FROM waiting_order JOIN waiting_line USING (order_id)
@@ -48,9 +48,9 @@ FREE = """
     WHERE sku = ANY ($1)
 """
 
-# Each order claims a piece at least, so of an article that there are n of, only the n oldest claims are read.
-# With the claims of the older ones taken off, each of these orders can be served whether or not the others
-# are. So one that fails holds up nobody; those that were never tried are due since -infinity, and come first.
+# Each order claims at least one piece, so of an article with n pieces only the n oldest claims are read.
+# Claims of older orders are subtracted, so each order found can be served independently of the others, and
+# one that fails delays no other. Orders that were never tried are due since -infinity, and come first.
 SERVABLE = """
     SELECT waiting_order.order_id
     FROM stock
@@ -75,7 +75,7 @@ SERVABLE = """
     LIMIT $1
 """
 
-# Full jitter: a wait drawn from the whole span of 2 s · 2^attempts, at most 60 s.
+# Exponential backoff with full jitter: base 2 s, cap 60 s.
 FAILED = """
     UPDATE waiting_order
     SET attempts = attempts + 1, last_error = $2,
@@ -92,23 +92,23 @@ POSTPONED = """
     WHERE order_id = $1
 """
 
-GIVE_UP = "UPDATE waiting_line SET position = NULL WHERE order_id = $1"
+DROP_CLAIM = "UPDATE waiting_line SET position = NULL WHERE order_id = $1"
 
-CLAIM_AGAIN = """
+RESTORE_CLAIM = """
     UPDATE waiting_line
     SET position = waiting_order.position
     FROM waiting_order
     WHERE waiting_order.order_id = waiting_line.order_id AND waiting_line.order_id = $1
 """
 
-RESUME = """
+RESET = """
     UPDATE waiting_order
     SET parked_at = NULL, attempts = 0, last_error = NULL, next_attempt_at = '-infinity'
     WHERE order_id = $1
     RETURNING order_id
 """
 
-TROUBLE = """
+OLDEST_ERROR = """
     SELECT order_id, last_error
     FROM waiting_order
     WHERE last_error IS NOT NULL
@@ -118,73 +118,77 @@ TROUBLE = """
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """An order that waits, and its place in the queue."""
+class WaitingOrder:
+    """Waiting order and its position in the queue."""
 
     position: int
     lines: tuple[Line, ...]
 
 
-async def begin(connection: Connection, order_id: str, lines: Sequence[Line]) -> None:
-    """The order waits from now on, as the last one. Its articles are locked, so that whoever waits for the
-    same ones has come before or comes after."""
-    await connection.execute(BEGIN, order_id, *columns(lines))
+async def insert(connection: Connection, order_id: str, lines: Sequence[Line]) -> None:
+    """Append an order to the queue. Requires the lock of its articles, which serializes the positions of
+    orders for the same article."""
+    await connection.execute(INSERT, order_id, *columns(lines))
 
 
-async def end(connection: Connection, order_id: str) -> None:
-    """The order waits no more, if it did."""
-    await connection.execute(END, order_id)
+async def delete(connection: Connection, order_id: str) -> None:
+    """Remove the order from the queue, if it is there."""
+    await connection.execute(DELETE, order_id)
 
 
-async def find(connection: Connection, order_id: str) -> Waiting | None:
-    """The order, unless it does not wait or is not to be tried just now."""
-    row = await connection.fetchrow(FIND, order_id)
+async def find_due(connection: Connection, order_id: str) -> WaitingOrder | None:
+    """Return the waiting order; None if it does not wait, is parked or not due for a retry yet."""
+    row = await connection.fetchrow(FIND_DUE, order_id)
     if row is None:
         return None
-    return Waiting(row["position"], tuple(map(Line, row["skus"], row["quantities"])))
+    return WaitingOrder(row["position"], tuple(map(Line, row["skus"], row["quantities"])))
 
 
-async def free(connection: Connection, skus: Sequence[str], position: int) -> dict[str, int]:
-    """What is left of each article for an order at this position. Less than nothing where the claims of those
-    before it are more than what there is."""
+async def free_quantities(connection: Connection, skus: Sequence[str], position: int) -> dict[str, int]:
+    """Return the pieces of each known article that an order at this position may reserve. Negative when the
+    claims before it exceed the stock."""
     return {row["sku"]: row["free"] for row in await connection.fetch(FREE, skus, position)}
 
 
-async def servable(connection: Connection, most: int) -> list[str]:
-    """The orders that there are goods for now, oldest first."""
-    return [row["order_id"] for row in await connection.fetch(SERVABLE, most)]
+async def find_servable(connection: Connection, limit: int) -> list[str]:
+    """Return the ids of due orders whose goods are in stock: those never tried first, then oldest first."""
+    return [row["order_id"] for row in await connection.fetch(SERVABLE, limit)]
 
 
-async def record_failed(connection: Connection, order_id: str, error: Exception, *, most: int) -> bool:
-    """Counts the attempt. The order is tried again later, later each time, and parked after so many: then it
-    is not tried again by itself, and claims nothing. True when it was parked now."""
+async def record_failure(
+    connection: Connection, order_id: str, error: Exception, *, max_attempts: int
+) -> bool:
+    """Count a failed attempt. The order is retried with exponential backoff; after `max_attempts` it is
+    parked: not retried, and without a claim. Return whether it was parked now."""
     reason = f"{type(error).__name__}: {error}"
-    row = await connection.fetchrow(FAILED, order_id, reason, most)
+    row = await connection.fetchrow(FAILED, order_id, reason, max_attempts)
     is_parked = row is not None and row["parked_at"] is not None
     if is_parked:
-        await connection.execute(GIVE_UP, order_id)
+        await connection.execute(DROP_CLAIM, order_id)
         log.error("waiting order parked", order_id=order_id, exc_info=error)
     else:
-        log.warning("waiting order not served", order_id=order_id, exc_info=error)
+        log.warning("waiting order failed", order_id=order_id, exc_info=error)
     return is_parked
 
 
-async def postpone(connection: Connection, order_id: str, error: Exception, *, most: float) -> None:
-    """Something else is away: the order is tried again in at most so many seconds, and nothing is counted."""
-    await connection.execute(POSTPONED, order_id, str(error), most)
-    log.warning("waiting order not served yet", order_id=order_id, error=str(error))
+async def postpone(connection: Connection, order_id: str, error: Exception, *, max_delay: float) -> None:
+    """Retry the order after a random delay of up to `max_delay` seconds without counting an attempt: a
+    dependency is unavailable."""
+    await connection.execute(POSTPONED, order_id, str(error), max_delay)
+    log.warning("waiting order postponed", order_id=order_id, error=str(error))
 
 
-async def resume(connection: Connection, order_id: str) -> bool:
-    """Lets an order be tried again at once, parked or not, at the place that it had. False when it does not
-    wait."""
-    if await connection.fetchval(RESUME, order_id) is None:
+async def reset(connection: Connection, order_id: str) -> bool:
+    """Make a waiting order due at once, with attempts reset and its claim restored at its old position.
+    Return False if it does not wait."""
+    if await connection.fetchval(RESET, order_id) is None:
         return False
-    await connection.execute(CLAIM_AGAIN, order_id)
+    await connection.execute(RESTORE_CLAIM, order_id)
     return True
 
 
-async def degraded_reason(connection: Connection) -> str | None:
-    """Of the orders that could not be served though there were goods for them, the oldest, and why."""
-    row = await connection.fetchrow(TROUBLE)
+async def find_degraded_reason(connection: Connection) -> str | None:
+    """Return the id and last error of the oldest order that failed or was postponed, None if there is
+    none."""
+    row = await connection.fetchrow(OLDEST_ERROR)
     return None if row is None else f"order {row['order_id']}: {row['last_error']}"

@@ -1,4 +1,4 @@
-"""Back office: who waits for goods."""
+"""Back office API: waiting orders."""
 
 from datetime import datetime
 from typing import Annotated
@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from snsqs import WireModel
 
+from services.scm.fields import OrderId
 from services.scm.inventory import _waiting as waiting
-from services.scm.inventory._bell import StockFreed
-from services.scm.names import OrderId
+from services.scm.inventory._stock import StockFreed
 from shared.web import DatabaseDependency, Limit, OperatorAccess, Problem, link_next, problems
 
 router = APIRouter(prefix="/back-office/waiting-orders", tags=["back office"])
@@ -24,27 +24,27 @@ PAGE = """
 """
 
 
-class WantedLine(WireModel):
-    """So many of one article."""
+class WaitingLine(WireModel):
+    """Pieces of one article."""
 
     sku: str
     quantity: int
 
 
 class WaitingOrder(WireModel):
-    """An order that goods are missing for. `lastError` says why it still waits although there are some; once
-    `parkedAt` is set it claims nothing, and is not tried again before somebody says so."""
+    """Order that waits for goods. `lastError` is the error of the last attempt to serve it; with `parkedAt`
+    it has no claim and is not retried until an operator requests it."""
 
     position: int
     order_id: str
     since: datetime
-    lines: list[WantedLine]
+    lines: list[WaitingLine]
     attempts: int
     last_error: str | None
     parked_at: datetime | None
 
 
-@router.get("", summary="The orders that wait for goods, oldest first")
+@router.get("", summary="List the waiting orders, oldest first")
 async def waiting_orders(
     request: Request,
     response: Response,
@@ -65,11 +65,11 @@ async def waiting_orders(
     status_code=204,
     dependencies=[OperatorAccess],
     responses=problems(404),
-    summary="Try again to serve an order, parked or not",
+    summary="Retry a waiting order at once, parked or not",
 )
 async def retry(order_id: OrderId, db: DatabaseDependency) -> None:
-    """It has the place in the queue that it had."""
+    """The order keeps its position in the queue."""
     async with db.transaction() as tx:
-        if not await waiting.resume(tx.connection, order_id):
+        if not await waiting.reset(tx.connection, order_id):
             raise Problem(404, f"order {order_id} does not wait for goods")
         await tx.publish(StockFreed())

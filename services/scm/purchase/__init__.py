@@ -1,20 +1,20 @@
-"""Purchase: buys from suppliers what orders are short of.
+"""Purchase: buys goods that orders are short of from suppliers.
 
-A purchase order stays when the order that it was raised for is cancelled: it is a contract with somebody
-else. What comes is free stock then, for whoever waits or comes next.
+A purchase order is a contract with a supplier, so it stays when the order it was raised for is cancelled; its
+goods become free stock.
 """
 
 from services.scm.purchase._api import STATUSES, router
 from services.scm.purchase._purchase_order import PurchaseOrder
-from services.scm.purchase._shortage import buy_what_is_missing
-from services.scm.purchase._store import of_order
+from services.scm.purchase._purchasing import buy_missing_goods
+from services.scm.purchase._store import purchase_orders_of_order
 from services.scm.purchase._supplies_api import router as supplies_router
 
 __all__ = [
     "STATUSES",
     "PurchaseOrder",
-    "buy_what_is_missing",
-    "of_order",
+    "buy_missing_goods",
+    "purchase_orders_of_order",
     "router",
     "supplies_router",
 ]

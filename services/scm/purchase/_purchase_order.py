@@ -1,4 +1,4 @@
-"""Purchase order: what was ordered of a supplier, and how much of it has come."""
+"""Purchase order: goods ordered from a supplier, its states and transitions."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,15 +8,15 @@ from snsqs import WireModel
 
 
 class PurchaseError(Exception):
-    """The root of what purchase refuses."""
+    """Base class of purchase errors."""
 
 
 class UnknownPurchaseOrder(PurchaseError):
-    """There is no purchase order with this id."""
+    """No purchase order has this id."""
 
 
 class NotAllowed(PurchaseError):
-    """The purchase order, as it is, does not allow this step. The message says why not."""
+    """The state of the purchase order does not allow the step. The message has the reason."""
 
 
 class Status(StrEnum):
@@ -29,19 +29,20 @@ class Status(StrEnum):
 
 
 class PurchaseLine(WireModel):
-    """So many of one article were ordered, and so many have come."""
+    """Pieces of one article: ordered (`quantity`) and received."""
 
     sku: str
     quantity: int
     received: int
 
     @property
-    def to_come(self) -> int:
+    def outstanding(self) -> int:
+        """Pieces not received yet."""
         return self.quantity - self.received
 
 
 class PurchaseOrder(WireModel):
-    """What one supplier is to bring, because one order was short of it."""
+    """Goods ordered from one supplier because one order was short. Immutable."""
 
     id: int
     order_id: str
@@ -53,13 +54,14 @@ class PurchaseOrder(WireModel):
     received_at: datetime | None
 
     def confirmed(self) -> "PurchaseOrder":
-        """The supplier will deliver; said again, it stays as it is."""
+        """Return the purchase order as confirmed; unchanged if it is already."""
         if self.confirmed_at:
             return self
         return self.model_copy(update={"status": Status.CONFIRMED, "confirmed_at": datetime.now(UTC)})
 
     def with_received(self, quantities: Mapping[str, int]) -> "PurchaseOrder":
-        """More of it has come. Raises NotAllowed."""
+        """Return the purchase order with more received pieces, by SKU. Raises NotAllowed if it is not
+        confirmed, or for goods that were not ordered or are more than outstanding."""
         if not self.confirmed_at:
             raise NotAllowed(
                 f"purchase order {self.id} is RAISED; it must be CONFIRMED before goods are received"
@@ -67,16 +69,16 @@ class PurchaseOrder(WireModel):
         if unknown := quantities.keys() - {line.sku for line in self.lines}:
             raise NotAllowed(f"purchase order {self.id} has no {', '.join(sorted(unknown))}")
         lines = [self._received(line, quantities.get(line.sku, 0)) for line in self.lines]
-        if any(line.to_come for line in lines):
+        if any(line.outstanding for line in lines):
             return self.model_copy(update={"status": Status.PARTLY_RECEIVED, "lines": lines})
         return self.model_copy(
             update={"status": Status.RECEIVED, "lines": lines, "received_at": datetime.now(UTC)}
         )
 
     def _received(self, line: PurchaseLine, quantity: int) -> PurchaseLine:
-        if quantity > line.to_come:
+        if quantity > line.outstanding:
             raise NotAllowed(
-                f"of {line.sku}, {line.to_come} are still to come on purchase order {self.id}; "
+                f"of {line.sku}, {line.outstanding} are still to come on purchase order {self.id}; "
                 f"{quantity} are more than were ordered"
             )
         return line.model_copy(update={"received": line.received + quantity})

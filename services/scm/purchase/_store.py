@@ -1,6 +1,6 @@
-"""Where purchase orders are kept: one row each, whose lines are JSON; and the delivery notes."""
+"""Store of purchase orders, one row each with their lines as JSON, and of delivery notes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 from snsqs.postgres import Connection
@@ -25,41 +25,59 @@ PAGE = f"""
     LIMIT $4
 """
 
+# One per supplier. An article without a supplier is bought on the open market.
+INSERT = """
+    INSERT INTO purchase_order (order_id, supplier, lines)
+    SELECT $1, coalesce(supplier, 'open-market'),
+           jsonb_agg(jsonb_build_object('sku', sku, 'quantity', quantity, 'received', 0) ORDER BY sku)
+    FROM unnest($2::text[], $3::bigint[]) AS line (sku, quantity) LEFT JOIN supply USING (sku)
+    GROUP BY coalesce(supplier, 'open-market')
+    RETURNING id, supplier
+"""
+
 UPDATE = """
     UPDATE purchase_order
     SET status = $2, lines = $3, confirmed_at = $4, received_at = $5
     WHERE id = $1
 """
 
-RECEIVED_UNDER = "SELECT lines FROM receipt WHERE purchase_order_id = $1 AND delivery_note = $2"
+FIND_RECEIPT = "SELECT lines FROM receipt WHERE purchase_order_id = $1 AND delivery_note = $2"
 
-RECEIVE = "INSERT INTO receipt (purchase_order_id, delivery_note, lines) VALUES ($1, $2, $3)"
+INSERT_RECEIPT = "INSERT INTO receipt (purchase_order_id, delivery_note, lines) VALUES ($1, $2, $3)"
+
+
+async def insert(
+    connection: Connection, order_id: str, skus: Sequence[str], quantities: Sequence[int]
+) -> list[tuple[int, str]]:
+    """Insert a purchase order for each supplier of these articles. Return their ids and suppliers."""
+    return [tuple(row) for row in await connection.fetch(INSERT, order_id, skus, quantities)]
 
 
 async def find(connection: Connection, purchase_order_id: int) -> PurchaseOrder:
-    """Raises UnknownPurchaseOrder."""
+    """Return the purchase order. Raises UnknownPurchaseOrder."""
     return await _find(connection, FIND, purchase_order_id)
 
 
 async def find_for_update(connection: Connection, purchase_order_id: int) -> PurchaseOrder:
-    """The purchase order, locked until the transaction ends. Raises UnknownPurchaseOrder."""
+    """Return the purchase order, locked until the transaction ends. Raises UnknownPurchaseOrder."""
     return await _find(connection, FIND_FOR_UPDATE, purchase_order_id)
 
 
 async def page(
     connection: Connection, after: int, supplier: str | None, status: Status | None, limit: int
 ) -> list[PurchaseOrder]:
-    """Those after an id, oldest first; None asks for those of every supplier, in every status."""
-    return [_read(row) for row in await connection.fetch(PAGE, after, supplier, status, limit)]
+    """Return up to `limit` purchase orders with ids greater than `after`, by id; None matches any supplier or
+    status."""
+    return [_to_purchase_order(row) for row in await connection.fetch(PAGE, after, supplier, status, limit)]
 
 
-async def of_order(connection: Connection, order_id: str) -> list[PurchaseOrder]:
-    """What was bought because the order was short of it: one for each supplier."""
-    return [_read(row) for row in await connection.fetch(OF_ORDER, order_id)]
+async def purchase_orders_of_order(connection: Connection, order_id: str) -> list[PurchaseOrder]:
+    """Return the purchase orders raised for an order: one per supplier, by id."""
+    return [_to_purchase_order(row) for row in await connection.fetch(OF_ORDER, order_id)]
 
 
 async def update(connection: Connection, purchase_order: PurchaseOrder) -> None:
-    """Stores a changed one, which was found with `find_for_update` in the same transaction."""
+    """Update a purchase order that was read with `find_for_update` in the same transaction."""
     await connection.execute(
         UPDATE,
         purchase_order.id,
@@ -70,26 +88,27 @@ async def update(connection: Connection, purchase_order: PurchaseOrder) -> None:
     )
 
 
-async def received_under(
+async def find_receipt(
     connection: Connection, purchase_order_id: int, delivery_note: str
 ) -> dict[str, int] | None:
-    """What came under this delivery note, by article; None when nothing did yet."""
-    lines: dict[str, int] | None = await connection.fetchval(RECEIVED_UNDER, purchase_order_id, delivery_note)
+    """Return the quantities by SKU recorded with the delivery note, None if there are none."""
+    lines: dict[str, int] | None = await connection.fetchval(FIND_RECEIPT, purchase_order_id, delivery_note)
     return lines
 
 
-async def receive(
+async def insert_receipt(
     connection: Connection, purchase_order_id: int, delivery_note: str, quantities: Mapping[str, int]
 ) -> None:
-    await connection.execute(RECEIVE, purchase_order_id, delivery_note, dict(quantities))
+    """Insert the quantities by SKU delivered with a delivery note."""
+    await connection.execute(INSERT_RECEIPT, purchase_order_id, delivery_note, dict(quantities))
 
 
 async def _find(connection: Connection, statement: str, purchase_order_id: int) -> PurchaseOrder:
     row = await connection.fetchrow(statement, purchase_order_id)
     if row is None:
         raise UnknownPurchaseOrder(f"there is no purchase order {purchase_order_id}")
-    return _read(row)
+    return _to_purchase_order(row)
 
 
-def _read(row: asyncpg.Record) -> PurchaseOrder:
+def _to_purchase_order(row: asyncpg.Record) -> PurchaseOrder:
     return PurchaseOrder.model_validate(dict(row), by_name=True)

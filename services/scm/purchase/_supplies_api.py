@@ -1,11 +1,11 @@
-"""Back office: who supplies what."""
+"""Back office API: suppliers of articles."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from snsqs import WireModel
 
-from services.scm.names import LastName, Name
+from services.scm.fields import Name, NameCursor
 from shared.web import DatabaseDependency, Limit, OperatorAccess, link_next
 from shared.web.request import RequestModel
 
@@ -20,31 +20,31 @@ SET = """
 PAGE = "SELECT sku, supplier FROM supply WHERE sku > $1 ORDER BY sku LIMIT $2"
 
 
-class Supplier(RequestModel):
+class SupplierBody(RequestModel):
     supplier: Name
 
 
 class Supply(WireModel):
-    """An article, and who is asked for it when it is short."""
+    """Supplier of an article, which receives the purchase orders for it."""
 
     sku: str
     supplier: str
 
 
-@router.put("/{sku}", dependencies=[OperatorAccess], summary="Say who supplies an article")
-async def supply(sku: Name, body: Supplier, db: DatabaseDependency) -> Supply:
-    """Holds for what is short from now on; a purchase order that was raised stays with its supplier."""
+@router.put("/{sku}", dependencies=[OperatorAccess], summary="Set the supplier of an article")
+async def supply(sku: Name, body: SupplierBody, db: DatabaseDependency) -> Supply:
+    """Applies to later shortages; purchase orders that were raised stay with their supplier."""
     async with db.transaction() as tx:
         await tx.connection.execute(SET, sku, body.supplier)
     return Supply(sku=sku, supplier=body.supplier)
 
 
-@router.get("", summary="Who supplies what; what is not here is bought on the open market")
+@router.get("", summary="List the suppliers of articles; others are bought on the open market")
 async def supplies(
     request: Request,
     response: Response,
     db: DatabaseDependency,
-    after: Annotated[LastName, Query(description="the last sku of the page before")] = "",
+    after: Annotated[NameCursor, Query(description="the last sku of the page before")] = "",
     limit: Limit = 100,
 ) -> list[Supply]:
     async with db.connection() as connection:

@@ -1,4 +1,4 @@
-"""What inventory has for an order, or the order waits for; for those who put SCM's side of it together."""
+"""Inventory's state of an order, for overview and reconciliation."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,35 +21,36 @@ WAITING = """
 
 
 class Reservation(WireModel):
-    """So many of one article: set aside (OPEN), free again (RELEASED), or gone to the buyer (DISPATCHED)."""
+    """Pieces of one article: reserved (OPEN), released (RELEASED) or dispatched (DISPATCHED)."""
 
     sku: str
     quantity: int
     status: str
 
 
-class StockOfOrder(WireModel):
-    """An order either has reservations or waits; one that was cancelled while it waited has neither."""
+class OrderStock(WireModel):
+    """Reservations of an order, or since when it waits; neither if it was cancelled while it waited."""
 
     reservations: list[Reservation]
     waiting_since: datetime | None = None
     waiting_error: str | None = None
-    """Why it still waits although there were goods for it."""
+    """Last error of an attempt to reserve goods for the waiting order."""
     waiting_parked_at: datetime | None = None
-    """Since when it is not tried again by itself, and claims nothing."""
+    """Time since which it is parked: not retried, and without a claim."""
 
 
-async def of_orders(connection: Connection, order_ids: Sequence[str]) -> dict[str, StockOfOrder]:
-    """By order id; each of the orders is there, also one that inventory has nothing of."""
+async def stock_of_orders(connection: Connection, order_ids: Sequence[str]) -> dict[str, OrderStock]:
+    """Return the state of each order by its id; an empty one for an unknown order."""
     reservations: dict[str, list[Reservation]] = {order_id: [] for order_id in order_ids}
     for row in await connection.fetch(RESERVATIONS, order_ids):
         reservations[row["order_id"]].append(Reservation.model_validate(dict(row), by_name=True))
     waiting = {row["order_id"]: dict(row) for row in await connection.fetch(WAITING, order_ids)}
     return {
-        order_id: StockOfOrder(reservations=reservations[order_id], **waiting.get(order_id, {}))
+        order_id: OrderStock(reservations=reservations[order_id], **waiting.get(order_id, {}))
         for order_id in order_ids
     }
 
 
-async def of_order(connection: Connection, order_id: str) -> StockOfOrder:
-    return (await of_orders(connection, [order_id]))[order_id]
+async def stock_of_order(connection: Connection, order_id: str) -> OrderStock:
+    """Return the state of an order; an empty one for an unknown order."""
+    return (await stock_of_orders(connection, [order_id]))[order_id]

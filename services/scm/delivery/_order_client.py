@@ -1,4 +1,4 @@
-"""The Order service, asked over REST for what is true now."""
+"""REST client of the Order service."""
 
 import asyncio
 from typing import Any
@@ -10,23 +10,23 @@ from snsqs import Aggregate, TerminalError, Unavailable
 
 from services.scm.delivery._circuit import Circuit
 
-_MOST = 3.0
-"""Seconds for all tries together."""
+_TIMEOUT = 3.0
+"""Seconds for all attempts together, because a database transaction waits."""
 
 
 class UnknownOrder(TerminalError):
-    """The Order service does not know the order, so there is nothing to deliver."""
+    """The Order service has no such order; nothing can be delivered."""
 
 
 class CurrentOrder(Aggregate):
-    """What delivery reads of an order; the address is handed on as it is, and is that of this version."""
+    """The fields of an order that delivery reads. The address is that of `version`, copied without
+    parsing."""
 
     delivery_address: dict[str, Any]
 
 
-class Orders:
-    """Reads orders. The connections are pooled; the timeouts are short, because a transaction waits. A
-    service that is away is not even asked (see Circuit)."""
+class OrderClient:
+    """Reads orders, with short timeouts, retries and a circuit breaker. Safe to share between tasks."""
 
     def __init__(self, http: httpx.AsyncClient, order_url: str) -> None:
         self._http = http
@@ -35,17 +35,18 @@ class Orders:
 
     @property
     def degraded_reason(self) -> str | None:
-        """Why no order is read just now, or None while all is well."""
+        """Reason while the circuit breaker is open, otherwise None."""
         return self._circuit.degraded_reason
 
-    async def current(self, order_id: str) -> CurrentOrder:
-        """The order as it is now. Raises UnknownOrder; Unavailable when the service is away."""
+    async def current_order(self, order_id: str) -> CurrentOrder:
+        """Return the order. Raises UnknownOrder; Unavailable when the service does not answer within 3 s or
+        fails."""
         async with self._circuit.call():
-            return await self._ask(order_id)
+            return await self._read(order_id)
 
-    async def _ask(self, order_id: str) -> CurrentOrder:
+    async def _read(self, order_id: str) -> CurrentOrder:
         try:
-            async with asyncio.timeout(_MOST):
+            async with asyncio.timeout(_TIMEOUT):
                 response = await self._get(f"{self._url}/orders/{order_id}")
         except (httpx.RequestError, TimeoutError) as error:
             raise Unavailable(f"order service at {self._url}: {error!r}") from error
