@@ -1,4 +1,4 @@
-"""`make demo`: real orders through the whole system, their way as it happens, and what came of them."""
+"""`make demo`: orders through the whole system, their events as they happen, and checks of the outcome."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,243 +9,240 @@ from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from local.order import ORDER, order_of
+from local.order import order_of
+from local.program import ProgramFailed
 from local.reconcile import settled
-from local.story import Act, Story
+from local.scenario import Json, OrderState, Scenario, Step
+from local.scenarios import NEW_ADDRESS, scenarios
 from local.system import OPERATOR, Ports, running_system
-
-Json = dict[str, Any]
 
 FOLDER = Path(__file__).parent.parent / ".local" / "demo"
 """Data and logs of the last run."""
 
 STOCK = {"MUG-01": 50, "TEAPOT-02": 20, "TRAY-03": 5, "LAMP-04": 5}
-NEW_ADDRESS = ORDER["deliveryAddress"] | {"postalCode": "48058", "street": "55 Centum-ro", "city": "Busan"}
 SUPPLIER = ("LAMP-04", "hanbit-lamps")
-SETTLED_MOST = 45.0
-"""Seconds after which the demo checks what is there, settled or not."""
+TIMEOUT = 60.0
+"""Seconds after which the demo prints its checks, finished or not."""
 
 _BODIES = {"memo": {"memo": "Please call before noon."}, "delivery-address": NEW_ADDRESS}
-_PAY = Act("customer", "complete")
-_DISPATCH = Act("carrier", "dispatched", once="PREPARING")
-
-
-def stories() -> list[Story]:
-    return [
-        Story("two mugs", "cyan", {"MUG-01": 2}, [_PAY], "PREPARING"),
-        Story(
-            "three trays",
-            "blue",
-            {"TRAY-03": 3},
-            [_PAY, _DISPATCH, Act("carrier", "delivered", once="SHIPPED")],
-            "DELIVERED",
-        ),
-        Story(
-            "nine lamps",
-            "red",
-            {"LAMP-04": 9},
-            [_PAY, Act("supplier", "goods", once="BACKORDERED")],
-            "PREPARING",
-        ),
-        Story(
-            "moved house",
-            "green",
-            {"TEAPOT-02": 1, "MUG-01": 4},
-            [_PAY, Act("customer", "delivery-address", once="PREPARING")],
-            "PREPARING",
-        ),
-        Story("cancelled unpaid", "yellow", {"MUG-01": 1}, [Act("customer", "cancel")], "CANCELLED"),
-        Story(
-            "cancelled paid",
-            "bright_yellow",
-            {"MUG-01": 3},
-            [_PAY, Act("customer", "cancel", once="PREPARING")],
-            "CANCELLED",
-        ),
-        Story(
-            "cancelled late",
-            "bright_red",
-            {"TEAPOT-02": 2},
-            [_PAY, _DISPATCH, Act("customer", "cancel", once="PREPARING")],
-            "SHIPPED",
-        ),
-        Story("commented on", "magenta", {"TEAPOT-02": 1}, [Act("customer", "memo")], "PLACED"),
-    ]
 
 
 async def run_demo() -> int:
-    """Runs the demo on a system of its own. Returns 0 when every check holds, 1 otherwise."""
+    """Return 0 when every check holds, 1 otherwise. Raises CannotStart, ProgramFailed and NotReached."""
     console = Console(highlight=False, soft_wrap=True)
-    console.print("[bold]Starting[/] PostgreSQL, an SNS/SQS server and the services order, adapter, scm …")
+    console.print(
+        "[bold]Starting[/] PostgreSQL, an SNS/SQS server and the services order, adapter, scm, console …"
+    )
     async with (
         running_system(FOLDER, Ports.free(), fresh=True) as system,
-        httpx.AsyncClient(base_url=system.ports.url("order"), trust_env=False) as order,
-        httpx.AsyncClient(base_url=system.ports.url("scm"), headers=OPERATOR, trust_env=False) as scm,
+        _client(system.ports.url("order")) as order,
+        _client(system.ports.url("scm")) as scm,
+        _client(system.ports.url("console")) as operations,
     ):
-        return await _Demo(console, order, scm, stories()).run()
+        return await Demo(console, order, scm, operations, scenarios()).run()
+
+
+def _client(url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, headers=OPERATOR, timeout=10, trust_env=False)
 
 
 @dataclass
-class _Demo:
+class Demo:
+    """The scenarios on a running system; `operations` is a client of the console service."""
+
     console: Console
     order: httpx.AsyncClient
     scm: httpx.AsyncClient
-    stories: Sequence[Story]
+    operations: httpx.AsyncClient
+    scenarios: Sequence[Scenario]
+    timeout: float = TIMEOUT
 
     async def run(self) -> int:
-        await self._seed()
+        """Return 0 when every check holds, 1 otherwise. Raises ProgramFailed and NotReached."""
+        try:
+            await self._seed()
+            for scenario in self.scenarios:
+                placed = await _send(self.order, "POST", "/orders", order_of(scenario.lines))
+                scenario.order_id = _json(placed)["id"]
+        except httpx.HTTPError as error:
+            raise ProgramFailed(f"the demo cannot begin: {_describe(error)}") from error
         self.console.print(
-            "\n[bold]The way of each order[/], in milliseconds since what was done; all read over REST\n"
+            "\n[bold]The events of each order[/], in milliseconds since the step before; all read over REST\n"
         )
-        watching = asyncio.create_task(self._watch())
-        for story in self.stories:
-            await self._place(story)
-        await watching
+        await self._follow_all()
         self._summarise()
         return 0 if await self._check() else 1
 
     async def _seed(self) -> None:
         for sku, on_hand in STOCK.items():
-            answer = await self.scm.put(f"/back-office/stock/{sku}", json={"onHand": on_hand})
-            answer.raise_for_status()
+            await _send(self.scm, "PUT", f"/back-office/stock/{sku}", {"onHand": on_hand})
         sku, supplier = SUPPLIER
-        supplies = await self.scm.put(f"/back-office/supplies/{sku}", json={"supplier": supplier})
-        supplies.raise_for_status()
+        await _send(self.scm, "PUT", f"/back-office/supplies/{sku}", {"supplier": supplier})
         self.console.print("In stock: " + ", ".join(f"{count} {sku}" for sku, count in STOCK.items()))
 
-    async def _place(self, story: Story) -> None:
-        placed = await self.order.post("/orders", json=order_of(story.lines))
-        placed.raise_for_status()
-        story.id = placed.json()["id"]
-
-    async def _watch(self) -> None:
-        """Prints each station of each order once it is passed, and does what is to be done next, until all
-        have settled."""
+    async def _follow_all(self) -> None:
+        """Take the steps of every scenario and print its events, until all are finished or time is up."""
         try:
-            async with asyncio.timeout(SETTLED_MOST):
-                while not all([await self._settled(story) for story in self.stories]):
+            async with asyncio.timeout(self.timeout):
+                while not all([await self._follow(scenario) for scenario in self.scenarios]):
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            self.console.print(f"[red]not settled after {SETTLED_MOST:g} s[/]")
+            names = ", ".join(each.name for each in self.scenarios if not each.is_finished)
+            self.console.print(f"[red]not finished after {self.timeout:g} s:[/] {names}")
 
-    async def _settled(self, story: Story) -> bool:
-        if story.settled or not story.id:
-            return story.settled
-        of_order, of_scm, order = await asyncio.gather(
-            self.order.get(f"/orders/{story.id}/events"),
-            self.scm.get(f"/orders/{story.id}/events"),
-            self.order.get(f"/orders/{story.id}"),
-        )
-        story.heard(of_order.json(), of_scm.json(), order.json())
-        for station in story.new_stations():
+    async def _follow(self, scenario: Scenario) -> bool:
+        """Return whether the scenario is finished; if not, take the steps that it is ready for."""
+        if scenario.is_finished:
+            return True
+        try:
+            state = await self._read(scenario.order_id)
+        except httpx.HTTPError as error:
+            scenario.read_error = _describe(error)
+            return False
+        scenario.state, scenario.read_error = state, None
+        for entry in scenario.new_entries():
             self.console.print(
-                f"  [{story.colour}]{story.name:<16}[/] {station.milliseconds:6.0f} ms  "
-                f"{station.name:<17} {station.detail}"
+                f"  [{scenario.colour}]{scenario.name:<16}[/] {entry.milliseconds:6.0f} ms  "
+                f"{entry.name:<17} {entry.detail}"
             )
-        await self._act(story)
-        return story.settled
+        steps = list(scenario.next_steps(state))
+        if not steps:
+            return scenario.is_finished
+        await self._take(scenario, state, steps)
+        return False
 
-    async def _act(self, story: Story) -> None:
-        """Does what the story has next, when the order is where that is done. What follows on the same
-        status is done at once: whichever comes first wins."""
-        status = story.order["status"]
-        for act in story.acts[len(story.acted) :]:
-            if act.once != status:
+    async def _read(self, order_id: str) -> OrderState:
+        """Raises httpx.HTTPError."""
+        path = f"/orders/{order_id}"
+        return OrderState(
+            order=await _get(self.order, path),
+            order_events=await _get(self.order, f"{path}/events"),
+            fulfilment=await _get(self.scm, path, missing=None),
+            scm_events=await _get(self.scm, f"{path}/events"),
+        )
+
+    async def _take(self, scenario: Scenario, state: OrderState, steps: Sequence[Step]) -> None:
+        for step in steps:
+            scenario.taken.append((datetime.now(UTC), step))
+            try:
+                await self._command(scenario.order_id, state, step)
+            except httpx.HTTPError as error:
+                scenario.step_error = f"{step.role}, {step.command}: {_describe(error)}"
                 return
-            story.acted.append((datetime.now(UTC), act))
-            match act.who:
-                case "customer":
-                    await self._customer(story, act.what)
-                case "carrier":
-                    answer = await self.scm.post(
-                        f"/external-api/invoices/{story.order['invoiceId']}/{act.what}"
-                    )
-                    answer.raise_for_status()
-                case "supplier":
-                    await self._supplier(story)
 
-    async def _customer(self, story: Story, command: str) -> None:
-        method = "PUT" if command in _BODIES else "POST"
-        path = f"/orders/{story.id}/{command}"
-        answer = await self.order.request(method, path, json=_BODIES.get(command))
-        answer.raise_for_status()
+    async def _command(self, order_id: str, state: OrderState, step: Step) -> None:
+        """Raises httpx.HTTPError."""
+        match step.role:
+            case "customer":
+                body = _BODIES.get(step.command)
+                path, method = f"/orders/{order_id}/{step.command}", "PUT" if body else "POST"
+                await _send(self.order, method, path, body, may_conflict=step.may_conflict)
+            case "carrier":
+                path = f"/external-api/invoices/{state.order['invoiceId']}/{step.command}"
+                await _send(self.scm, "POST", path)
+            case "supplier":
+                for purchase_order in state.purchase_orders:
+                    await self._deliver(purchase_order)
 
-    async def _supplier(self, story: Story) -> None:
-        """Confirms and brings what SCM bought for the order."""
-        for bought in (await self.scm.get(f"/orders/{story.id}")).json()["purchaseOrders"]:
-            path = f"/partner-office/purchase-orders/{bought['id']}"
-            (await self.scm.post(f"{path}/confirm")).raise_for_status()
-            lines = [{"sku": line["sku"], "quantity": line["quantity"]} for line in bought["lines"]]
-            receipt = {"deliveryNote": f"DN-{bought['id']}", "lines": lines}
-            (await self.scm.post(f"{path}/receive", json=receipt)).raise_for_status()
+    async def _deliver(self, purchase_order: Json) -> None:
+        """Confirm a purchase order and deliver all of its goods."""
+        path = f"/partner-office/purchase-orders/{purchase_order['id']}"
+        await _send(self.scm, "POST", f"{path}/confirm")
+        lines = [{"sku": line["sku"], "quantity": line["quantity"]} for line in purchase_order["lines"]]
+        receipt = {"deliveryNote": f"DN-{purchase_order['id']}", "lines": lines}
+        await _send(self.scm, "POST", f"{path}/receive", receipt)
 
     def _summarise(self) -> None:
-        table = Table(title="\nWhat came of them", title_justify="left", title_style="bold", box=None)
+        table = Table(title="\nOutcome", title_justify="left", title_style="bold", box=None)
         for column in ("order", "id", "status", "total"):
             table.add_column(column, justify="right" if column == "total" else "left")
-        for story in self.stories:
-            total = f"{story.order.get('totalPrice', 0):,} won"
-            table.add_row(f"[{story.colour}]{story.name}[/]", story.id, story.order.get("status"), total)
+        for scenario in self.scenarios:
+            order = scenario.state.order if scenario.state else {}
+            name, total = f"[{scenario.colour}]{scenario.name}[/]", f"{order.get('totalPrice', 0):,} won"
+            table.add_row(name, scenario.order_id, order.get("status", "unknown"), total)
         self.console.print(table)
 
     async def _check(self) -> bool:
-        """Whether all checks hold; each is printed."""
+        """Print every check, and the lineage of the orders that failed one; return whether all hold."""
         self.console.print("\n[bold]Checks[/], over REST")
-        checks = [check for story in self.stories for check in await self._checks_of(story)]
-        books, differences = await settled(self.order, self.scm, within=10)
-        checks.append(
-            (f"Order and SCM agree on all {len(books.orders)} orders and on the stock", not differences)
-        )
-        for claim, holds in checks:
-            self.console.print(f"  {'[green]✓[/]' if holds else '[red]✗[/]'} {claim}")
+        results = [result for scenario in self.scenarios for result in await self._check_one(scenario)]
+        snapshot, differences = await settled(self.order, self.scm, within=10)
+        claim = f"Order and SCM agree on all {len(snapshot.orders)} orders and on the stock"
+        results.append(self._print_check(claim, holds=not differences))
         for difference in differences:
-            self.console.print(f"    {difference}")
-        failed = sum(not holds for _, holds in checks)
-        self.console.print(f"\n{len(checks) - failed} of {len(checks)} checks hold.")
-        return failed == 0
+            self.console.print(f"    {difference}", markup=False)
+        self.console.print(f"\n{sum(results)} of {len(results)} checks hold.")
+        return all(results)
 
-    async def _checks_of(self, story: Story) -> list[tuple[str, bool]]:
-        order = (await self.order.get(f"/orders/{story.id}")).json()
-        at_scm = await self.scm.get(f"/orders/{story.id}")
-        checks = [(f"is {story.expected}", order["status"] == story.expected)]
-        if not story.reaches_scm:
-            checks.append(("SCM does not know it", at_scm.status_code == httpx.codes.NOT_FOUND))
-            checks.append(("its events were held back", story.decisions == {"held_back"}))
-        else:
-            invoices = at_scm.json()["invoices"]
-            live = [each for each in invoices if each["status"] != "VOID"]
-            shipped_or_to_be = story.expected != "CANCELLED"
-            checks.append((f"has {int(shipped_or_to_be)} live invoice", len(live) == shipped_or_to_be))
-            checks += _checks_of_invoices(story, invoices, live)
-        return [(f"{story.name}: {claim}", holds) for claim, holds in checks]
+    async def _check_one(self, scenario: Scenario) -> list[bool]:
+        failed = scenario.failed_checks
+        results = [
+            self._print_check(f"{scenario.name}: {check.claim}", holds=check not in failed)
+            for check in scenario.checks
+        ]
+        if scenario.step_error or not scenario.is_finished:
+            if not failed:
+                claim = f"{scenario.name}: every step is taken and every event has arrived"
+                results.append(self._print_check(claim, holds=False))
+            await self._explain(scenario)
+        return results
+
+    def _print_check(self, claim: str, *, holds: bool) -> bool:
+        self.console.print(f"  {'[green]✓[/]' if holds else '[red]✗[/]'} {escape(claim)}")
+        return holds
+
+    async def _explain(self, scenario: Scenario) -> None:
+        """Print the reason why a scenario is not as expected, and the lineage of its order."""
+        for reason in filter(None, (scenario.step_error, scenario.read_error)):
+            self.console.print(f"    {reason}", markup=False)
+        path = f"/api/orders/{scenario.order_id}/lineage"
+        try:
+            lineage = await _get(self.operations, path)
+        except httpx.HTTPError as error:
+            self.console.print(f"    no lineage: {_describe(error)}", markup=False)
+            return
+        self.console.print(f"    lineage, {self.operations.base_url.join(path)}:", markup=False)
+        for hop in lineage["hops"]:
+            about = [hop["at"] or "not yet", hop["station"], hop["type"], hop["outcome"], hop["error"] or ""]
+            self.console.print("      " + "  ".join(about).rstrip(), markup=False)
+        for gap in lineage["gaps"]:
+            self.console.print(f"      unknown: {gap['service']}: {gap['reason']}", markup=False)
 
 
-def _checks_of_invoices(story: Story, invoices: list[Json], live: list[Json]) -> list[tuple[str, bool]]:
-    did = {act.what for act in story.acts}
-    checks = []
-    if "goods" in did:
-        checks.append(
-            ("was short, and served when the supplier had delivered", "StockShort" in story.answers)
-        )
-    if "delivery-address" in did:
-        addresses = [invoice["deliveryAddress"]["street"] for invoice in live]
-        checks.append(
-            (
-                "the first invoice is void, the new one has the new address",
-                len(invoices) == 2 and addresses == [NEW_ADDRESS["street"]],
-            )
-        )
-    if story.name == "cancelled paid":
-        checks.append(
-            ("its invoice is void, its goods are free", [each["status"] for each in invoices] == ["VOID"])
-        )
-    if story.name == "cancelled late":
-        checks.append(
-            (
-                "the parcel was faster, so the cancellation was rejected",
-                "CancellationRejected" in story.answers,
-            )
-        )
-    return checks
+_REQUIRED = object()
+
+
+async def _get(client: httpx.AsyncClient, path: str, *, missing: Any = _REQUIRED) -> Any:
+    """Return the JSON at a path, or `missing`, if given, for 404. Raises httpx.HTTPError."""
+    answer = await client.get(path)
+    if answer.status_code == httpx.codes.NOT_FOUND and missing is not _REQUIRED:
+        return missing
+    return _json(answer.raise_for_status())
+
+
+async def _send(
+    client: httpx.AsyncClient, method: str, path: str, body: Any = None, *, may_conflict: bool = False
+) -> httpx.Response:
+    """Raises httpx.HTTPError."""
+    answer = await client.request(method, path, json=body)
+    if not (may_conflict and answer.status_code == httpx.codes.CONFLICT):
+        answer.raise_for_status()
+    return answer
+
+
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise httpx.DecodingError(f"no JSON: {error}", request=answer.request) from error
+
+
+def _describe(error: httpx.HTTPError) -> str:
+    """One line: the request, and the answer or the reason why there is none."""
+    request = f"{error.request.method} {error.request.url}"
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"{request} answered {error.response.status_code}: {error.response.text.strip()}"
+    return f"{request}: {str(error) or type(error).__name__}"
