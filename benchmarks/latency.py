@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from snsqs import ListenerContainer, Message, SnsChannel, Topology, aws_clients, bindings, sqs_listener
-from snsqs._entries import text_attributes
+from snsqs.queues import message_attributes
 
 from benchmarks.child import in_turns
 from benchmarks.event import QUEUE, REGION, TOPIC, Measured, message
@@ -87,7 +87,7 @@ async def bare(url: str) -> dict[str, float]:
         polling = asyncio.create_task(loop())
         result = await stopwatch.run(
             lambda each: clients.sns.publish(
-                TopicArn=arn, Message=each.payload, MessageAttributes=text_attributes(each)
+                TopicArn=arn, Message=each.payload, MessageAttributes=message_attributes(each)
             )
         )
         polling.cancel()

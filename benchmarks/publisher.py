@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from snsqs import SnsChannel, Topology, aws_clients
-from snsqs._entries import text_attributes
+from snsqs.queues import message_attributes
 
 from benchmarks.child import in_turns
 from benchmarks.event import REGION, TOPIC, message
@@ -33,7 +33,7 @@ async def bare(url: str) -> dict[str, float]:
 
         async def publish(start: int) -> None:
             entries: Any = [
-                {"Id": str(n), "Message": each.payload, "MessageAttributes": text_attributes(each)}
+                {"Id": str(n), "Message": each.payload, "MessageAttributes": message_attributes(each)}
                 for n, each in ((n, message(n)) for n in range(start, start + 10))
             ]
             await clients.sns.publish_batch(TopicArn=arn, PublishBatchRequestEntries=entries)

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from snsqs import AwsClients, Message, TerminalError, Topology, bindings
-from snsqs._dead_letter import dead_letter_attributes
 from snsqs.headers import DEAD_LETTER_REASON
-from snsqs.queues import ListenerQueues, Received
+from snsqs.queues import ListenerQueues, Received, dead_letter_attributes
 
 from services.console.recovery.operation import Status
 from services.scm.main import HANDLERS

@@ -43,7 +43,7 @@ def random_text(characters: int) -> str:
 
 
 def delivered(sent: Message[str], queue: str = "queue") -> Delivery:
-    return Delivery(sent, queue, 1, datetime.now(UTC))
+    return Delivery((sent,), queue, 1, datetime.now(UTC))
 
 
 async def effects(database: Database) -> list[str]:
@@ -222,7 +222,7 @@ async def test_of_a_batch_only_what_is_new_reaches_the_handler(database: Databas
 
     await inbox(delivered(newer), effect)
     fresh = message(subject="3")
-    batch = Delivery(seen, "queue", 1, datetime.now(UTC), others=(older, fresh))
+    batch = Delivery((seen, older, fresh), "queue", 1, datetime.now(UTC))
     await inbox(batch, handler)
     await inbox(batch, handler)
     assert batches == [[fresh.id]]

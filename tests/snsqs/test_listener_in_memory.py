@@ -18,9 +18,8 @@ from snsqs import (
     bindings,
     message_of,
 )
-from snsqs._entries import text_attributes
 from snsqs.headers import TIME
-from snsqs.queues import BatchOutcome, ListenerQueues, Received
+from snsqs.queues import BatchOutcome, ListenerQueues, Received, message_attributes
 from snsqs.testing import Faults, MemoryBroker, MemoryQueue, NoProgress, run_on_virtual_clock
 
 from tests.snsqs.queues import QUEUE, TOPIC, Handler, Painted, Recorder, listener, message
@@ -80,7 +79,7 @@ def full(queue: MemoryQueue) -> MemoryQueue:
     """With a hundred messages."""
     for number in range(100):
         sent = message(subject=str(number))
-        queue.put(str(number), sent.payload, text_attributes(sent), None, sent.id)
+        queue.put(str(number), sent.payload, message_attributes(sent), None, sent.id)
     return queue
 
 
@@ -190,7 +189,7 @@ def test_join_raises_the_reason_of_messages_without_a_handler() -> None:
     async def story() -> None:
         async with MemoryBroker() as broker:
             broker.listen(handler)
-            melted = text_attributes(message("Melted"))
+            melted = message_attributes(message("Melted"))
             await broker.queue(QUEUE).send("{}", melted, group=None, deduplication="")
             await broker.join()
 

@@ -17,13 +17,12 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from snsqs import Delivery, MessageConverter, bindings
-from snsqs._handler import compose, dispatch
 from snsqs.events import ApplicationEventPublisher, Listener
 from snsqs.inbox import Inbox
 from snsqs.outbox import EventLog, Relay
 from snsqs.outbox.http import HttpSink
 from snsqs.postgres import Database, connect
-from snsqs.testing import Faults, MemoryBroker, MemoryQueue
+from snsqs.testing import Faults, MemoryBroker, MemoryQueue, message_handler
 
 from local.reconcile import differences, read_books
 from services.adapter.bridge import Bridge
@@ -151,10 +150,10 @@ class World:
     async def arrive(self, number: int, *, wait: int = 0) -> None:
         """The next message of one of the queues is handled, if one is there within so many seconds."""
         (service, binding), queue = CONSUMED[number], self.queues[number]
-        handle = compose(dispatch(binding), [Inbox(self.databases[service])])
+        handle = message_handler(binding, [Inbox(self.databases[service])])
         for received in await queue.receive(limit=1, wait=wait, visibility=30):
             message = MessageConverter().to_message(received.body, received.attributes)
-            await handle(Delivery(message, queue.name, received.receive_count, received.received_at))
+            await handle(Delivery((message,), queue.name, received.receive_count, received.received_at))
             await queue.delete([received.receipt_handle])
             await self.relay()
 

@@ -23,11 +23,12 @@ from snsqs._errors import (
 )
 from snsqs._handler import Binding, Delivery, MessageHandler, Middleware, bindings, sqs_listener
 from snsqs._lease import Lease
-from snsqs._listener import ListenerContainer, ListenerOptions
+from snsqs._listener import ListenerContainer
 from snsqs._message import Message
 from snsqs._model import MAX_VERSION, WireModel
+from snsqs._options import ListenerOptions
+from snsqs._outcome import MessageOutcome, OutcomeObserver
 from snsqs._queue import QueueSettings
-from snsqs._settled import MessageOutcome, OutcomeObserver
 from snsqs._sns import SnsChannel
 from snsqs._sqs import SqsChannel
 from snsqs.aws import AwsClients, aws_clients

@@ -1,4 +1,4 @@
-"""Acknowledger: deletes handled messages, ten to a call."""
+"""Acknowledger: deletes handled messages in batches of ten."""
 
 import asyncio
 import logging
@@ -11,24 +11,29 @@ from snsqs.aws import transient_errors
 
 log = logging.getLogger(__name__)
 
-_RETRY_AFTER = 1.0
-_FLUSH_MOST = 3.0
+_RETRY_DELAY = 1.0
+_FLUSH_TIMEOUT = 3.0
 
 
 class Acknowledgement:
-    """What a handler may ask for where acknowledging is manual: `await acknowledgement.acknowledge()`.
+    """Parameter of a handler for manual acknowledgement (`ListenerOptions.manual_ack`).
 
-    It may be called once the work is safe, before the handler returns. A message that is not acknowledged
-    by then comes again after its visibility timeout.
+        async def handle(event: OrderCompleted, acknowledgement: Acknowledgement) -> None:
+            ...
+            await acknowledgement.acknowledge()
+
+    A message that was not acknowledged when its handler returned is delivered again after its visibility
+    timeout.
     """
 
     def __init__(self, acknowledger: "Acknowledger", leases: Sequence[Lease]) -> None:
         self.given = False
+        """Whether the message was acknowledged."""
         self._acknowledger = acknowledger
         self._leases = leases
 
     async def acknowledge(self) -> None:
-        """The message (of a batch: every message) is done. A second call does nothing."""
+        """Delete the message, or every message of a batch. Calls after the first have no effect."""
         if self.given:
             return
         self.given = True
@@ -37,10 +42,10 @@ class Acknowledgement:
 
 
 class Acknowledger:
-    """Collects acknowledgements and sends them in batches of ten, or after `linger` seconds.
+    """Collects acknowledged messages and deletes ten per call, or fewer `linger` seconds after the first.
 
-    A delete that failed is tried again for as long as the lease holds; after that the message is
-    delivered once more, which is logged, and the inbox recognises it.
+    A delete that failed is repeated for as long as the lease holds. After that the message is delivered once
+    more, which is logged; the inbox recognises it.
     """
 
     def __init__(self, queue: Queue, leases: LeaseKeeper, *, linger: float = 0.1) -> None:
@@ -50,30 +55,30 @@ class Acknowledger:
         self._batch: list[Lease] = []
         self._timer: asyncio.TimerHandle | None = None
         self._deletes = asyncio.TaskGroup()
-        self._room = asyncio.Semaphore(10 * MAX_BATCH_SIZE)
+        self._capacity = asyncio.Semaphore(10 * MAX_BATCH_SIZE)
 
     async def acknowledge(self, lease: Lease) -> None:
-        """Hands over a message that is done. Waits only while a hundred others are not deleted yet."""
-        await self._room.acquire()
+        """Delete a message soon. Waits only while a hundred others are not deleted yet."""
+        await self._capacity.acquire()
         self._batch.append(lease)
         if len(self._batch) == MAX_BATCH_SIZE:
-            self._send()
+            self._flush()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._linger, self._send)
+            self._timer = asyncio.get_running_loop().call_later(self._linger, self._flush)
 
     @asynccontextmanager
     async def deleting(self) -> AsyncIterator[None]:
-        """Deletes while its body runs, and at its end what is left, for at most `_FLUSH_MOST` seconds."""
+        """Delete while the body runs, and the rest at its end, within `_FLUSH_TIMEOUT` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(None) as flush, self._deletes:
                 try:
                     yield
-                    flush.reschedule(asyncio.get_running_loop().time() + _FLUSH_MOST)
-                    self._send()
+                    flush.reschedule(asyncio.get_running_loop().time() + _FLUSH_TIMEOUT)
+                    self._flush()
                 finally:
                     self._stop_timer()
 
-    def _send(self) -> None:
+    def _flush(self) -> None:
         self._stop_timer()
         batch, self._batch = self._batch, []
         if batch:
@@ -86,13 +91,13 @@ class Acknowledger:
 
     async def _delete(self, batch: Sequence[Lease]) -> None:
         count = len(batch)
-        while batch := await self._try_to_delete(batch):
-            await asyncio.sleep(_RETRY_AFTER)
+        while batch := await self._try_delete(batch):
+            await asyncio.sleep(_RETRY_DELAY)
         for _ in range(count):
-            self._room.release()
+            self._capacity.release()
 
-    async def _try_to_delete(self, batch: Sequence[Lease]) -> list[Lease]:
-        """Deletes, and answers what is to be tried again."""
+    async def _try_delete(self, batch: Sequence[Lease]) -> list[Lease]:
+        """Delete the messages. Return those to be tried again."""
         by_handle = {lease.received.receipt_handle: lease for lease in batch}
         try:
             failed = (await self._queue.delete(list(by_handle))).failed
@@ -108,7 +113,7 @@ class Acknowledger:
                 self._leases.release(lease)
         if lost := len(failed) - len(again):
             log.error(
-                "handled messages could not be deleted and will come again",
+                "handled messages could not be deleted and will be delivered again",
                 extra={"queue": self._queue.name, "count": lost},
             )
         return again

@@ -1,67 +1,99 @@
-"""Batches: concurrent callers' messages together in calls that SNS and SQS take."""
+"""Batch calls of SNS and SQS: their limits, entries and results, and a Batcher that fills them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Literal
 
 from snsqs._errors import MessageTooLarge, MessagingError, SendFailed, TerminalError
 from snsqs._message import Message
 from snsqs._queue import MAX_BATCH_SIZE
 
-BYTES = 240 * 1024
-"""Of one call and of one message. AWS takes 256 KiB; what is left is for what its own count adds."""
+MAX_BYTES = 240 * 1024
+"""Maximum size of one call and of one message. AWS permits 256 KiB, and counts some overhead of its own."""
 
-ATTRIBUTES = 10
-"""Attributes that SQS takes. SNS takes more, and then silently loses the message on its way to a queue."""
+MAX_ATTRIBUTES = 10
+"""Limit of SQS. SNS accepts more, but does not deliver such a message to a queue."""
 
-_RETRY_AFTER = (0.1, 0.3)
-"""Seconds before what a call did not take is tried again."""
+_RETRY_DELAYS = (0.1, 0.3)
+"""Seconds before the failed entries of a call are sent again."""
 
-T = TypeVar("T")
 Result = str | MessagingError
+"""Message id assigned by the transport, or the error of a message that was not sent."""
+
 Call = Callable[[Sequence[Message[str]]], Awaitable[list[Result]]]
-"""Sends at most ten messages and answers for each its id or its error. Raises when none was taken."""
+"""Sends at most ten messages and returns their results. Raises when no message was sent."""
 
 
-def size_of(message: Message[str]) -> int:
-    """Bytes as AWS counts them: the body in UTF-8, and name, data type and value of each attribute."""
-    attributes = sum(
-        len(name.encode()) + len("String") + len(value.encode()) for name, value in message.headers.items()
-    )
-    return len(message.payload.encode()) + attributes
+class EntryRefused(TerminalError):
+    """The transport refuses this message, for example for a character that it does not accept."""
 
 
-def size_error(message: Message[str]) -> MessagingError | None:
-    """Why no transport would take the message, or None."""
-    if (size := size_of(message)) > BYTES:
-        return MessageTooLarge(f"the message has {size} bytes, the limit is {BYTES}")
-    if len(message.headers) > ATTRIBUTES:
-        return MessageTooLarge(f"the message has {len(message.headers)} headers, the limit is {ATTRIBUTES}")
+def size_error(message: Message[str]) -> MessageTooLarge | None:
+    """Return the error with which every transport refuses the message, or None.
+
+    A message is limited to 240 KiB and ten headers. Its size is that of the payload in UTF-8, plus name, data
+    type and value of each header.
+    """
+    if (size := _size_of(message)) > MAX_BYTES:
+        return MessageTooLarge(f"the message has {size} bytes, the limit is {MAX_BYTES}")
+    if len(message.headers) > MAX_ATTRIBUTES:
+        return MessageTooLarge(
+            f"the message has {len(message.headers)} headers, the limit is {MAX_ATTRIBUTES}"
+        )
     return None
 
 
-def batched(items: Sequence[T], size: int = MAX_BATCH_SIZE) -> Iterator[Sequence[T]]:
-    """The items in runs of at most `size`."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def message_attributes(message: Message[str]) -> dict[str, Any]:
+    """Return the headers as message attributes of SNS and SQS, without empty ones, which AWS refuses."""
+    return {
+        name: {"DataType": "String", "StringValue": value} for name, value in message.headers.items() if value
+    }
+
+
+def group_of(message: Message[str]) -> str:
+    """Return the message group on a FIFO topic or queue: the messages of one aggregate stay in order."""
+    return message.subject or "none"
+
+
+def batch_entries(
+    messages: Sequence[Message[str]], *, body: Literal["Message", "MessageBody"], is_fifo: bool
+) -> list[Any]:
+    """Return the entries of a batch call, whose ids are their positions. `body` is the key of the payload:
+    `Message` for SNS, `MessageBody` for SQS."""
+    return [
+        {"Id": str(position), body: message.payload, "MessageAttributes": message_attributes(message)}
+        | ({"MessageGroupId": group_of(message), "MessageDeduplicationId": message.id} if is_fifo else {})
+        for position, message in enumerate(messages)
+    ]
+
+
+def batch_results(response: Mapping[str, Any], count: int) -> list[Result]:
+    """Return the result of each of the `count` entries of a batch call, by their positions."""
+    results: list[Result] = [SendFailed("the response does not mention this message")] * count
+    for sent in response.get("Successful", ()):
+        results[int(sent["Id"])] = sent["MessageId"]
+    for failed in response.get("Failed", ()):
+        kind = EntryRefused if failed.get("SenderFault") else SendFailed
+        results[int(failed["Id"])] = kind(f"{failed['Code']}: {failed.get('Message', '')}")
+    return results
 
 
 @dataclass(eq=False)
 class _Pending:
-    """A message and where its result is awaited."""
+    """A message, and the future that its sender awaits."""
 
     message: Message[str]
     result: "asyncio.Future[Result]"
 
 
 class Batcher:
-    """Fills calls with the messages of all callers.
+    """Fills batch calls with the messages of concurrent senders.
 
-    A call is made when ten messages or 240 KiB are together, or `linger` seconds after the first of them.
-    What a call left out, but may take later, is tried twice more; a call that failed as a whole is not,
-    the SDK has tried that again already. With `in_order` there is one call at a time and no second try,
-    because that would overtake.
+    A call is made when ten messages or 240 KiB are pending, or `linger` seconds after the first of them, with
+    at most `calls` at the same time. Entries that failed and may succeed later are sent twice more; a call
+    that failed as a whole is not, because the SDK has already retried it. With `in_order`, for FIFO, there
+    is one call at a time and no retry, which could overtake.
     """
 
     def __init__(self, call: Call, *, in_order: bool = False, linger: float = 0.005, calls: int = 10) -> None:
@@ -75,7 +107,7 @@ class Batcher:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def send(self, messages: Sequence[Message[str]]) -> list[Result]:
-        """For each message its id or the error that kept it from being sent, in the order given."""
+        """Send messages and return their results in the same order."""
         return list(await asyncio.gather(*(self._result_of(message) for message in messages)))
 
     def _result_of(self, message: Message[str]) -> "asyncio.Future[Result]":
@@ -83,8 +115,8 @@ class Batcher:
         if (refused := size_error(message)) is not None:
             result.set_result(refused)
             return result
-        size = size_of(message)
-        if self._bytes + size > BYTES:
+        size = _size_of(message)
+        if self._bytes + size > MAX_BYTES:
             self._flush()
         self._pending.append(_Pending(message, result))
         self._bytes += size
@@ -104,7 +136,7 @@ class Batcher:
             task.add_done_callback(self._sending.discard)
 
     async def _send(self, batch: list[_Pending]) -> None:
-        """Answers every caller, whatever happens; so nobody has to await this task."""
+        """Send a batch. Sets every result in any case, so that no sender waits forever."""
         results: list[Result] = [SendFailed("not sent: cancelled")] * len(batch)
         try:
             async with self._calls:
@@ -114,12 +146,12 @@ class Batcher:
             results = [failure] * len(batch)
         finally:
             for pending, result in zip(batch, results, strict=True):
-                if not pending.result.done():  # its caller may have been cancelled
+                if not pending.result.done():  # its sender may have been cancelled
                     pending.result.set_result(result)
 
     async def _results(self, messages: Sequence[Message[str]]) -> list[Result]:
         results = await self._call(messages)
-        for pause in () if self._in_order else _RETRY_AFTER:
+        for pause in () if self._in_order else _RETRY_DELAYS:
             again = [place for place, result in enumerate(results) if _may_succeed_later(result)]
             if not again:
                 break
@@ -128,6 +160,13 @@ class Batcher:
             for place, result in zip(again, later, strict=True):
                 results[place] = result
         return results
+
+
+def _size_of(message: Message[str]) -> int:
+    attributes = sum(
+        len(name.encode()) + len("String") + len(value.encode()) for name, value in message.headers.items()
+    )
+    return len(message.payload.encode()) + attributes
 
 
 def _may_succeed_later(result: Result) -> bool:

@@ -1,35 +1,42 @@
-"""Consumer: a bounded number of handlers that work on what was received."""
+"""Consumer: handles the messages that a listener received, and settles each of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from snsqs._acknowledgement import Acknowledger
-from snsqs._handler import Binding, MessageHandler
-from snsqs._incoming import Incoming, read
-from snsqs._lanes import Lanes
-from snsqs._lease import LeaseKeeper
+from snsqs._acknowledgement import Acknowledgement, Acknowledger
+from snsqs._dead_letter import dead_letter_attributes
+from snsqs._errors import LeaseLost, MessagingError, TerminalError, Unavailable, UnknownType
+from snsqs._handler import Binding, Delivery, MessageHandler
+from snsqs._lease import Lease, LeaseKeeper, held
+from snsqs._message import current_message
+from snsqs._options import ListenerOptions
+from snsqs._outcome import MessageOutcome, OutcomeObserver, count_outcome
+from snsqs._pending import Incoming, PendingMessages, decode
 from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, QueueSettings, Received, is_fifo
-from snsqs._settled import OutcomeObserver
-from snsqs._settlement import Settlement, SettlementOptions
+from snsqs.aws import transient_errors
+from snsqs.backoff import full_jitter
 
-
-@dataclass(frozen=True)
-class ConsumerOptions(SettlementOptions):
-    """How received messages are worked on; the times are seconds."""
-
-    max_concurrency: int = 10
-    """Handlers that run at once."""
-    shutdown_timeout: float = 12.0
-    """How long stopping waits for handlers. Acknowledging and giving back have six seconds more, so that
-    all of it is within twenty."""
+log = logging.getLogger(__name__)
 
 
 class Consumer:
-    """Workers that take their turns from lanes, and settle one turn after the other.
+    """Workers that handle pending messages. What a handler does decides what happens to its message:
 
-    On a FIFO queue a message that has to come again holds back the rest of its group, and only that.
+    - It returns: the message is deleted (with `manual_ack` only if it was acknowledged).
+    - It raises `TerminalError`, or any error at the last permitted receive: the message is sent to the
+      dead-letter queue with the reason, then deleted. A crash in between duplicates the dead letter and
+      loses nothing.
+    - It raises `Unavailable`: the message is kept and tried again in place, so that an outage costs it none
+      of its receives. The worker is occupied meanwhile, which slows polling down; that is intended.
+    - Its lease is lost: nothing, the queue delivers the message to another consumer.
+    - It raises any other error: the message is requeued with a visibility timeout that grows with its
+      receive count, with full jitter.
+
+    The messages of a batch that failed are handled again one by one, so that only those that fail by
+    themselves fail. On a FIFO queue a requeued message takes the rest of its group with it.
     """
 
     def __init__(
@@ -37,97 +44,248 @@ class Consumer:
         queues: ListenerQueues,
         binding: Binding,
         handle: MessageHandler,
-        options: ConsumerOptions,
+        options: ListenerOptions,
         settings: QueueSettings,
         observer: OutcomeObserver | None = None,
     ) -> None:
         in_order = is_fifo(queues.queue.name)
+        self._queue = queues.queue
+        self._dead_letters = queues.dead_letters
         self._binding = binding
+        self._handle = handle
         self._options = options
+        self._max_receive_count = settings.max_receive_count
+        self._observer = observer
         self._leases = LeaseKeeper(queues.queue, settings.visibility)
         self._acknowledger = Acknowledger(queues.queue, self._leases, linger=0 if in_order else 0.1)
-        self._settlement = Settlement(
-            queues,
-            handle,
-            self._leases,
-            self._acknowledger,
-            options,
-            max_receive_count=settings.max_receive_count,
-            observer=observer,
-        )
-        self._lanes = Lanes(in_order=in_order)
+        self._pending = PendingMessages(is_fifo=in_order)
         self._idle = options.max_concurrency
         self._expected = 0
-        self._room = asyncio.Event()
+        self._capacity = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
-        """Handlers that run, each on one turn."""
+        """Number of running handlers."""
         return self._options.max_concurrency - self._idle
 
     @property
     def buffered(self) -> int:
-        """Messages that were received and wait for a worker."""
-        return self._lanes.waiting
+        """Number of received messages that wait for a worker."""
+        return len(self._pending)
 
     @asynccontextmanager
-    async def room(self) -> AsyncIterator[None]:
-        """Enters when a full receive call may follow: what waits and what is expected could begin at once.
-        So one call is ahead of the workers when all are busy, and several may be when many are idle."""
-        while not self._has_room:
-            self._room.clear()
-            await self._room.wait()
+    async def reserve_capacity(self) -> AsyncIterator[None]:
+        """Wait until all pending and expected messages have an idle worker, and reserve capacity for one
+        receive call. So one call is ahead when all workers are busy, and several when many are idle."""
+        while not self._has_capacity:
+            self._capacity.clear()
+            await self._capacity.wait()
         self._expected += MAX_BATCH_SIZE
         try:
             yield
         finally:
             self._expected -= MAX_BATCH_SIZE
-            self._tell_of_room()
+            self._notify_capacity()
 
-    def take(self, messages: Sequence[Received]) -> None:
-        """Lines the messages up; their leases are kept from now on."""
+    def add(self, messages: Sequence[Received]) -> None:
+        """Add received messages to the pending ones. Their leases are extended from now on."""
         for received in messages:
-            self._lanes.add(read(self._leases.track(received), self._binding))
+            self._pending.add(decode(self._leases.track(received), self._binding))
 
     @property
-    def _has_room(self) -> bool:
-        return self._lanes.waiting + self._expected <= self._idle
+    def _has_capacity(self) -> bool:
+        return len(self._pending) + self._expected <= self._idle
 
-    def _tell_of_room(self) -> None:
-        if self._has_room:
-            self._room.set()
-
-    def close(self) -> None:
-        """Begins nothing more."""
-        self._lanes.close(self._options.max_concurrency)
+    def _notify_capacity(self) -> None:
+        if self._has_capacity:
+            self._capacity.set()
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        """Works until its body ends, then drains: what has not begun goes back to the queue, what runs
-        may finish, acknowledgements are sent."""
+    async def running(self) -> AsyncIterator[None]:
+        """Run the workers while the body runs. At its end pending messages are requeued, running handlers
+        may finish within `shutdown_timeout`, and acknowledgements are flushed."""
         async with self._leases.extending(), self._acknowledger.deleting():
             with suppress(TimeoutError):
-                async with asyncio.timeout(None) as drain, asyncio.TaskGroup() as workers:
+                async with asyncio.timeout(None) as shutdown, asyncio.TaskGroup() as workers:
                     for _ in range(self._options.max_concurrency):
                         workers.create_task(self._work())
                     yield
-                    drain.reschedule(asyncio.get_running_loop().time() + self._options.shutdown_timeout)
+                    shutdown.reschedule(asyncio.get_running_loop().time() + self._options.shutdown_timeout)
                     self.close()
-                    await self._give_back(self._lanes.take_out_all())
+                    await self._leases.requeue(_leases(self._pending.drain()), delay=0)
+
+    def close(self) -> None:
+        """Start no more handlers."""
+        self._pending.close(self._options.max_concurrency)
 
     async def _work(self) -> None:
-        while (turn := await self._lanes.next()) is not None:
-            if turn:
-                self._idle -= 1
-                await self._settle(turn)
-                self._idle += 1
-                self._tell_of_room()
+        while (batch := await self._pending.pop_group()) is not None:
+            self._idle -= 1
+            await self._process(batch)
+            self._pending.release(batch[0].ordering_key)
+            self._idle += 1
+            self._notify_capacity()
 
-    async def _settle(self, turn: Sequence[Incoming]) -> None:
-        seconds = await self._settlement.settle(turn)
-        if seconds is not None:
-            await self._give_back(self._lanes.held_back_by(turn[0]), seconds)
-        self._lanes.done(turn[0].lane)
+    async def _process(self, batch: Sequence[Incoming]) -> None:
+        """Handle messages of one handler, and settle them."""
+        first = batch[0]
+        # Not reset afterwards: a worker is a task, which sets it again for its next messages.
+        current_message.set(first.message)
+        if first.error is not None:
+            await self._reject(first, first.error)
+            return
+        acknowledgement = Acknowledgement(self._acknowledger, _leases(batch))
+        delivery = _delivery(batch, self._queue.name, acknowledgement)
+        try:
+            async with held(_leases(batch)):
+                await self._handle_when_available(delivery)
+            await self._on_success(batch, acknowledgement, delivery.outcomes)
+        except LeaseLost as error:
+            await self._on_lease_lost(batch, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # This task was not cancelled: the handler awaited something that was.
+            await self._on_failure(batch, acknowledgement, error)
+        except Exception as error:
+            await self._on_failure(batch, acknowledgement, error)
 
-    async def _give_back(self, messages: Sequence[Incoming], seconds: float = 0) -> None:
-        await self._leases.requeue([incoming.lease for incoming in messages], seconds=seconds)
+    async def _handle_when_available(self, delivery: Delivery) -> None:
+        """Call the handler until it does not raise Unavailable, or raise that after `max_unavailable`."""
+        now = asyncio.get_running_loop().time
+        deadline, failures = now() + self._options.max_unavailable, 0
+        while True:
+            try:
+                return await self._handle(delivery)
+            except Unavailable as error:
+                failures += 1
+                pause = full_jitter(failures, base=1, cap=10, floor=0.5)
+                if now() + pause > deadline:
+                    raise
+                about = {"error": str(error), "retry_in": round(pause, 1)}
+                log.warning("handler waits for a dependency", extra=about)
+            await asyncio.sleep(pause)
+
+    async def _on_success(
+        self, batch: Sequence[Incoming], acknowledgement: Acknowledgement, outcomes: Mapping[str, str]
+    ) -> None:
+        if not self._options.manual_ack:
+            await acknowledgement.acknowledge()
+        for incoming in batch:
+            if acknowledgement.given:
+                self._record_outcome(incoming, outcomes.get(incoming.message.id, "handled"))
+            else:
+                self._record_outcome(incoming, "not_acknowledged")
+                self._leases.release(incoming.lease)
+
+    async def _on_lease_lost(self, batch: Sequence[Incoming], error: LeaseLost) -> None:
+        log.warning("lease lost, handler cancelled", extra={"error": str(error)})
+        for incoming in batch:
+            self._record_outcome(incoming, "lease_lost", error)
+            self._leases.release(incoming.lease)
+        followers = self._pending.drain_group(batch[0].ordering_key)
+        await self._leases.requeue(_leases(followers), delay=0)
+
+    async def _on_failure(
+        self, batch: Sequence[Incoming], acknowledgement: Acknowledgement, error: BaseException
+    ) -> None:
+        if acknowledgement.given:
+            log.error("handler failed after it acknowledged", exc_info=error)
+        elif len(batch) > 1:
+            about = {"count": len(batch), "error": repr(error)}
+            log.warning("batch failed, its messages are handled one by one", extra=about)
+            self._pending.split(batch)
+        elif isinstance(error, TerminalError):
+            await self._dead_letter(batch[0], error)
+        else:
+            await self._retry(batch[0], error)
+
+    async def _reject(self, incoming: Incoming, error: MessagingError) -> None:
+        """Settle a message that has no handler: its type is unknown, or it cannot be decoded."""
+        if not isinstance(error, UnknownType) or self._options.unknown_types == "dead-letter":
+            await self._dead_letter(incoming, error)
+        elif self._options.unknown_types == "fail":
+            await self._retry(incoming, error)
+        else:
+            log.debug("ignored", extra={"error": str(error)})
+            self._record_outcome(incoming, "ignored", error)
+            await self._acknowledger.acknowledge(incoming.lease)
+
+    async def _retry(self, incoming: Incoming, error: BaseException) -> None:
+        receive_count = incoming.received.receive_count
+        if receive_count >= self._max_receive_count:
+            await self._dead_letter(incoming, error)
+            return
+        delay = self._backoff(receive_count)
+        about = {"receive_count": receive_count, "retry_in": round(delay, 1)}
+        log.warning("handler failed", exc_info=error, extra=about)
+        self._record_outcome(incoming, "failed", error)
+        await self._requeue(incoming, delay)
+
+    async def _dead_letter(self, incoming: Incoming, error: BaseException) -> None:
+        received, dead_letters = incoming.received, self._dead_letters
+        attributes = dead_letter_attributes(received, error, queue=self._queue.name)
+        try:
+            await dead_letters.send(
+                received.body, attributes, group=received.group, deduplication=received.message_id
+            )
+        except transient_errors() as failure:
+            log.warning("dead letter not sent, the message is requeued", extra={"error": str(failure)})
+            await self._requeue(incoming, self._backoff(received.receive_count))
+            return
+        about = {"queue": dead_letters.name, "message_id": received.message_id, "reason": _reason(error)}
+        log.error("dead letter", extra=about)
+        self._record_outcome(incoming, "dead_letter", error)
+        await self._acknowledger.acknowledge(incoming.lease)
+
+    async def _requeue(self, incoming: Incoming, delay: float) -> None:
+        followers = self._pending.drain_group(incoming.ordering_key)
+        await self._leases.requeue(_leases([incoming, *followers]), delay=delay)
+
+    def _backoff(self, receive_count: int) -> float:
+        options = self._options
+        return full_jitter(receive_count, base=options.min_backoff, cap=options.max_backoff, floor=1)
+
+    def _record_outcome(self, incoming: Incoming, outcome: str, error: BaseException | None = None) -> None:
+        count_outcome(self._queue.name, outcome)
+        if self._observer is None:
+            return
+        message, received, handler = incoming.message, incoming.received, incoming.handler
+        self._observer(
+            MessageOutcome(
+                self._queue.name,
+                message.id,
+                message.type,
+                message.subject,
+                handler.name if handler else None,
+                outcome,
+                _reason(error) if error else None,
+                received.receive_count,
+                received.received_at,
+                datetime.now(UTC),
+            )
+        )
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _leases(batch: Sequence[Incoming]) -> list[Lease]:
+    return [incoming.lease for incoming in batch]
+
+
+def _delivery(batch: Sequence[Incoming], queue: str, acknowledgement: Acknowledgement) -> Delivery:
+    first = batch[0]
+    resources: dict[type, object] = {Acknowledgement: acknowledgement}
+    if len(batch) == 1:
+        resources[Lease] = first.lease
+    return Delivery(
+        tuple(incoming.message for incoming in batch),
+        queue,
+        max(incoming.received.receive_count for incoming in batch),
+        first.received.received_at,
+        handler=first.handler.name if first.handler else "",
+        resources=resources,
+    )

@@ -1,4 +1,4 @@
-"""MessageHandler: what takes a message, and `@sqs_listener`, which makes one of a function."""
+"""MessageHandler, Middleware, and `@sqs_listener`, which turns a function into the handler of event types."""
 
 import inspect
 import types
@@ -19,55 +19,51 @@ from snsqs._queue import is_fifo
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message on its way to its handler: what the queue said about it, and what middleware adds."""
+    """Messages on their way to a handler, with facts from the queue and resources from middleware."""
 
-    message: Message[str]
+    messages: tuple[Message[str], ...]
+    """At least one; exactly one unless the handler takes a batch."""
     queue: str
     receive_count: int
+    """Number of deliveries so far, including this one; in a batch the highest."""
     received_at: datetime
-    others: tuple[Message[str], ...] = ()
-    """The other messages, when the handler takes a batch."""
-    lease: Lease | None = None
-    """Of a single message."""
-    acknowledgement: Acknowledgement | None = None
-    resources: Mapping[type, object] = field(default_factory=dict)
-    """What a handler may ask for by type, such as the transaction that it runs in."""
     handler: str = ""
-    """The name of the function that takes it."""
+    """Name of the handler function."""
+    resources: Mapping[type, object] = field(default_factory=dict)
+    """Values for handler parameters by type, such as the transaction that a handler runs in."""
     outcomes: dict[str, str] = field(default_factory=dict)
-    """What middleware found out about messages that it did not hand on, by their ids. The others of a
-    delivery that succeeds are handled."""
+    """Outcomes, by message id, of messages that middleware did not pass on. All other messages of a
+    delivery that succeeds are `handled`."""
 
     @property
-    def messages(self) -> tuple[Message[str], ...]:
-        """All messages of the delivery; one, unless the handler takes a batch."""
-        return (self.message, *self.others)
+    def message(self) -> Message[str]:
+        """The message; of a batch, the first one."""
+        return self.messages[0]
 
     def only(self, messages: Sequence[Message[str]]) -> "Delivery":
-        """The same delivery with some of its messages, at least one."""
-        return replace(self, message=messages[0], others=tuple(messages[1:]))
+        """Return the delivery with some of its messages, at least one."""
+        return replace(self, messages=tuple(messages))
 
     def providing(self, kind: type, value: object) -> "Delivery":
-        """The same delivery with one more thing that a handler may ask for."""
+        """Return the delivery with a value for handler parameters of type `kind`."""
         return replace(self, resources={**self.resources, kind: value})
 
 
 class MessageHandler(Protocol):
-    """Takes one delivery. Returning means done; raising means not done, and the type of the error says
-    whether trying again can help (`TerminalError`: it cannot)."""
+    """Handles one delivery. Returning means success. Raising means failure, to be retried unless the error is
+    a `TerminalError`."""
 
     async def __call__(self, delivery: Delivery) -> None: ...
 
 
 class Middleware(Protocol):
-    """Wraps handling: does its part before and after `proceed`, or does not proceed at all.
-
-    `provides` lists what it adds to the delivery's resources, so that a handler which asks for something
-    that nobody provides is found at start.
-    """
+    """Wraps handling: acts before and after `proceed`, or does not call it."""
 
     @property
-    def provides(self) -> tuple[type, ...]: ...
+    def provides(self) -> tuple[type, ...]:
+        """Types that it adds to the delivery's resources. A handler with a parameter that no middleware
+        provides is rejected at start."""
+        ...
 
     async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None: ...
 
@@ -83,18 +79,18 @@ class _Mark:
 
 
 def sqs_listener(queue: str, *, topic: str) -> Callable[[F], F]:
-    """Marks a function as the handler of one or more event types on `queue`, which is subscribed to `topic`.
+    """Mark a function as the handler of one or more event types on `queue`, which is subscribed to `topic`.
 
-    Any number of functions may name the same queue; the annotation of each says which event types it takes:
+    Any number of functions may name the same queue; the annotations determine their event types:
 
         @sqs_listener("scm-adapter-order-event-queue", topic="order-events")
         async def on_order_completed(event: OrderCompleted, tx: Transaction) -> None: ...
 
     Parameters are filled by type: a DomainEvent (or a union of them), `Message`, `Delivery`, `Lease`,
-    `Acknowledgement`, and whatever the middleware provides, such as the transaction. A handler that asks for
-    `list[OrderCompleted]` is given what waits, ten at most, and is called again one by one when it fails.
+    `Acknowledgement`, and the types that middleware provides, such as a transaction. A handler with a
+    parameter `list[OrderCompleted]` receives up to ten pending events at once, and one by one if it fails.
 
-    It registers nothing; `bindings()` collects what an application lists.
+    The decorator registers nothing; an application passes its functions to `bindings()`.
     """
 
     def mark(function: F) -> F:
@@ -105,7 +101,8 @@ def sqs_listener(queue: str, *, topic: str) -> Callable[[F], F]:
 
 
 class HandlerMethod:
-    """A function marked `@sqs_listener` as a MessageHandler."""
+    """A function marked `@sqs_listener`, as a MessageHandler. Raises ListenerMisconfigured when its
+    annotations do not identify its events."""
 
     def __init__(self, function: Callable[..., Awaitable[None]], converter: MessageConverter) -> None:
         self.name = f"{function.__module__}.{function.__qualname__}"
@@ -114,7 +111,9 @@ class HandlerMethod:
         hints = typing.get_type_hints(function)
         parameters = list(inspect.signature(function).parameters)
         if missing := [name for name in parameters if name not in hints]:
-            raise ListenerMisconfigured(f"{self.name}: annotate {', '.join(missing)}; parameters go by type")
+            raise ListenerMisconfigured(
+                f"{self.name}: annotate {', '.join(missing)}; parameters are filled by type"
+            )
         self._kinds = [hints[name] for name in parameters]
         events = [event for kind in self._kinds for event in _event_types(kind)]
         if not events:
@@ -132,20 +131,24 @@ class HandlerMethod:
         self._arguments = [self._argument(kind) for kind in self._kinds]
 
     @property
-    def asks_for(self) -> set[type]:
-        """The types that middleware has to provide."""
-        return {kind for kind in self._kinds if not _event_types(kind) and _origin(kind) not in _GIVEN}
+    def dependencies(self) -> set[type]:
+        """Types of parameters that middleware has to provide."""
+        return {kind for kind in self._kinds if not _event_types(kind) and _origin(kind) not in _BUILT_IN}
 
     async def __call__(self, delivery: Delivery) -> None:
         await self._function(*[argument(delivery) for argument in self._arguments])
 
     def _argument(self, kind: type) -> Callable[[Delivery], object]:
-        """How a parameter of this type is filled."""
+        """Return the function that fills a parameter of this type."""
         if _is_batch(kind):
             return lambda delivery: [self._event(message) for message in delivery.messages]
         if _event_types(kind):
             return lambda delivery: self._event(delivery.message)
-        return _GIVEN.get(_origin(kind)) or (lambda delivery: delivery.resources[kind])
+        if _origin(kind) is Message:
+            return lambda delivery: delivery.message
+        if kind is Delivery:
+            return lambda delivery: delivery
+        return lambda delivery: delivery.resources[kind]
 
     def _event(self, message: Message[str]) -> DomainEvent:
         return self._converter.from_message(message, self.event_types[message.type])
@@ -153,8 +156,8 @@ class HandlerMethod:
 
 @dataclass(frozen=True)
 class Binding:
-    """A queue, the topic that feeds it and the handlers of its event types. It is the contract:
-    queue, dead-letter queue, subscription and filter policy are derived from it."""
+    """A queue, the topic it is subscribed to, and the handlers of its event types. Queue, dead-letter queue,
+    subscription and filter policy are derived from it."""
 
     queue: str
     topic: str
@@ -170,8 +173,8 @@ class Binding:
     def event_types(self) -> list[str]:
         return sorted(self.handlers)
 
-    def handler_of(self, message: Message[str]) -> HandlerMethod:
-        """The handler of the message's type. Raises UnknownType."""
+    def handler_for(self, message: Message[str]) -> HandlerMethod:
+        """Return the handler of the message's type. Raises UnknownType."""
         handler = self.handlers.get(message.type)
         if handler is None:
             raise UnknownType(
@@ -181,7 +184,7 @@ class Binding:
 
 
 def bindings(functions: Iterable[Callable[..., Awaitable[None]]]) -> list[Binding]:
-    """One Binding per queue that the marked functions name. Raises ListenerMisconfigured."""
+    """Return one Binding for each queue that the marked functions name. Raises ListenerMisconfigured."""
     topics: dict[str, str] = {}
     handlers: dict[str, dict[str, HandlerMethod]] = {}
     for function in functions:
@@ -203,27 +206,43 @@ def bindings(functions: Iterable[Callable[..., Awaitable[None]]]) -> list[Bindin
     return [Binding(queue, topics[queue], on_queue) for queue, on_queue in handlers.items()]
 
 
-def dispatch(binding: Binding) -> MessageHandler:
-    """The innermost handler: picks the function that takes the message's type."""
+def message_handler(binding: Binding, middleware: Sequence[Middleware] = ()) -> MessageHandler:
+    """Return the binding's handlers as one MessageHandler inside its middleware, the first one outermost.
 
-    async def handle(delivery: Delivery) -> None:
-        handler = binding.handler_of(delivery.message)
+    Each delivery goes to the function that handles the type of its messages. Raises ListenerMisconfigured
+    when a function has a parameter that no middleware provides.
+    """
+    _validate_dependencies(binding, middleware)
+
+    async def dispatch(delivery: Delivery) -> None:
+        handler = binding.handler_for(delivery.message)
         try:
             await handler(delivery)
         except ExceptionGroup as group:
-            error = _in_one(group)
+            error = _representative(group)
             error.add_note(f"raised by {handler.name}")
             raise error from (None if error is group else group)
         except Exception as error:
             error.add_note(f"raised by {handler.name}")
             raise
 
+    handle: MessageHandler = dispatch
+    for layer in reversed(middleware):
+        handle = _wrap(layer, handle)
     return handle
 
 
-def _in_one(group: ExceptionGroup[Exception]) -> Exception:
-    """What a task group's errors say about the message, when all of them say something: that trying again
-    cannot help, if one does; else that something is away. Any other group is an error like any other."""
+def _validate_dependencies(binding: Binding, middleware: Sequence[Middleware]) -> None:
+    provided = {kind for layer in middleware for kind in layer.provides}
+    for handler in binding.handlers.values():
+        if missing := handler.dependencies - provided:
+            names = ", ".join(sorted(kind.__name__ for kind in missing))
+            raise ListenerMisconfigured(f"{handler.name} asks for {names}, and no middleware provides it")
+
+
+def _representative(group: ExceptionGroup[Exception]) -> Exception:
+    """Return the error that decides about the message: if all errors of a task group are TerminalError or
+    Unavailable, the first TerminalError, else the first Unavailable. Return any other group itself."""
     _, others = group.split((TerminalError, Unavailable))
     if others is not None:
         return group
@@ -233,13 +252,6 @@ def _in_one(group: ExceptionGroup[Exception]) -> Exception:
     return error
 
 
-def compose(handler: MessageHandler, middleware: Iterable[Middleware]) -> MessageHandler:
-    """The handler inside its middleware; the first one named is the outermost."""
-    for layer in reversed(list(middleware)):
-        handler = _wrap(layer, handler)
-    return handler
-
-
 def _wrap(layer: Middleware, inner: MessageHandler) -> MessageHandler:
     async def handle(delivery: Delivery) -> None:
         await layer(delivery, inner)
@@ -247,13 +259,8 @@ def _wrap(layer: Middleware, inner: MessageHandler) -> MessageHandler:
     return handle
 
 
-_GIVEN: Mapping[type, Callable[[Delivery], object]] = {
-    Message: lambda delivery: delivery.message,
-    Delivery: lambda delivery: delivery,
-    Lease: lambda delivery: delivery.lease,
-    Acknowledgement: lambda delivery: delivery.acknowledgement,
-}
-"""What the library itself gives a handler that asks for it."""
+_BUILT_IN = {Acknowledgement, Delivery, Lease, Message}
+"""Parameter types that the library provides itself."""
 
 
 def _is_batch(kind: Any) -> bool:

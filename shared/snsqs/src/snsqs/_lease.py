@@ -1,8 +1,8 @@
-"""Lease: the time for which a received message is ours, as a cancellation scope; and who extends it.
+"""Lease: the time for which a received message belongs to this consumer, as a cancellation scope.
 
-SQS gives a message out for its visibility timeout and then to somebody else. So whatever is buffered,
-running or waiting for its acknowledgement is extended at half time, in batches of ten. When that fails for
-so long that the message may be elsewhere, the handler is cancelled before it can commit.
+SQS hides a received message for its visibility timeout and then delivers it again. So the leases of messages
+that are pending, being handled or not yet deleted are extended at half time, in batches of ten. If that
+fails for so long that another consumer may have the message, its handler is cancelled before it can commit.
 """
 
 import asyncio
@@ -11,40 +11,39 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from snsqs._batching import batched
 from snsqs._errors import LeaseLost
-from snsqs._queue import Queue, Received
+from snsqs._queue import Queue, Received, batched
 from snsqs.aws import transient_errors
 
 log = logging.getLogger(__name__)
 
-
-_GIVE_BACK_MOST = 3.0
+_REQUEUE_TIMEOUT = 3.0
 
 
 class Lease:
-    """One received message, held until `deadline` (the event loop's time)."""
+    """Lease of one received message, until `deadline` (time of the event loop, in seconds)."""
 
     def __init__(self, received: Received, visibility: float) -> None:
         self.received = received
         self.deadline = received.leased_at + visibility
-        self.on_move: Callable[[], None] | None = None
-        """Who is told when the deadline moves: the scope that its handler runs in."""
+        self.on_change: Callable[[], None] | None = None
+        """Called when the deadline changes; set by `held`."""
 
     @property
     def is_lost(self) -> bool:
+        """Whether the deadline has passed: the queue may have delivered the message to another consumer."""
         return asyncio.get_running_loop().time() >= self.deadline
 
-    def move(self, deadline: float) -> None:
-        """The lease ends at another time than was known so far: extended, or found lost."""
+    def change(self, deadline: float) -> None:
+        """Set another deadline: the lease is extended, or found to be lost."""
         self.deadline = deadline
-        if self.on_move is not None:
-            self.on_move()
+        if self.on_change is not None:
+            self.on_change()
 
 
 @asynccontextmanager
 async def held(leases: Sequence[Lease]) -> AsyncIterator[None]:
-    """Cancels its body when the first of the leases ends, and raises LeaseLost then."""
+    """Cancel the body when the first of the leases ends. Raises LeaseLost then."""
 
     def reschedule() -> None:
         if not scope.expired():
@@ -53,7 +52,7 @@ async def held(leases: Sequence[Lease]) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout_at(min(lease.deadline for lease in leases)) as scope:
             for lease in leases:
-                lease.on_move = reschedule
+                lease.on_change = reschedule
             yield
     except TimeoutError:
         if scope.expired():
@@ -61,11 +60,14 @@ async def held(leases: Sequence[Lease]) -> AsyncIterator[None]:
         raise
     finally:
         for lease in leases:
-            lease.on_move = None
+            lease.on_change = None
 
 
 class LeaseKeeper:
-    """Extends the leases that it holds until they are let go."""
+    """Extends the leases of messages of one queue, from `track` until `release` or `requeue`.
+
+    `visibility` is the visibility timeout in seconds with which the messages are received.
+    """
 
     def __init__(self, queue: Queue, visibility: int) -> None:
         self._queue = queue
@@ -73,18 +75,23 @@ class LeaseKeeper:
         self._leases: dict[str, Lease] = {}
 
     def track(self, received: Received) -> Lease:
-        """Takes a message just received, and extends its lease from now on."""
+        """Return the lease of a message just received, which is extended from now on."""
         lease = Lease(received, self._visibility)
         self._leases[received.receipt_handle] = lease
         return lease
 
     def release(self, lease: Lease) -> None:
-        """Stops extending: the message is acknowledged, given back, or lost."""
+        """Stop extending a lease: its message is deleted, or left to its visibility timeout."""
         self._leases.pop(lease.received.receipt_handle, None)
+
+    async def requeue(self, leases: Sequence[Lease], *, delay: float) -> None:
+        """Make the messages visible again in `delay` seconds, rounded up. Where the queue cannot be reached
+        they become visible when their visibility timeout ends."""
+        await asyncio.gather(*(self._requeue(batch, math.ceil(delay)) for batch in batched(leases)))
 
     @asynccontextmanager
     async def extending(self) -> AsyncIterator[None]:
-        """Extends while its body runs; what is still held at its end is given back."""
+        """Extend tracked leases while the body runs, and requeue what is still tracked at its end."""
         async with asyncio.TaskGroup() as group:
             extending = group.create_task(self._keep_extending())
             try:
@@ -92,20 +99,15 @@ class LeaseKeeper:
             finally:
                 extending.cancel()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_GIVE_BACK_MOST):
-                await self.requeue(list(self._leases.values()), seconds=0)
+            async with asyncio.timeout(_REQUEUE_TIMEOUT):
+                await self.requeue(list(self._leases.values()), delay=0)
 
-    async def requeue(self, leases: Sequence[Lease], *, seconds: float) -> None:
-        """Lets the messages be received again after so many seconds. Where SQS cannot be told so, that
-        happens after their visibility timeout all the same."""
-        await asyncio.gather(*(self._give_back(batch, math.ceil(seconds)) for batch in batched(leases)))
-
-    async def _give_back(self, leases: Sequence[Lease], seconds: int) -> None:
+    async def _requeue(self, leases: Sequence[Lease], delay: int) -> None:
         for lease in leases:
             self.release(lease)
         handles = [lease.received.receipt_handle for lease in leases]
         try:
-            await self._queue.change_visibility(dict.fromkeys(handles, seconds))
+            await self._queue.change_visibility(dict.fromkeys(handles, delay))
         except transient_errors() as error:
             log.warning("visibility not changed", extra={"queue": self._queue.name, "error": str(error)})
 
@@ -131,6 +133,6 @@ class LeaseKeeper:
         for handle, lease in by_handle.items():
             if handle in outcome.gone:
                 self.release(lease)
-                lease.move(began)
+                lease.change(began)
             elif handle not in outcome.failed:
-                lease.move(began + self._visibility)
+                lease.change(began + self._visibility)

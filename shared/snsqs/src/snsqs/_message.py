@@ -1,4 +1,4 @@
-"""Message: a payload, and everything about it in headers."""
+"""Message: a payload with headers."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Message(Generic[T]):
-    """What travels through a MessageChannel. Immutable, so it may be shared and sent again.
+    """A payload of any type with headers, which are strings. Immutable, so it may be shared and sent again.
 
-    After Spring Messaging's `Message`: a payload of any type, and headers, which are all strings.
+    After Spring Messaging's `Message`.
     """
 
     payload: T
@@ -27,7 +27,7 @@ class Message(Generic[T]):
         object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
 
     def copy(self, **changes: Any) -> "Message[Any]":
-        """The same message with other `payload` or `headers`; headers given are merged over the old ones."""
+        """Return a message with another `payload` or with `headers` merged over the present ones."""
         headers = {**self.headers, **changes.pop("headers", {})}
         return dataclasses.replace(self, headers=headers, **changes)
 
@@ -45,7 +45,7 @@ class Message(Generic[T]):
 
     @property
     def sequence(self) -> int | None:
-        """The aggregate's version, or None when the sender gave none that can be one."""
+        """Version of the aggregate, or None if there is no valid one."""
         value = self.headers.get(SEQUENCE, "")
         is_version = value.isascii() and value.isdigit() and len(value) <= len(str(MAX_VERSION))
         return int(value) if is_version else None

@@ -1,9 +1,9 @@
-"""Queue: what a listener needs of a queue, whichever transport it is on."""
+"""Queue: the calls of a queue that a listener needs, on any transport."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs.type_defs import MessageAttributeValueOutputTypeDef
@@ -12,34 +12,36 @@ if TYPE_CHECKING:
 else:
     Attribute = dict
 
+T = TypeVar("T")
+
 RawAttributes = Mapping[str, Attribute]
 """Message attributes as SQS has them: by name, with `DataType` and `StringValue` or `BinaryValue`."""
 
 MAX_BATCH_SIZE = 10
-"""The most that one call receives, deletes, sends, or changes the visibility of."""
+"""Maximum number of messages that one call receives, deletes, sends, or changes the visibility of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Received:
-    """A message as the queue gave it out, leased to us until its visibility timeout ends."""
+    """A received message, hidden from other consumers until its visibility timeout ends."""
 
     message_id: str
     receipt_handle: str
     body: str
     raw_attributes: RawAttributes
     receive_count: int
-    """How often the queue has given it out, this time included (SQS's ApproximateReceiveCount)."""
+    """Number of deliveries, including this one (SQS: ApproximateReceiveCount)."""
     leased_at: float
-    """The event loop's time when the call returned; a long poll is given its messages at its end."""
+    """Time of the event loop when the receive call returned; a long poll receives at its end."""
     group: str | None = None
-    """The message group of a FIFO queue."""
+    """Message group, on a FIFO queue."""
     sent_at: datetime | None = None
-    """When it was sent. What SQS itself moved to a standard dead-letter queue keeps its first time."""
+    """Time of sending. A message that SQS moved to a standard dead-letter queue keeps its first one."""
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def attributes(self) -> dict[str, str]:
-        """The message attributes that are text."""
+        """Message attributes of type String, by name."""
         return {
             name: value["StringValue"]
             for name, value in self.raw_attributes.items()
@@ -49,12 +51,12 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:
-    """What a batch call did not do, by receipt handle. What is in neither set is done."""
+    """Failed entries of a batch call, by receipt handle. An entry in neither set succeeded."""
 
     gone: frozenset[str] = frozenset()
-    """The receipt handle is no longer ours: deleted already, or given to another consumer."""
+    """Receipt handles that are no longer valid: deleted, or delivered to another consumer."""
     failed: frozenset[str] = frozenset()
-    """It could not be done now; trying again may help."""
+    """Receipt handles to try again."""
 
 
 _DAYS = 24 * 60 * 60
@@ -62,7 +64,7 @@ _DAYS = 24 * 60 * 60
 
 @dataclass(frozen=True)
 class QueueSettings:
-    """What a listener's queue is made with; seconds."""
+    """Settings of a listener's queues; times are seconds."""
 
     visibility: int = 30
     max_receive_count: int = 5
@@ -71,39 +73,45 @@ class QueueSettings:
 
 
 class Queue(Protocol):
-    """One queue. Calls raise `aws.transient_errors` errors when the queue cannot be reached or refuses."""
+    """One queue. Its calls raise `aws.transient_errors()` when it is unreachable or refuses."""
 
     @property
     def name(self) -> str: ...
 
     async def receive(self, *, limit: int, wait: int, visibility: int) -> list[Received]:
-        """Up to `limit` messages, at once when there are any, or none after `wait` seconds; each is given
-        to nobody else for `visibility` seconds."""
+        """Receive up to `limit` messages: immediately if there are any, or none after `wait` seconds. Each is
+        hidden from other consumers for `visibility` seconds."""
         ...
 
     async def delete(self, handles: Sequence[str]) -> BatchOutcome:
-        """Deletes up to ten messages; one that is already gone counts as deleted."""
+        """Delete up to ten messages. A message that no longer exists counts as deleted."""
         ...
 
     async def change_visibility(self, seconds: Mapping[str, int]) -> BatchOutcome:
-        """Lets up to ten leases, by receipt handle, end so many seconds from now (0 to 43,200)."""
+        """Set the visibility timeout of up to ten messages, by receipt handle: 0 to 43,200 s from now."""
         ...
 
     async def send(
         self, body: str, attributes: RawAttributes, *, group: str | None, deduplication: str
     ) -> str:
-        """Sends one message and returns its id. Group and deduplication id are for FIFO queues."""
+        """Send one message and return its id. `group` and `deduplication` apply to FIFO queues."""
         ...
 
 
 @dataclass(frozen=True)
 class ListenerQueues:
-    """A listener's queue and its dead-letter queue, both known to exist."""
+    """A listener's queue and its dead-letter queue, both existing."""
 
     queue: Queue
     dead_letters: Queue
 
 
 def is_fifo(name: str) -> bool:
-    """SQS and SNS know FIFO queues and topics by their names."""
+    """Return whether a queue or topic is FIFO, by its name."""
     return name.endswith(".fifo")
+
+
+def batched(items: Sequence[T], size: int = MAX_BATCH_SIZE) -> Iterator[Sequence[T]]:
+    """Split items into batches of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -26,6 +26,7 @@ virtual clock hours of backoff take milliseconds:
         assert handled == ["1"]
 """
 
+from snsqs._handler import message_handler
 from snsqs.testing._broker import MemoryBroker, MemoryTopic
 from snsqs.testing._clock import NoProgress, VirtualClockLoop, run_on_virtual_clock
 from snsqs.testing._faults import Faults
@@ -38,5 +39,6 @@ __all__ = [
     "MemoryTopic",
     "NoProgress",
     "VirtualClockLoop",
+    "message_handler",
     "run_on_virtual_clock",
 ]

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from snsqs._batching import size_error
-from snsqs._entries import group_of, text_attributes
+from snsqs._batching import group_of, message_attributes, size_error
 from snsqs._errors import MessagingError, SendFailed, TerminalError
 from snsqs._handler import Binding, Delivery, MessageHandler, Middleware, bindings
-from snsqs._listener import ListenerContainer, ListenerOptions
+from snsqs._listener import ListenerContainer
 from snsqs._message import Message
+from snsqs._options import ListenerOptions
 from snsqs._queue import ListenerQueues, QueueSettings
 from snsqs.headers import DEAD_LETTER_REASON, ID
 from snsqs.testing._client import MemoryQueueClient
@@ -42,7 +42,7 @@ class MemoryTopic:
         for queue, types in self.subscriptions.values():
             if message.type in types:
                 queue.put(
-                    message_id, message.payload, text_attributes(message), group_of(message), message.id
+                    message_id, message.payload, message_attributes(message), group_of(message), message.id
                 )
         return message_id
 

@@ -1,0 +1,153 @@
+"""Received messages that wait for a worker, and the order in which workers take them."""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+from snsqs._converter import MessageConverter
+from snsqs._errors import MessagingError, UndecodableMessage, UnknownType
+from snsqs._handler import Binding, HandlerMethod
+from snsqs._lease import Lease
+from snsqs._message import Message
+from snsqs._queue import MAX_BATCH_SIZE, Received
+from snsqs.headers import ID
+
+_converter = MessageConverter()
+
+
+@dataclass(frozen=True, eq=False)
+class Incoming:
+    """A received message with its lease, and its handler or the error that excludes one."""
+
+    lease: Lease
+    message: Message[str]
+    handler: HandlerMethod | None
+    error: MessagingError | None = None
+    is_single: bool = False
+    """A message of a failed batch, which is handled again without the others."""
+
+    @property
+    def received(self) -> Received:
+        return self.lease.received
+
+    @property
+    def ordering_key(self) -> Hashable:
+        """Messages with the same key are taken in order: a FIFO group, or the messages of a batch handler.
+        Any other message has a key of its own."""
+        if self.received.group is not None:
+            return self.received.group
+        return self.handler if self.max_batch_size > 1 else self
+
+    @property
+    def max_batch_size(self) -> int:
+        """Maximum number of messages per call of the handler."""
+        takes_batches = self.handler is not None and self.handler.takes_batches and not self.is_single
+        return MAX_BATCH_SIZE if takes_batches else 1
+
+
+def decode(lease: Lease, binding: Binding) -> Incoming:
+    """Return the received message with its handler, or with the error why it has none."""
+    received = lease.received
+    try:
+        message = _converter.to_message(received.body, received.attributes)
+    except UndecodableMessage as error:
+        return Incoming(lease, Message(received.body, received.attributes), None, error)
+    if not message.id:
+        message = message.copy(headers={ID: received.message_id})
+    try:
+        return Incoming(lease, message, binding.handler_for(message))
+    except UnknownType as error:
+        return Incoming(lease, message, None, error)
+
+
+class PendingMessages:
+    """Messages that wait for a worker, grouped by ordering key.
+
+    Any number of workers take messages of a standard queue at the same time. The messages of a FIFO group
+    are taken by one worker at a time, in order, while other workers take those of other groups.
+    """
+
+    def __init__(self, *, is_fifo: bool) -> None:
+        self._is_fifo = is_fifo
+        self._is_closed = False
+        self._count = 0
+        self._groups: defaultdict[Hashable, deque[Incoming]] = defaultdict(deque)
+        self._ready: asyncio.Queue[Hashable | None] = asyncio.Queue()
+        self._reserved: set[Hashable] = set()
+        """FIFO groups that are ready or taken by a worker; their next message has to wait."""
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, incoming: Incoming) -> None:
+        """Append a message to its group."""
+        key = incoming.ordering_key
+        self._groups[key].append(incoming)
+        self._count += 1
+        if key not in self._reserved:
+            self._ready.put_nowait(key)
+        if self._is_fifo:
+            self._reserved.add(key)
+
+    async def pop_group(self) -> list[Incoming] | None:
+        """Wait for the next messages of one group and take them out: up to ten for one batch handler, else
+        one. Return None once closed."""
+        while True:
+            key = await self._ready.get()
+            if self._is_closed:
+                return None
+            if messages := self._pop(key):
+                return messages
+
+    def release(self, key: Hashable) -> None:
+        """Let workers take the next messages of a FIFO group: the last ones are settled."""
+        if not self._is_fifo:
+            return
+        if self._groups.get(key):
+            self._ready.put_nowait(key)
+        else:
+            self._reserved.discard(key)
+
+    def split(self, batch: Sequence[Incoming]) -> None:
+        """Put the messages of a failed batch back, to be taken one by one, in a FIFO group first."""
+        singles = [replace(incoming, is_single=True) for incoming in batch]
+        if self._is_fifo:
+            self._groups[batch[0].ordering_key].extendleft(reversed(singles))
+            self._count += len(singles)
+        else:
+            for incoming in singles:
+                self.add(incoming)
+
+    def drain_group(self, key: Hashable) -> list[Incoming]:
+        """Take out the rest of a FIFO group, which must not overtake a message that failed. Messages of a
+        standard queue are independent, and stay."""
+        return self._clear(key) if self._is_fifo else []
+
+    def drain(self) -> list[Incoming]:
+        """Take out all messages."""
+        return [incoming for key in list(self._groups) for incoming in self._clear(key)]
+
+    def close(self, workers: int) -> None:
+        """Make `pop_group` return None, for as many workers as there are."""
+        self._is_closed = True
+        for _ in range(workers):
+            self._ready.put_nowait(None)
+
+    def _clear(self, key: Hashable) -> list[Incoming]:
+        cleared = list(self._groups.pop(key, ()))
+        self._count -= len(cleared)
+        return cleared
+
+    def _pop(self, key: Hashable) -> list[Incoming]:
+        group = self._groups.get(key)
+        if not group:
+            return []
+        first = group.popleft()
+        popped = [first]
+        while group and len(popped) < first.max_batch_size and group[0].handler is first.handler:
+            popped.append(group.popleft())
+        if not group:
+            del self._groups[key]
+        self._count -= len(popped)
+        return popped
