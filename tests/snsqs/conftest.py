@@ -70,11 +70,22 @@ def _install(root: Path, wheel: Path, *, extras: Iterable[str], also: Iterable[s
         [metadata] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         required = Parser().parsestr(archive.read(metadata).decode()).get_all("Requires-Dist", [])
     for each in _closure([*_needed(required, extras), *map(Requirement, also)]):
-        for path in {Path(file).parts[0] for file in each.files or () if ".." not in file.parts}:
-            source = Path(str(each.locate_file(path)))
-            if path != "__pycache__" and not (packages / path).exists():
-                (packages / path).symlink_to(source)
+        _link(each, packages)
     return Installation(root)
+
+
+def _link(package: Distribution, packages: Path) -> None:
+    """Link the top-level modules of a distribution; of a namespace package those below it, because other
+    distributions share it."""
+    for file in package.files or ():
+        if ".." in file.parts or file.parts[0] == "__pycache__":
+            continue
+        source = Path(str(package.locate_file("")))
+        depth = 1 if len(file.parts) == 1 or (source / file.parts[0] / "__init__.py").exists() else 2
+        link = Path(*file.parts[:depth])
+        if not (packages / link).exists():
+            (packages / link).parent.mkdir(exist_ok=True)
+            (packages / link).symlink_to(source / link)
 
 
 def _closure(requirements: Iterable[Requirement]) -> list[Distribution]:

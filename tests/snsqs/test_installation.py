@@ -1,0 +1,88 @@
+"""The distribution: contents of the wheel, and imports where only its dependencies are installed."""
+
+import json
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+from tests.snsqs.conftest import PROJECT, Installation
+
+MAX_BYTES = 200_000
+
+# Modules that import the extra packages, by extra.
+POSTGRES = ["snsqs.inbox", "snsqs.migrations", "snsqs.outbox", "snsqs.postgres", "snsqs.retention"]
+HTTP = ["snsqs.outbox.http"]
+
+EXPENSIVE = {"aiobotocore", "aiohttp", "asyncpg", "botocore", "fastapi", "httpx", "opentelemetry.sdk"}
+
+LOADED = """
+import json, sys
+import snsqs
+print(json.dumps(sorted(sys.modules)))
+"""
+
+PUBLIC = """
+import importlib, pkgutil, snsqs, sys
+for each in pkgutil.walk_packages(snsqs.__path__, "snsqs."):
+    names = each.name.split(".")
+    if not any(name.startswith("_") for name in names[1:]) and each.name not in sys.argv[1:]:
+        importlib.import_module(each.name)
+        print(each.name)
+"""
+
+
+def test_the_wheel_has_the_package_and_nothing_else(wheel: Path) -> None:
+    """With the marker of typed packages and the migrations, in less than 200 kB."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    packed = {name for name in names if not name.split("/")[0].endswith(".dist-info")}
+    source = PROJECT / "src"
+    files = {path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert packed == {path.relative_to(source).as_posix() for path in files}
+    assert "snsqs/py.typed" in packed
+    assert any(name.startswith("snsqs/migrations/") and name.endswith(".sql") for name in packed)
+    assert wheel.stat().st_size <= MAX_BYTES
+
+
+def test_the_metadata_name_three_core_dependencies(wheel: Path) -> None:
+    """The others belong to the extras."""
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA")]
+        metadata = Parser().parsestr(archive.read(name).decode())
+    required = metadata.get_all("Requires-Dist", [])
+    core = {each.partition(">")[0] for each in required if "extra ==" not in each}
+    assert core == {"aioboto3", "opentelemetry-api", "pydantic"}
+    assert metadata.get_all("Provides-Extra") == ["http", "postgres"]
+    assert str(metadata.get_payload()).startswith("# snsqs")
+
+
+def test_importing_the_library_is_cheap(full_installation: Installation, tmp_path: Path) -> None:
+    """Even where they are installed, it loads neither the AWS SDK nor the packages of the extras."""
+    loaded = full_installation.run("-c", LOADED, cwd=tmp_path)
+    assert loaded.returncode == 0, loaded.stderr
+    assert EXPENSIVE.isdisjoint(json.loads(loaded.stdout))
+
+
+@pytest.mark.parametrize(
+    "missing", ["asyncpg", "fastapi", "httpx", "opentelemetry.sdk", "shared", "structlog"]
+)
+def test_other_packages_are_not_in_the_core_installation(
+    missing: str, core_installation: Installation, tmp_path: Path
+) -> None:
+    """Otherwise the tests that run in it would prove nothing."""
+    ran = core_installation.run("-c", f"import {missing}", cwd=tmp_path)
+    assert "ModuleNotFoundError" in ran.stderr
+
+
+def test_modules_need_only_their_extras(
+    core_installation: Installation, full_installation: Installation, tmp_path: Path
+) -> None:
+    """All public modules but those of the extras are imported with the core dependencies."""
+    extras = {*POSTGRES, *HTTP}
+    core = core_installation.run("-c", PUBLIC, *extras, cwd=tmp_path)
+    assert core.returncode == 0, core.stderr
+    every = full_installation.run("-c", PUBLIC, cwd=tmp_path)
+    assert every.returncode == 0, every.stderr
+    assert set(every.stdout.split()) - set(core.stdout.split()) == extras
