@@ -26,6 +26,11 @@ class SendFailed(MessagingError):
     """The transport did not take the message. Nothing was sent; sending it again is safe."""
 
 
+class PublishRejected(MessagingError):
+    """The transport rejected a whole batch for the content of one of its messages, without naming it. The
+    transport itself is available; sending each message again on its own finds the invalid one."""
+
+
 class Unavailable(MessagingError):
     """Something that the handler needs is away just now: the database, another service. Raised by a
     handler or middleware; the message is kept and tried again, and no receive is counted against it."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from snsqs._batching import Batcher, batch_entries, batch_results
-from snsqs._errors import MessagingError, SendFailed
+from snsqs._errors import MessagingError, PublishRejected, SendFailed
 from snsqs._message import Message
 from snsqs._queue import is_fifo
-from snsqs.aws import is_topic_gone, transient_errors
+from snsqs.aws import error_code, is_topic_gone, transient_errors
 from snsqs.topology import Topology
 
 if TYPE_CHECKING:
@@ -21,19 +21,30 @@ log = logging.getLogger(__name__)
 _PUBLISH_TIMEOUT = 3.5
 """Seconds for one call with its retries: less than the send timeout of a relay (5 s)."""
 
+_REJECTIONS = {
+    "BatchRequestTooLong",
+    "InvalidParameter",
+    "InvalidParameterException",
+    "InvalidParameterValue",
+    "ParameterValueInvalid",
+    "ValidationError",
+    "ValidationException",
+}
+
 
 class SnsChannel:
     """Publishes to one topic, in batches of ten. See MessageChannel for the contract.
 
-    `topic` is a name, or an ARN of any account. On a FIFO topic the subject of a message is its group, and
-    its id the deduplication id.
+    `topic` is a name, which the topology resolves, or an ARN of any account, which is used as it is:
+    publishing then needs `sns:Publish` only. On a FIFO topic the subject of a message is its group, and its
+    id the deduplication id.
     """
 
     def __init__(self, client: "SNSClient", topology: Topology, topic: str) -> None:
         self.topic = topic
         self._client = client
         self._topology = topology
-        self._topic_arn: str | None = None
+        self._topic_arn = topic if topic.startswith("arn:") else None
         self._batcher = Batcher(self._publish, in_order=is_fifo(topic))
 
     async def prepare(self) -> None:
@@ -60,12 +71,19 @@ class SnsChannel:
                     TopicArn=await self._arn(), PublishBatchRequestEntries=entries
                 )
         except transient_errors() as error:
-            if is_topic_gone(error):
+            if _is_rejection(error):
+                raise PublishRejected(f"SNS rejected the batch for {self.topic}: {error}") from error
+            if is_topic_gone(error) and not self.topic.startswith("arn:"):
                 self._topic_arn = None  # the next call looks it up, and in development creates it, again
-            raise SendFailed(f"SNS did not accept the batch: {error!r}") from error
+            raise SendFailed(f"SNS did not accept the batch for {self.topic}: {error!r}") from error
         return batch_results(response, len(messages))
 
     async def _arn(self) -> str:
         if self._topic_arn is None:
             self._topic_arn = await self._topology.topic_arn(self.topic)
         return self._topic_arn
+
+
+def _is_rejection(error: BaseException) -> bool:
+    """Return whether SNS rejected the call for the messages in it, not for the topic's ARN."""
+    return error_code(error) in _REJECTIONS and "TopicArn" not in str(error)

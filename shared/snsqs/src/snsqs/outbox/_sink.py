@@ -8,7 +8,7 @@ from typing import Protocol
 
 from snsqs._channel import MessageChannel
 from snsqs._converter import JSON
-from snsqs._errors import MessagingError, TerminalError
+from snsqs._errors import MessagingError, SendFailed
 from snsqs._message import Message
 from snsqs.cloudevents import EventResult
 from snsqs.headers import CONTENT_TYPE, ID, SEQUENCE, SOURCE, SUBJECT, TIME, TRACEPARENT, TYPE
@@ -73,7 +73,7 @@ class ChannelSink:
     """Publishes to a MessageChannel, such as an SnsChannel. Every event is forwarded.
 
     When the channel takes none of the messages of a batch, for another reason than the messages themselves
-    (`TerminalError`), the sink is not ready until it takes one.
+    (`SendFailed`), the sink is not ready until it takes one.
     """
 
     def __init__(self, channel: MessageChannel, *, source: str) -> None:
@@ -90,7 +90,7 @@ class ChannelSink:
 
     async def publish(self, events: Sequence[OutboxEvent]) -> list[EventResult]:
         outcomes = await self._channel.send([self._message(event) for event in events])
-        self._is_ready = any(isinstance(outcome, str | TerminalError) for outcome in outcomes)
+        self._is_ready = any(not isinstance(outcome, SendFailed) for outcome in outcomes)
         return [_result(event, outcome) for event, outcome in zip(events, outcomes, strict=True)]
 
     async def is_ready(self) -> bool:
