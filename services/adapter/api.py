@@ -1,53 +1,45 @@
-"""The REST API of the Adapter service."""
+"""REST API of the bridge: events come in, decisions go back."""
 
 import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from snsqs import WireModel
+from snsqs.cloudevents import BATCH_CONTENT_TYPE, BatchResult, EventResult
 
-from services.adapter.bridge import Bridge, Result
-from shared.web import Problem, ServiceAccess, problems
+from services.adapter.bridge import Bridge
+from shared.web import Problem, ServiceAccess, component, problems
 
 router = APIRouter(tags=["events"])
 
-BATCH = "application/cloudevents-batch+json"
-EVENTS_MOST = 1_000
+MAX_EVENTS = 1_000
 
 
-class Answer(WireModel):
-    """One result per event, in the order of the batch."""
-
-    results: list[Result]
+BridgeDependency = Annotated[Bridge, component(Bridge)]
 
 
-async def bridge(request: Request) -> Bridge:
-    found: Bridge = request.app.state.bridge
-    return found
-
-
-async def batch(request: Request) -> list[Any]:
-    """The events of the body, not yet looked at: one that is malformed must not fail its neighbours."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != BATCH:
-        raise Problem(415, f"the content type must be {BATCH}")
+async def _batch(request: Request) -> list[Any]:
+    """Return the events of the body unvalidated: one that is malformed must not fail the others."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != BATCH_CONTENT_TYPE:
+        raise Problem(415, f"the content type must be {BATCH_CONTENT_TYPE}")
     try:
         events = json.loads(await request.body())
     except (ValueError, RecursionError) as error:
         raise Problem(400, f"the body is not JSON: {error}") from error
-    if not isinstance(events, list) or len(events) > EVENTS_MOST:
-        raise Problem(422, f"the body must be an array of at most {EVENTS_MOST} CloudEvents")
+    if not isinstance(events, list) or len(events) > MAX_EVENTS:
+        raise Problem(422, f"the body must be an array of at most {MAX_EVENTS} CloudEvents")
     return events
 
 
 @router.post(
     "/events",
     dependencies=[ServiceAccess],
-    summary="Decide about a batch of events and publish those that leave",
+    summary="Decide on a batch of events and publish those that leave",
     responses=problems(415),
-    openapi_extra={"requestBody": {"required": True, "content": {BATCH: {"schema": {"type": "array"}}}}},
+    openapi_extra={
+        "requestBody": {"required": True, "content": {BATCH_CONTENT_TYPE: {"schema": {"type": "array"}}}}
+    },
 )
-async def take(
-    events: Annotated[list[Any], Depends(batch)], bridge: Annotated[Bridge, Depends(bridge)]
-) -> Answer:
-    """Answers 200 when every event has a result. What failed is told event by event."""
-    return Answer(results=await bridge.take(events))
+async def take(events: Annotated[list[Any], Depends(_batch)], bridge: BridgeDependency) -> BatchResult:
+    """Answers 200 once every event has a result, in the order of the batch. Events fail one by one."""
+    decisions = await bridge.take(events)
+    return BatchResult(results=[EventResult.model_validate(each, from_attributes=True) for each in decisions])

@@ -1,4 +1,4 @@
-"""A CloudEvent as it comes from a relay, and the message that it leaves as."""
+"""CloudEvent: an event as a relay sends it, and the message that leaves for it."""
 
 import json
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from snsqs.headers import CONTENT_TYPE, ID, SEQUENCE, SOURCE, SUBJECT, TIME, TRA
 
 from shared.web import Timestamp
 
-# What SQS takes in an attribute, and nothing that would make the logs lie.
+# Printable ASCII of the length that SQS accepts in an attribute; no line breaks reach the logs.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$")]
 
 _DOMAIN_EVENT: JsonDict = {
@@ -20,22 +20,23 @@ _DOMAIN_EVENT: JsonDict = {
 
 
 class CloudEvent(BaseModel):
-    """One domain event and what is said about it (https://cloudevents.io, JSON format)."""
+    """Domain event with its metadata (https://cloudevents.io, JSON format)."""
 
     model_config = ConfigDict(frozen=True)
 
     specversion: Annotated[str, Field(pattern=r"^1\.")]
     id: Name
     source: Name
+    """Name of the publishing service."""
     type: Name
     subject: Name
-    """The aggregate's id."""
+    """Id of the aggregate."""
     time: Timestamp
     sequence: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
-    """The aggregate's version."""
+    """Version of the aggregate."""
     traceparent: Name | None = None
     data: Annotated[dict[str, Any], Field(json_schema_extra=_DOMAIN_EVENT)]
-    """The domain event: `source`, the aggregate, and `occurenceOn`."""
+    """Domain event: `source`, the aggregate, and `occurenceOn`."""
 
     @field_validator("data")
     @classmethod
@@ -44,8 +45,8 @@ class CloudEvent(BaseModel):
             raise ValueError("a domain event has an object `source` and a number `occurenceOn`")
         return data
 
-    def message(self, data: dict[str, Any]) -> Message[str]:
-        """The message that leaves, with the translated domain event as its payload."""
+    def message(self, aggregate: dict[str, Any]) -> Message[str]:
+        """Return the message to publish, with this aggregate in place of the event's own."""
         headers = {
             ID: self.id,
             TYPE: self.type,
@@ -57,11 +58,12 @@ class CloudEvent(BaseModel):
         }
         if self.traceparent:
             headers[TRACEPARENT] = self.traceparent
-        return Message(json.dumps(data, separators=(",", ":")), headers)
+        body = {"source": aggregate, "occurenceOn": self.data["occurenceOn"]}
+        return Message(json.dumps(body, separators=(",", ":")), headers)
 
 
-def why_not(error: ValidationError) -> str:
-    """Why something is no CloudEvent, without what is in it."""
+def describe_errors(error: ValidationError) -> str:
+    """Return the reasons why something is not a CloudEvent, without any of its values."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     return "not a CloudEvent: " + "; ".join(
         f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems

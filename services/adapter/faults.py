@@ -1,19 +1,19 @@
-"""Faults of the adapter, switched by the console's experiments. In development only."""
+"""Faults that experiments switch on in a running adapter. In development only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import Field, StrictBool
 from snsqs import Message, MessagingError, Send
 
-from shared.web import OperatorAccess, Problem
+from shared.web import OperatorAccess, Problem, component
 from shared.web.request import RequestModel
 
 
 class FaultSettings(RequestModel):
-    """The faults to switch on; the default is none."""
+    """Faults to switch on; by default none."""
 
     refuses: StrictBool = False
     """`POST /events` answers 503."""
@@ -23,35 +23,36 @@ class FaultSettings(RequestModel):
 
 @dataclass
 class Faults:
-    """The faults that are switched on now."""
+    """Faults of one adapter instance."""
 
-    settings: FaultSettings
+    settings: FaultSettings = field(default_factory=FaultSettings)
 
     def refuse(self) -> None:
-        """Dependency of the endpoint that takes events."""
+        """Dependency of `POST /events`. Raises Problem."""
         if self.settings.refuses:
             raise Problem(503, "refusing events: an experiment is running")
 
-    async def sends_copies(
+    async def send_copies(
         self, messages: Sequence[Message[str]], proceed: Send
     ) -> list[str | MessagingError]:
-        """ChannelInterceptor."""
+        """ChannelInterceptor that publishes `copies` times; the results are those of the last one."""
         answer = await proceed(messages)
         for _ in range(self.settings.copies - 1):
             answer = await proceed(messages)
         return answer
 
 
+FaultsDependency = Annotated[Faults, component(Faults)]
+
 router = APIRouter(prefix="/faults", include_in_schema=False, dependencies=[OperatorAccess])
 
 
-@router.get("", summary="The faults that are switched on")
-async def read(request: Request) -> FaultSettings:
-    found: Faults = request.app.state.faults
-    return found.settings
+@router.get("", summary="Faults that are switched on")
+async def read(faults: FaultsDependency) -> FaultSettings:
+    return faults.settings
 
 
 @router.put("", summary="Switch faults on or off")
-async def switch(settings: FaultSettings, request: Request) -> FaultSettings:
-    request.app.state.faults.settings = settings
+async def switch(settings: FaultSettings, faults: FaultsDependency) -> FaultSettings:
+    faults.settings = settings
     return settings

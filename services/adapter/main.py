@@ -1,4 +1,4 @@
-"""The Adapter service put together: what it reads, opens and serves."""
+"""Composition of the Adapter service."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,37 +8,35 @@ import structlog
 from fastapi import Depends, FastAPI
 from snsqs import InterceptedChannel, SnsChannel, Topology, aws_clients
 
-from services.adapter import api
-from services.adapter import faults as faults_api
+from services.adapter import api, faults
 from services.adapter.bridge import Bridge
 from services.adapter.decisions import Decisions
-from services.adapter.faults import Faults, FaultSettings
-from services.adapter.routes import RouteFile, RoutesInvalid
+from services.adapter.readiness import TopicReadiness
+from services.adapter.routes import RouteFile, Routes, RoutesInvalid
 from services.adapter.routes import api as routes_api
 from services.adapter.routes import command as routes_command
+from services.adapter.routes.recorded import EventLogs
 from services.adapter.settings import Settings
 from shared.operations.progress import progress_router
 from shared.runtime.service_client import ServiceClient
 from shared.runtime.tokens import bearer
 from shared.service import process
-from shared.web import application, health_router
+from shared.web import application, components, health_router
 
 log = structlog.get_logger(__name__)
 
-_BATCH_BYTES = 8 * 1024 * 1024
+_BODY_LIMIT = 8 * 1024 * 1024
+"""Bytes of a batch of events."""
+
 _EVENT_LOG_TIMEOUT = 2.0
+"""Seconds for a page of recorded events."""
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application; its lifespan opens and closes everything that it needs."""
-    try:
-        file = RouteFile.open(settings.routes_file)
-        routes = file.usable()
-    except RoutesInvalid as error:
-        raise process.StartRefused(error) from error
-    for warning in file.warnings:
-        log.warning("strange route", file=file.name, line=warning.line, reason=str(warning))
-    faults = Faults(FaultSettings()) if settings.is_development else None
+    """Return the application. Its lifespan opens and closes the clients. Raises StartRefused."""
+    file, routes = _read_routes(settings)
+    topics = _resolve_topics(settings, routes)
+    injected = faults.Faults() if settings.is_development else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -47,23 +45,24 @@ def create_app(settings: Settings) -> FastAPI:
             httpx.AsyncClient() as http,
         ):
             topology = Topology(clients, create=settings.creates_topology)
-            topics = {topic: SnsChannel(clients.sns, topology, topic) for topic in routes.topics}
-            for topic in topics.values():
-                await topic.prepare()
-            decisions = Decisions(routes.topics)
-            interceptors = [faults.sends_copies] if faults else []
-            channels = {name: InterceptedChannel(topic, *interceptors) for name, topic in topics.items()}
-            app.state.bridge = Bridge(routes, channels, decisions.add)
-            services = {"order": settings.order_url, "scm": settings.scm_url}
-            headers = bearer(settings.service_token)
-            app.state.neighbours = {
-                name: ServiceClient(name, url, http, headers, _EVENT_LOG_TIMEOUT)
-                for name, url in services.items()
+            publishers = {topic: SnsChannel(clients.sns, topology, arn) for topic, arn in topics.items()}
+            for publisher in publishers.values():
+                await publisher.prepare()
+            readiness = {topic: TopicReadiness(topic) for topic in topics}
+            injectors = [injected.send_copies] if injected else []
+            channels = {
+                topic: InterceptedChannel(publisher, *injectors, readiness[topic])
+                for topic, publisher in publishers.items()
             }
-            app.state.route_file = file
-            app.state.faults = faults
-            ready = {f"topic {name}": topic.check for name, topic in topics.items()}
-            app.include_router(health_router(ready, loops={}))
+            decisions = Decisions(routes.topics)
+            urls = {"order": settings.order_url, "scm": settings.scm_url}
+            headers = bearer(settings.service_token)
+            services = [
+                ServiceClient(name, url, http, headers, _EVENT_LOG_TIMEOUT) for name, url in urls.items()
+            ]
+            components(app).add(Bridge(routes, channels, decisions.record), file, EventLogs(services))
+            checks = {f"topic {topic}": each.check for topic, each in readiness.items()}
+            app.include_router(health_router(checks, loops={}))
             app.include_router(progress_router(decisions))
             yield
 
@@ -72,13 +71,41 @@ def create_app(settings: Settings) -> FastAPI:
         description=__doc__,
         lifespan=lifespan,
         settings=settings,
-        body_limit=_BATCH_BYTES,
+        body_limit=_BODY_LIMIT,
     )
-    app.include_router(api.router, dependencies=[Depends(faults.refuse)] if faults else [])
+    app.include_router(api.router, dependencies=[Depends(injected.refuse)] if injected else [])
     app.include_router(routes_api.router)
-    if faults:
-        app.include_router(faults_api.router)
+    if injected:
+        components(app).add(injected)
+        app.include_router(faults.router)
     return app
+
+
+def _read_routes(settings: Settings) -> tuple[RouteFile, Routes]:
+    try:
+        file = RouteFile.open(settings.routes_file)
+        routes = file.usable()
+    except RoutesInvalid as error:
+        raise process.StartRefused(error) from error
+    for warning in file.warnings:
+        log.warning("route file", file=file.name, line=warning.line, reason=str(warning))
+    return file, routes
+
+
+def _resolve_topics(settings: Settings, routes: Routes) -> dict[str, str]:
+    """Return the ARN of each topic of the routes; in development its name if it has none, which is looked up
+    or created. Raises StartRefused with a line for each missing ARN."""
+    arns = {arn.rpartition(":")[2]: arn for arn in settings.topic_arns}
+    topics = {topic: arns.get(topic, topic) for topic in routes.topics}
+    missing = [topic for topic, arn in topics.items() if not arn.startswith("arn:")]
+    if missing and not settings.is_development:
+        lines = (
+            f"environment variable TOPIC_ARNS has no ARN of the topic {topic} in {settings.routes_file}; "
+            f"add arn:aws:sns:REGION:ACCOUNT:{topic}"
+            for topic in missing
+        )
+        raise process.StartRefused("\n".join(lines))
+    return topics
 
 
 cli = process.command_line("adapter", Settings, create_app)

@@ -1,4 +1,4 @@
-"""The Adapter service through its REST API: what leaves, in which shape, and what is held back."""
+"""The Adapter service through its REST API: events that leave, events that stay, progress and faults."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ from local.ports import HOST
 from services.adapter.main import create_app
 from services.adapter.settings import Settings
 from tests.order.test_api import ORDER
-from tests.serving import SERVICE, Served, serving
+from tests.serving import OPERATOR, SERVICE, Served, serving
 
 BATCH = {"content-type": "application/cloudevents-batch+json", **SERVICE}
 
@@ -47,7 +47,7 @@ async def send(adapter: Served, *events: Any) -> list[dict[str, Any]]:
 
 
 async def subscribe(aws: AwsClients, topic: str) -> str:
-    """A queue that gets everything from the topic; its URL."""
+    """Subscribe a queue to the topic, without a filter, and return its URL."""
     arn = (await aws.sns.create_topic(Name=topic))["TopicArn"]
     url = (await aws.sqs.create_queue(QueueName="all-of-it"))["QueueUrl"]
     attributes = await aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
@@ -68,7 +68,7 @@ async def receive(aws: AwsClients, url: str) -> list[Any]:
 
 
 async def test_a_forwarded_event_leaves_as_the_plain_domain_event(adapter: Served, aws: AwsClients) -> None:
-    """The body is the contract's JSON; what is said about the event travels as attributes beside it."""
+    """The body is the contract's JSON; metadata travels as message attributes."""
     url = await subscribe(aws, "order-events")
     given = event()
     [result] = await send(adapter, given)
@@ -96,7 +96,7 @@ async def test_a_forwarded_event_leaves_as_the_plain_domain_event(adapter: Serve
     }
 
 
-async def test_nothing_leaves_that_is_not_projected(adapter: Served, aws: AwsClients) -> None:
+async def test_no_unpublished_field_leaves(adapter: Served, aws: AwsClients) -> None:
     """An anti-corruption layer: no name, address or phone number goes out by accident."""
     url = await subscribe(aws, "order-events")
     await send(adapter, event())
@@ -105,7 +105,7 @@ async def test_nothing_leaves_that_is_not_projected(adapter: Served, aws: AwsCli
         assert private not in message["Body"]
 
 
-async def test_what_happens_to_a_paid_order_leaves_in_one_shape(adapter: Served, aws: AwsClients) -> None:
+async def test_events_of_a_paid_order_leave_with_the_same_fields(adapter: Served, aws: AwsClients) -> None:
     """A newer event supersedes the older ones, so each has all that SCM needs."""
     url = await subscribe(aws, "order-events")
     events = [event(kind) for kind in ("OrderCompleted", "DeliveryAddressChanged", "OrderCancelled")]
@@ -130,11 +130,11 @@ async def test_what_happens_to_a_paid_order_leaves_in_one_shape(adapter: Served,
         (event("OrderCancelled"), "cancelled-before-scm-knew"),
         (event("DeliveryAddressChanged"), "address-changed-before-scm-knew"),
         (event("OrderArchived"), "no-route"),
-        (event("OrderCompleted", source="somebody-else"), "no-route"),
+        (event("OrderCompleted", source="another-service"), "no-route"),
     ],
 )
 async def test_a_held_back_event_names_its_rule(adapter: Served, given: dict[str, Any], rule: str) -> None:
-    """What no route names is held back as well."""
+    """An event that matches no route is held back as well."""
     [result] = await send(adapter, given)
     assert (result["decision"], result["rule"], result["messageId"]) == ("held_back", rule, None)
 
@@ -147,14 +147,14 @@ async def test_a_held_back_event_names_its_rule(adapter: Served, given: dict[str
         (event(id=""), "id:"),
         (event(sequence="two"), "sequence:"),
         (event(data={"source": {}}), "occurenceOn"),
-        (event(subject="2"), "completed-orders-to-scm: project does not make the aggregate with the id 2"),
+        (event(subject="2"), "completed-orders-to-scm: source.id is not the subject of the event, 2"),
         (event(type="two\nlines"), "type:"),
         (event(id="\ud800"), "id:"),
         (event(id=["x"] * 1000), "id:"),
     ],
 )
 async def test_one_bad_event_fails_alone(adapter: Served, bad: Any, reason: str) -> None:
-    """G5: its neighbours are forwarded, and the results stay in the order of the batch."""
+    """G5: the others are forwarded, and the results stay in the order of the batch."""
     first, second = event(), event()
     results = await send(adapter, first, bad, second)
     assert [result["decision"] for result in results] == ["forwarded", "failed", "forwarded"]
@@ -163,7 +163,7 @@ async def test_one_bad_event_fails_alone(adapter: Served, bad: Any, reason: str)
 
 
 async def test_an_event_that_a_rule_fails_on_names_the_rule(adapter: Served) -> None:
-    """As one that it decided about, so that they are counted together."""
+    """As an event that it decides, so that both are counted together."""
     [result] = await send(adapter, event(subject="2"))
     assert (result["decision"], result["rule"]) == ("failed", "completed-orders-to-scm")
 
@@ -205,7 +205,7 @@ async def test_a_large_batch_is_published_whole(adapter: Served, aws: AwsClients
         (b'"' + b"x" * 9_000_000 + b'"', BATCH, 413),
     ],
 )
-async def test_a_body_that_is_no_batch_is_refused(
+async def test_a_body_that_is_not_a_batch_is_rejected(
     adapter: Served, content: bytes, headers: dict[str, str], status: int
 ) -> None:
     """As problem details; the relay then looks for the event to blame."""
@@ -215,13 +215,83 @@ async def test_a_body_that_is_no_batch_is_refused(
 
 
 async def test_without_sns_events_fail_and_the_adapter_is_not_ready() -> None:
-    """It starts all the same, answers each event as failed, and says what is wrong."""
+    """It starts all the same, and is not ready from the first event that it cannot publish."""
     settings = Settings(environment="development", aws_endpoint_url=f"http://{HOST}:1")
     async with serving(create_app(settings)) as adapter:
         [result] = await send(adapter, event())
         assert result["decision"] == "failed"
-        assert "SNS did not take the batch" in result["error"]
+        assert "SNS did not accept the batch for order-events" in result["error"]
         ready = await adapter.http.get("/readyz")
         assert ready.status_code == 503
         assert "topic order-events" in ready.json()["checks"]
         assert (await adapter.http.get("/livez")).status_code == 200
+
+
+async def progress(adapter: Served, **params: str) -> Any:
+    answer = await adapter.http.get("/progress", params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_progress_has_the_decisions_after_a_cursor(adapter: Served) -> None:
+    """Oldest first, each once; without a cursor none."""
+    cursor = (await progress(adapter))["cursor"]
+    forwarded, held_back, failed = event(), event("MemoWritten"), event(subject="2")
+    results = await send(adapter, forwarded, held_back, failed)
+    found = await progress(adapter, after=cursor)
+    assert (found["decisions"][0], found["missed"]) == (
+        {
+            "eventId": forwarded["id"],
+            "type": "OrderCompleted",
+            "orderId": "1",
+            "source": "order",
+            "decision": "forwarded",
+            "rule": "completed-orders-to-scm",
+            "topic": "order-events",
+            "messageId": results[0]["messageId"],
+            "error": None,
+            "at": results[0]["decidedAt"],
+        },
+        0,
+    )
+    assert [each["decision"] for each in found["decisions"]] == ["forwarded", "held_back", "failed"]
+    assert found["decisions"][2]["error"] == results[2]["error"]
+    assert (await progress(adapter, after=found["cursor"]))["decisions"] == []
+    assert (await progress(adapter))["decisions"] == []
+
+
+async def test_progress_counts_by_rule_and_topic(adapter: Served) -> None:
+    """The members of the other services are there, and empty."""
+    await send(adapter, event(), event(), event("MemoWritten"), "not an event")
+    found = await progress(adapter)
+    bridge = found["bridge"]
+    assert bridge["counts"] == {"forwarded": 2, "held_back": 1, "failed": 1}
+    assert (bridge["perMinute"], bridge["published"]) == (4, {"order-events": 2})
+    assert bridge["topics"] == ["order-events", "scm-events"]
+    assert bridge["rules"] == [
+        {"rule": "completed-orders-to-scm", "decision": "forwarded", "count": 2},
+        {"rule": "memos-stay-here", "decision": "held_back", "count": 1},
+        {"rule": None, "decision": "failed", "count": 1},
+    ]
+    members = ("service", "relay", "listeners", "settled")
+    assert [found[name] for name in members] == ["adapter", None, [], []]
+
+
+async def test_faults_are_switched_by_an_operator(adapter: Served, aws: AwsClients) -> None:
+    """The adapter refuses events, or publishes each of them several times under the same id."""
+    url = await subscribe(aws, "order-events")
+    none = {"refuses": False, "copies": 1}
+    assert (await adapter.http.get("/faults", headers=OPERATOR)).json() == none
+    switched = await adapter.http.put("/faults", json={"refuses": True}, headers=OPERATOR)
+    assert switched.json() == {"refuses": True, "copies": 1}
+    refused = await adapter.http.post("/events", json=[event()], headers=BATCH)
+    assert refused.status_code == 503
+    await adapter.http.put("/faults", json={"copies": 3}, headers=OPERATOR)
+    given = event()
+    [result] = await send(adapter, given)
+    assert result["decision"] == "forwarded"
+    ids = [each["MessageAttributes"]["ce-id"]["StringValue"] for each in await receive(aws, url)]
+    assert ids == [given["id"]] * 3
+    for wrong in ({"copies": 11}, {"copies": 0}, {"refuses": 1}, {"delay": 1}):
+        assert (await adapter.http.put("/faults", json=wrong, headers=OPERATOR)).status_code == 422
+    assert (await adapter.http.put("/faults", json=none)).status_code == 401

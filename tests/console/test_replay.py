@@ -193,7 +193,7 @@ async def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(system: Opera
     ("subject", "source", "reason"),
     [
         ("larger", {"id": "larger", "orderLines": [{"sku": "x" * 250_000}]}, "the limit is"),
-        ("other", {"id": "another"}, "project does not make the aggregate with the id other"),
+        ("other", {"id": "another"}, "source.id is not the subject of the event, other"),
     ],
 )
 async def test_what_cannot_be_sent_fails_in_a_dry_run_too(

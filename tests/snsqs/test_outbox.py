@@ -256,7 +256,7 @@ async def test_the_adapter_says_that_it_is_not_ready_when_sns_is_away(database: 
     async with serving(create_adapter(settings)) as adapter, relaying(database, adapter.url, max_attempts=1):
         await append(database, event=OrderCompleted)
         event = await eventually(tried)
-    assert "SNS did not take the batch" in str(event.last_error)
+    assert "SNS did not accept the batch for order-events" in str(event.last_error)
     assert (event.attempts, event.parked_at) == (0, None)
 
 

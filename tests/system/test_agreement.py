@@ -26,6 +26,7 @@ from snsqs.testing import Faults, MemoryBroker, MemoryQueue, message_handler
 
 from local.reconcile import differences, read_books
 from services.adapter.bridge import Bridge
+from services.adapter.decisions import Decisions
 from services.adapter.main import create_app as create_adapter
 from services.adapter.routes import read_routes
 from services.adapter.settings import Settings as AdapterSettings
@@ -96,7 +97,8 @@ class World:
                 await connection.execute(f"TRUNCATE {', '.join(names)}")
         broker = MemoryBroker(faults=faults)
         self.queues = [broker.subscribe(binding)[0] for _, binding in CONSUMED]
-        self.adapter.state.bridge = Bridge(ROUTES, {name: broker.topic(name) for name in ROUTES.topics})
+        channels = {name: broker.topic(name) for name in ROUTES.topics}
+        components(self.adapter).add(Bridge(ROUTES, channels, Decisions(ROUTES.topics).record))
         for article in ARTICLES:
             await self.scm.put(f"/back-office/stock/{article}", json={"onHand": stock})
         self.ids = [await self._place(each) for each in orders]

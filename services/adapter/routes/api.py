@@ -1,33 +1,32 @@
-"""The routes over REST. Nothing here publishes or changes anything."""
+"""REST API of the routes. Publishes and changes nothing."""
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Request, Response
+from fastapi import APIRouter, Body, Response
 from pydantic import Field
 from snsqs import WireModel
 
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.routes.dry_run import DryRun, dry_run
-from services.adapter.routes.explanation import Explanation, explain
+from services.adapter.routes.explanation import Evaluation, Explanation, explain
 from services.adapter.routes.file import RouteFile
 from services.adapter.routes.finding import Finding
-from services.adapter.routes.recorded import newest
+from services.adapter.routes.recorded import EventLogs
 from services.adapter.routes.route import Route
-from services.adapter.routes.verdict import Verdict, judge
-from shared.runtime.service_client import ServiceClient, ServiceUnavailable
-from shared.web import OperatorAccess, Problem
+from shared.runtime.service_client import ServiceUnavailable
+from shared.web import OperatorAccess, Problem, component
 
 router = APIRouter(prefix="/api/routes", tags=["routes"])
 
-TEXT_MOST = 32 * 1024
-EVENTS_MOST = 1_000
+MAX_CHARACTERS = 32 * 1024
+MAX_EVENTS = 1_000
 
 
 class RoutesRead(WireModel):
-    """The rules, in the order of the file, and the published schema: service → type → fields."""
+    """Rules in the order of the file, and the published schema: service → type → fields."""
 
     file: str
     routes: Sequence[Route]
@@ -35,24 +34,28 @@ class RoutesRead(WireModel):
     warnings: Sequence[Finding]
 
 
+class EvaluatedEvent(Evaluation):
+    """Decision of the routes on one of several events."""
+
+    id: str
+
+
+class Evaluations(WireModel):
+    """One result per event, in the order of the events."""
+
+    results: list[EvaluatedEvent]
+
+
 class DryRunBody(WireModel):
-    toml: Annotated[str, Field(max_length=TEXT_MOST)]
-    """A whole route file."""
-    last: Annotated[int, Field(strict=True, ge=1, le=EVENTS_MOST)] = 100
-    """So many events, the newest of all services."""
+    """Request body of a dry run."""
+
+    toml: Annotated[str, Field(max_length=MAX_CHARACTERS)]
+    """Text of a whole route file."""
+    last: Annotated[int, Field(strict=True, ge=1, le=MAX_EVENTS)] = 100
+    """Number of events: the newest of all services."""
 
 
-def _file(request: Request) -> RouteFile:
-    found: RouteFile = request.app.state.route_file
-    return found
-
-
-def _neighbours(request: Request) -> Sequence[ServiceClient]:
-    found: Mapping[str, ServiceClient] = request.app.state.neighbours
-    return list(found.values())
-
-
-File = Annotated[RouteFile, Depends(_file)]
+File = Annotated[RouteFile, component(RouteFile)]
 
 
 @router.get("", summary="The rules that decide which events leave")
@@ -65,38 +68,31 @@ async def read(file: File) -> RoutesRead:
 
 
 @router.post(
-    "/explain", response_model=Explanation, summary="Why an event leaves or stays, and what goes out"
+    "/evaluate",
+    response_model=Evaluations,
+    dependencies=[OperatorAccess],
+    summary="Decide on events without publishing them",
+)
+async def evaluate(events: Annotated[list[Any], Body(max_length=MAX_EVENTS)], file: File) -> Response:
+    """Takes CloudEvents as the relay sends them; one that is malformed fails alone."""
+    # In a thread, so that a thousand events delay none on its way.
+    evaluations = await asyncio.to_thread(_evaluate, file, events)
+    return _ascii(evaluations)
+
+
+def _evaluate(file: RouteFile, events: Sequence[object]) -> Evaluations:
+    routes = file.usable()
+    return Evaluations(results=[EvaluatedEvent.model_validate(routes.evaluate(event)) for event in events])
+
+
+@router.post(
+    "/explain",
+    response_model=Explanation,
+    summary="The reasons why an event leaves or stays, and its message",
 )
 async def explain_event(event: CloudEvent, file: File) -> Response:
     """Takes a CloudEvent as the relay sends it."""
     return _ascii(explain(file.usable(), event))
-
-
-class Evaluation(Verdict):
-    """The decision about one event, which was not published."""
-
-    id: str
-
-
-class Evaluations(WireModel):
-    """In the order of the events."""
-
-    results: list[Evaluation]
-
-
-@router.post("/evaluate", dependencies=[OperatorAccess], summary="What the routes decide about events")
-async def evaluate(
-    events: Annotated[list[CloudEvent], Body(max_length=EVENTS_MOST)], file: File
-) -> Evaluations:
-    """Publishes nothing."""
-    routes = file.usable()
-    verdicts = [judge(routes, event).verdict for event in events]
-    return Evaluations(
-        results=[
-            Evaluation(id=event.id, **verdict.model_dump())
-            for event, verdict in zip(events, verdicts, strict=True)
-        ]
-    )
 
 
 @router.post(
@@ -104,24 +100,25 @@ async def evaluate(
     response_model=DryRun,
     dependencies=[OperatorAccess],
     responses={503: {"description": "The event log of a service cannot be read"}},
-    summary="What a changed route file would do to the last real events",
+    summary="The effect of a changed route file on recorded events",
 )
 async def try_file(
-    body: DryRunBody, file: File, neighbours: Annotated[Sequence[ServiceClient], Depends(_neighbours)]
+    body: DryRunBody, file: File, event_logs: Annotated[EventLogs, component(EventLogs)]
 ) -> Response:
-    """For operators, because it makes the adapter work with expressions of the caller's."""
-    changed = await asyncio.to_thread(RouteFile.read, body.toml, "toml")
+    """For operators only, because the adapter evaluates expressions of the caller."""
+    changed = await asyncio.to_thread(RouteFile.parse, body.toml, "toml")
     if changed.routes is None:
         return _ascii(DryRun(errors=changed.errors, warnings=changed.warnings))
     try:
-        events = await newest(neighbours, body.last)
+        events = await event_logs.newest(body.last)
     except ServiceUnavailable as error:
         raise Problem(503, str(error), headers={"retry-after": "2"}) from error
-    # In a thread, so that what is slow in the file delays no event.
-    tried = await asyncio.to_thread(dry_run, file.usable(), changed.routes, events)
-    return _ascii(tried.model_copy(update={"warnings": changed.warnings}))
+    # In a thread, so that a slow expression delays no event on its way.
+    result = await asyncio.to_thread(dry_run, file.usable(), changed.routes, events)
+    return _ascii(result.model_copy(update={"warnings": changed.warnings}))
 
 
 def _ascii(answer: WireModel) -> Response:
-    """An event, or a name in an expression, may have half a surrogate in it, which UTF-8 cannot express."""
+    """Return the answer as ASCII: an event or a name may contain half a surrogate pair, which UTF-8 cannot
+    encode."""
     return Response(json.dumps(answer.model_dump(mode="json")), media_type="application/json")

@@ -1,4 +1,4 @@
-"""The rules that decide which events leave: check them, ask them about an event, try a change of them."""
+"""Check the rules that decide which events leave, explain a decision, try a changed file."""
 
 import asyncio
 import json
@@ -13,13 +13,13 @@ import typer
 from pydantic import ValidationError
 from snsqs import WireModel
 
-from services.adapter.cloud_event import CloudEvent, why_not
+from services.adapter.cloud_event import CloudEvent, describe_errors
 from services.adapter.routes import printed
 from services.adapter.routes.dry_run import dry_run
 from services.adapter.routes.explanation import explain
 from services.adapter.routes.file import RouteFile, RoutesInvalid
 from services.adapter.routes.finding import Finding
-from services.adapter.routes.recorded import newest
+from services.adapter.routes.recorded import EventLogs
 from services.adapter.settings import RoutesSettings
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 from shared.runtime.settings import load
@@ -32,11 +32,11 @@ RoutesOption = Annotated[
     Path | None, typer.Option("--routes", help="A route file; by default ROUTES_FILE, or the service's own.")
 ]
 
-_EVENTS_OF_AN_ORDER = 500
+_MAX_EVENTS_OF_AN_ORDER = 500
 
 
 class Checked(WireModel):
-    """What `check --json` prints."""
+    """Output of `check --json`."""
 
     file: str
     errors: Sequence[Finding]
@@ -44,7 +44,7 @@ class Checked(WireModel):
 
 
 class NoSuchEvent(Exception):
-    """There is no event to be explained. The message says where it was looked for."""
+    """There is no event to explain. The message names the place where it was searched."""
 
 
 @cli.command()
@@ -55,7 +55,7 @@ def check(
     """Print every error and warning of a route file; exit code 1 if there is an error, else 0.
 
     The exit code is 2 when the file cannot be read."""
-    with _refusals():
+    with _exit_on_refusal():
         found = RouteFile.open(file or _settings().routes_file)
     if as_json:
         _print_json(Checked(file=found.name, errors=found.errors, warnings=found.warnings))
@@ -73,62 +73,62 @@ def explain_event(
     routes: RoutesOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which rule decides about an event, why not the others, and what goes out of it; nothing is sent.
+    """Print the rule that decides on an event, the reasons of all rules, and the message. Publishes nothing.
 
-    Events of an order are read at ORDER_URL and SCM_URL with the SERVICE_TOKEN. The exit code is 1 when the
+    Events of an order are read from ORDER_URL and SCM_URL with the SERVICE_TOKEN. The exit code is 1 when the
     event would fail, 2 when there is no event to explain, else 0."""
-    with _refusals():
+    with _exit_on_refusal():
         used = RouteFile.open(routes or _settings().routes_file).usable()
-        given = asyncio.run(_of_order(order, type, event_id)) if order else _event_in(event)
-    explanation = explain(used, given)
+        subject = asyncio.run(_find_event(order, type, event_id)) if order else _read_event(event)
+    explanation = explain(used, subject)
     if as_json:
         _print_json(explanation)
     else:
-        printed.explanation(given, explanation)
+        printed.explanation(subject, explanation)
     raise SystemExit(1 if explanation.decision == "failed" else 0)
 
 
 @cli.command("dry-run")
 def try_file(
     file: Annotated[Path, typer.Argument(help="The changed route file.")],
-    last: Annotated[int, typer.Option(min=1, max=10_000, help="So many events, the newest.")] = 100,
+    last: Annotated[int, typer.Option(min=1, max=10_000, help="Number of events: the newest.")] = 100,
     routes: RoutesOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a changed route file would do to the last real events; nothing is sent.
+    """Print the effect of a changed route file on the last recorded events. Publishes nothing.
 
-    They are read at ORDER_URL and SCM_URL with the SERVICE_TOKEN. The exit code is 1 when anything would
+    They are read from ORDER_URL and SCM_URL with the SERVICE_TOKEN. The exit code is 1 when anything would
     change, 2 when it could not be tried, else 0."""
-    with _refusals():
+    with _exit_on_refusal():
         before = RouteFile.open(routes or _settings().routes_file).usable()
         after = RouteFile.open(file).usable()
-        tried = dry_run(before, after, asyncio.run(_newest(last)))
+        result = dry_run(before, after, asyncio.run(_newest(last)))
     if as_json:
-        _print_json(tried)
+        _print_json(result)
     else:
-        printed.dry_run(tried)
-    raise SystemExit(1 if tried.changes else 0)
+        printed.dry_run(result)
+    raise SystemExit(1 if result.changes else 0)
 
 
-async def _newest(last: int, **asked: str) -> list[CloudEvent]:
+async def _newest(limit: int, **query: str) -> list[CloudEvent]:
     settings = _settings()
     urls = {"order": settings.order_url, "scm": settings.scm_url}
-    shown = bearer(settings.service_token)
+    headers = bearer(settings.service_token)
     async with httpx.AsyncClient() as http:
-        services = [ServiceClient(name, url, http, shown) for name, url in urls.items()]
-        return await newest(services, last, **asked)
+        services = [ServiceClient(name, url, http, headers) for name, url in urls.items()]
+        return await EventLogs(services).newest(limit, **query)
 
 
-async def _of_order(order: str, event_type: str, event_id: str) -> CloudEvent:
-    asked = {"orderId": order} | ({"type": event_type} if event_type else {})
-    for event in await _newest(_EVENTS_OF_AN_ORDER, **asked):
+async def _find_event(order: str, event_type: str, event_id: str) -> CloudEvent:
+    query = {"orderId": order} | ({"type": event_type} if event_type else {})
+    for event in await _newest(_MAX_EVENTS_OF_AN_ORDER, **query):
         if event_id in ("", event.id):
             return event
     what = " ".join(["event", *filter(None, (event_id, event_type and f"of type {event_type}"))])
     raise NoSuchEvent(f"neither service has published an {what} of order {order}")
 
 
-def _event_in(file: Path | None) -> CloudEvent:
+def _read_event(file: Path | None) -> CloudEvent:
     if file is None:
         raise NoSuchEvent("name a file with a CloudEvent, - for standard input, or --order ID")
     try:
@@ -136,7 +136,7 @@ def _event_in(file: Path | None) -> CloudEvent:
     except OSError as error:
         raise NoSuchEvent(f"{file}: {error.strerror}") from error
     except ValidationError as error:
-        raise NoSuchEvent(f"{file}: {why_not(error)}") from error
+        raise NoSuchEvent(f"{file}: {describe_errors(error)}") from error
 
 
 def _settings() -> RoutesSettings:
@@ -148,8 +148,8 @@ def _print_json(answer: WireModel) -> None:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Ends the process with exit code 2 where there is no answer, with a line for every reason."""
+def _exit_on_refusal() -> Iterator[None]:
+    """Exit with code 2, and a line for every reason, when a command cannot answer."""
     try:
         yield
     except (RoutesInvalid, NoSuchEvent, ServiceUnavailable) as error:

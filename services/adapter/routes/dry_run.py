@@ -1,32 +1,28 @@
-"""DryRun: what a changed route file would do to events that really happened."""
+"""DryRun: the effect that a changed route file would have had on recorded events."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from snsqs import WireModel
 
 from services.adapter.cloud_event import CloudEvent
-from services.adapter.routes.explanation import fields
+from services.adapter.routes.explanation import Evaluation, field_paths, outgoing_message
 from services.adapter.routes.finding import Finding
-from services.adapter.routes.route import Routes
-from services.adapter.routes.verdict import Judged, Outcome, Verdict, judge
+from services.adapter.routes.route import Decision, Outcome, Routes
 
 
 class Change(WireModel):
-    """An event that would go another way, or leave with other content."""
+    """Event that would be decided differently, or leave with other fields."""
 
     id: str
     source: str
     type: str
     order_id: str
-    before: Verdict
-    after: Verdict
+    before: Evaluation
+    after: Evaluation
     added: list[str]
     """Fields that leave only after the change: `source.memo`."""
     removed: list[str]
-    changed: list[str]
-    """Fields that leave with another value."""
 
 
 class Counts(WireModel):
@@ -37,7 +33,7 @@ class Counts(WireModel):
 
 
 class DryRun(WireModel):
-    """Of a file with errors nothing is tried."""
+    """Result of a dry run; a file with errors has no changes and no counts."""
 
     changes: Sequence[Change] = ()
     counts: Counts | None = None
@@ -46,44 +42,40 @@ class DryRun(WireModel):
 
 
 def dry_run(before: Routes, after: Routes, events: Sequence[CloudEvent]) -> DryRun:
-    """It publishes nothing."""
-    tried = [(event, judge(before, event), judge(after, event)) for event in events]
-    changes = [
-        _change(event, old, new)
-        for event, old, new in tried
-        if (old.verdict, old.data) != (new.verdict, new.data)
-    ]
+    """Evaluate the events with both routes, and return the differences. Publishes nothing."""
+    evaluated = [(before.evaluate(event), after.evaluate(event)) for event in events]
+    changes = [change for old, new in evaluated if (change := _change(old, new))]
     counts = Counts(
         events=len(events),
         changed=len(changes),
-        before=_counted(old for _, old, _ in tried),
-        after=_counted(new for _, _, new in tried),
+        before=_counts(old for old, _ in evaluated),
+        after=_counts(new for _, new in evaluated),
     )
     return DryRun(changes=changes, counts=counts)
 
 
-def _change(event: CloudEvent, old: Judged, new: Judged) -> Change:
-    was, will_be = _by_path(old.data), _by_path(new.data)
+def _change(old: Decision, new: Decision) -> Change | None:
+    before, after = Evaluation.model_validate(old), Evaluation.model_validate(new)
+    was, will_be = _outgoing_paths(old), _outgoing_paths(new)
+    if before == after and set(was) == set(will_be):
+        return None
     return Change(
-        id=event.id,
-        source=event.source,
-        type=event.type,
-        order_id=event.subject,
-        before=old.verdict,
-        after=new.verdict,
+        id=old.id,
+        source=old.source,
+        type=old.type,
+        order_id=old.order_id,
+        before=before,
+        after=after,
         added=[path for path in will_be if path not in was],
         removed=[path for path in was if path not in will_be],
-        changed=[path for path in was if path in will_be and was[path] != will_be[path]],
     )
 
 
-def _by_path(data: dict[str, Any] | None) -> dict[str, list[Any]]:
-    found = defaultdict[str, list[Any]](list)
-    for path, value in fields(data["source"], "source") if data else ():
-        found[path].append(value)
-    return found
+def _outgoing_paths(decision: Decision) -> list[str]:
+    outgoing = outgoing_message(decision)
+    return field_paths(outgoing.body["source"]) if outgoing else []
 
 
-def _counted(judged: Iterable[Judged]) -> dict[Outcome, int]:
-    counts = Counter(each.verdict.decision for each in judged)
+def _counts(decisions: Iterable[Decision]) -> dict[Outcome, int]:
+    counts = Counter(decision.decision for decision in decisions)
     return {outcome: counts[outcome] for outcome in ("forwarded", "held_back", "failed")}

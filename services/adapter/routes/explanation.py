@@ -1,54 +1,76 @@
-"""Explanation: why an event leaves or stays, and what goes out of it."""
+"""Explanation: the reasons why an event leaves or stays, and the message that leaves."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import ConfigDict
 from snsqs import WireModel
 
 from services.adapter.cloud_event import CloudEvent
-from services.adapter.routes.route import Route, RouteFailed, Routes
-from services.adapter.routes.verdict import Judged, Verdict, judge
+from services.adapter.routes.route import Decision, Outcome, Route, RouteFailed, Routes
+
+
+class Evaluation(WireModel):
+    """Decision of the routes on an event that is not published."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    decision: Outcome
+    rule: str | None
+    """Rule that decided or failed."""
+    topic: str | None
+    error: str | None
 
 
 class Considered(WireModel):
-    """What a rule had to do with the event."""
+    """Result of a rule on the event."""
 
     rule: str
     matched: bool
     reason: str
 
 
-class Outgoing(WireModel):
-    """The message as SNS would be given it."""
+class OutgoingMessage(WireModel):
+    """Message as it is published to SNS."""
 
     headers: dict[str, str]
     body: dict[str, Any]
 
 
-class Explanation(Verdict):
-    """What the rules make of one event, and why."""
+class Explanation(Evaluation):
+    """Decision on one event, with its reasons."""
 
     considered: list[Considered]
     """Every rule, in the order of the file."""
-    outgoing: Outgoing | None
+    outgoing: OutgoingMessage | None
     dropped: list[str]
-    """The fields of the aggregate that stay here while the event leaves: `source.buyer.name`."""
+    """Fields of the aggregate that stay here while the event leaves: `source.buyer.name`."""
 
 
 def explain(routes: Routes, event: CloudEvent) -> Explanation:
-    """It publishes nothing."""
-    judged = judge(routes, event)
+    """Return the decision and its reasons. Publishes nothing."""
+    decision = routes.evaluate(event)
+    outgoing = outgoing_message(decision)
     return Explanation(
-        **judged.verdict.model_dump(),
+        **dict(Evaluation.model_validate(decision)),
         considered=list(_considered(routes, event)),
-        outgoing=_outgoing(judged),
-        dropped=_dropped(event, judged),
+        outgoing=outgoing,
+        dropped=_dropped(event, outgoing),
     )
 
 
-def fields(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every plain value in it, with the way there as a published schema writes it."""
-    rest = [(path, value)]
+def outgoing_message(decision: Decision) -> OutgoingMessage | None:
+    """Return the message that leaves, if one does."""
+    if decision.outgoing is None:
+        return None
+    message = decision.outgoing.message
+    return OutgoingMessage(headers=dict(message.headers), body=json.loads(message.payload))
+
+
+def field_paths(aggregate: Any) -> list[str]:
+    """Return the path of every plain value of an aggregate, as a published schema writes it."""
+    paths, rest = dict[str, None](), [("source", aggregate)]
     while rest:
         path, value = rest.pop()
         if isinstance(value, dict) and value:
@@ -56,24 +78,25 @@ def fields(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         elif isinstance(value, list) and value:
             rest.extend((f"{path}[]", item) for item in reversed(value))
         else:
-            yield path, value
+            paths[path] = None
+    return list(paths)
 
 
 def _considered(routes: Routes, event: CloudEvent) -> Iterator[Considered]:
-    settled = ""
+    ended = ""
     for route in routes.routes:
         matched = False
         if route.event_type != (event.source, event.type):
             reason = f"is for {route.source} {route.type}"
-        elif settled:
-            reason = f"not asked: {settled}"
+        elif ended:
+            reason = f"not evaluated: {ended}"
         else:
-            matched, reason, settled = _asked(route, event)
+            matched, reason, ended = _evaluated(route, event)
         yield Considered(rule=route.id, matched=matched, reason=reason)
 
 
-def _asked(route: Route, event: CloudEvent) -> tuple[bool, str, str]:
-    """Whether the rule matched, why, and what keeps the rules below from being asked."""
+def _evaluated(route: Route, event: CloudEvent) -> tuple[bool, str, str]:
+    """Return whether the rule matched, the reason, and the reason not to evaluate the rules below."""
     decided = f"{route.id} decided"
     if route.when is None:
         return True, f"is for every {route.source} {route.type}", decided
@@ -86,15 +109,8 @@ def _asked(route: Route, event: CloudEvent) -> tuple[bool, str, str]:
     return False, f"its condition does not hold: {route.when}", ""
 
 
-def _outgoing(judged: Judged) -> Outgoing | None:
-    if judged.message is None or judged.data is None:
-        return None
-    return Outgoing(headers=dict(judged.message.headers), body=judged.data)
-
-
-def _dropped(event: CloudEvent, judged: Judged) -> list[str]:
-    if judged.data is None:
+def _dropped(event: CloudEvent, outgoing: OutgoingMessage | None) -> list[str]:
+    if outgoing is None:
         return []
-    leaving = dict(fields(judged.data["source"], "source"))
-    kept = dict(fields(event.data["source"], "source"))
-    return [path for path in kept if path not in leaving]
+    leaving = field_paths(outgoing.body["source"])
+    return [path for path in field_paths(event.data["source"]) if path not in leaving]

@@ -1,4 +1,4 @@
-"""Expression: JMESPath, compiled once, bounded, and silent about the values that it reads."""
+"""Expression: JMESPath (https://jmespath.org), compiled once, with bounded time and memory."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -8,37 +8,41 @@ import jmespath
 from jmespath.exceptions import JMESPathError, JMESPathTypeError
 from jmespath.functions import Functions
 
-MOST_CHARACTERS = 2_000
-MOST_DEPTH = 100
-MOST_GROWTH = 1_000
-"""JMESPath has no loops, but each `[@, @][] |` doubles what the next step works on."""
+MAX_CHARACTERS = 2_000
+MAX_DEPTH = 100
+MAX_GROWTH = 1_000
+"""Limit of an intermediate result, in multiples of the input: JMESPath has no loops, but each `[@, @][] |`
+doubles the input of the next step."""
 
 Node = Mapping[str, Any]
-"""A node of JMESPath's syntax tree: `type`, `children`, and perhaps `value`."""
+"""Node of JMESPath's syntax tree: `type`, `children` and, for some types, `value`."""
 
 
-def _arguments(signature: Sequence[Mapping[str, Any]]) -> range:
-    """How many arguments a function takes."""
+def _argument_counts(signature: Sequence[Mapping[str, Any]]) -> range:
     is_variadic = bool(signature) and signature[-1].get("variadic", False)
-    return range(len(signature), MOST_CHARACTERS if is_variadic else len(signature) + 1)
+    return range(len(signature), MAX_CHARACTERS if is_variadic else len(signature) + 1)
 
 
-FUNCTIONS = {name: _arguments(function["signature"]) for name, function in Functions.FUNCTION_TABLE.items()}
-"""JMESPath's functions, and how many arguments each takes."""
+FUNCTIONS = {
+    name: _argument_counts(function["signature"]) for name, function in Functions.FUNCTION_TABLE.items()
+}
+"""JMESPath's functions with the numbers of arguments that each accepts."""
 
 
 class ExpressionFailed(Exception):
-    """The expression cannot be evaluated on this event. The message has no value of the event in it: it is
-    logged and kept, and the event may hold a phone number."""
+    """The expression cannot be evaluated on this event. The message contains no value of the event: it is
+    logged and stored, and the event may contain a phone number."""
 
 
 class Expression:
-    """An expression of the route file. Made once and evaluated often, by any number of tasks."""
+    """Expression of the route file; immutable, safe to share between threads.
+
+    Raises ValueError, with the reason, if the text is not JMESPath or exceeds a limit.
+    """
 
     def __init__(self, text: str) -> None:
-        """Raises ValueError with the reason why it cannot be used."""
-        if len(text) > MOST_CHARACTERS:
-            raise ValueError(f"has {len(text)} characters; {MOST_CHARACTERS} are the limit")
+        if len(text) > MAX_CHARACTERS:
+            raise ValueError(f"has {len(text)} characters; {MAX_CHARACTERS} are the limit")
         try:
             self._compiled = jmespath.compile(text)
         except RecursionError:
@@ -46,8 +50,8 @@ class Expression:
         except JMESPathError as error:
             raise ValueError(f"not JMESPath: {' '.join(str(error).split())}") from None
         self.text = text
-        if _growth(self.tree, MOST_DEPTH) > MOST_GROWTH:
-            raise ValueError(f"could make more than {MOST_GROWTH} times of what it is given")
+        if _growth(self.tree, MAX_DEPTH) > MAX_GROWTH:
+            raise ValueError(f"could produce more than {MAX_GROWTH} times its input")
 
     @property
     def tree(self) -> Node:
@@ -55,12 +59,12 @@ class Expression:
         return tree
 
     def search(self, data: dict[str, Any]) -> Any:
-        """What it makes of the data. Raises ExpressionFailed."""
+        """Return the result of evaluating the expression on the data. Raises ExpressionFailed."""
         try:
             return self._compiled.search(data)
         except JMESPathTypeError as error:
-            takes = " or ".join(error.expected_types)
-            reason = f"{error.function_name}() takes {takes}, not {error.actual_type}"
+            expected = " or ".join(error.expected_types)
+            reason = f"{error.function_name}() takes {expected}, not {error.actual_type}"
             raise ExpressionFailed(reason) from None
         except Exception as error:  # such as "a" < 1, for which JMESPath has no error of its own
             raise ExpressionFailed(f"{type(error).__name__} in {self.text}") from None
@@ -70,21 +74,21 @@ class Expression:
 
 
 def _growth(node: Node, depth: int) -> int:
-    """How many times larger than what it is given anything can be that the expression makes on its way."""
+    """Return the upper bound of any intermediate result, in multiples of the input."""
     if depth == 0:
         raise ValueError("is nested too deeply")
-    if node["type"] in ("slice", "literal"):  # what these have as children are no nodes
+    if node["type"] in ("slice", "literal"):  # their children are not nodes
         return 1
     parts = [_growth(child, depth - 1) for child in node["children"]]
-    return prod(parts) if node["type"] in _IN_TURN or _takes_expression(node) else max(1, sum(parts))
+    return prod(parts) if node["type"] in _SEQUENTIAL or _takes_expression(node) else max(1, sum(parts))
 
 
 def _takes_expression(node: Node) -> bool:
-    """As `map` and `sort_by` do."""
+    """Return whether the node is a call of a function such as `map` or `sort_by`."""
     return any(child["type"] == "expref" for child in node["children"])
 
 
-_IN_TURN = {
+_SEQUENTIAL = {
     "subexpression",
     "index_expression",
     "pipe",
@@ -92,4 +96,4 @@ _IN_TURN = {
     "value_projection",
     "filter_projection",
 }
-"""Each of their parts works on what the one before it made."""
+"""Types of nodes whose children each work on the result of the child before."""

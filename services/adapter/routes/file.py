@@ -1,21 +1,25 @@
-"""RouteFile: the text of a route file, read and checked as a whole."""
+"""RouteFile: the route file, parsed and checked as a whole."""
 
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.adapter.routes.finding import Fault, Finding, did_you_mean
-from services.adapter.routes.inspection import faults_of_condition, faults_of_projection, fields_read
-from services.adapter.routes.lines import Lines, Place
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from services.adapter.routes.finding import Fault, Finding, Lines, Place, closest, did_you_mean
+from services.adapter.routes.inspection import condition_faults, unreachable_rules
 from services.adapter.routes.published import NOTHING, Published
-from services.adapter.routes.reach import out_of_reach
 from services.adapter.routes.route import NO_ROUTE, EventType, Route, Routes, Schema
-from services.adapter.routes.rule import read_rule
 
 _TABLES = ("published", "route")
+_KEYS = tuple(Route.model_fields)
+
+KeyFault = tuple[str, Fault]
+"""Key of a rule and its fault; an empty key for the rule as a whole."""
 
 
 class RoutesInvalid(Exception):
@@ -24,65 +28,65 @@ class RoutesInvalid(Exception):
 
 @dataclass(frozen=True)
 class RouteFile:
-    """What a file says, and what is wrong with it."""
+    """Content of a route file, with its errors and warnings."""
 
     name: str
     errors: Sequence[Finding]
     warnings: Sequence[Finding] = ()
     routes: Routes | None = None
-    """None where there are errors."""
+    """None if there are errors."""
 
     @classmethod
     def open(cls, path: Path) -> "RouteFile":
-        """Raises RoutesInvalid where there is no text."""
+        """Read a file. Raises RoutesInvalid if it is not readable as text."""
         try:
-            return cls.read(path.read_text(encoding="utf-8"), str(path))
+            return cls.parse(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise RoutesInvalid(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
     @classmethod
-    def read(cls, text: str, name: str) -> "RouteFile":
-        """Reads and checks all of it, and raises nothing."""
+    def parse(cls, text: str, name: str) -> "RouteFile":
+        """Parse and check the text of a file. Raises nothing: errors are findings."""
         try:
             document = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             line = re.search(r"at line (\d+)", str(error))
             return cls(name, [Finding(line=int(line[1]) if line else 1, reason=f"not TOML: {error}")])
-        return _Reader(document, Lines(text)).file(name)
+        return _Reader(document, Lines(text)).read(name)
 
     def usable(self) -> Routes:
-        """The routes. Raises RoutesInvalid with every error."""
+        """Return the routes. Raises RoutesInvalid with every error."""
         if self.routes is None:
             raise RoutesInvalid("\n".join(f"{self.name}:{error.line}: {error}" for error in self.errors))
         return self.routes
 
 
 def read_routes(path: Path) -> Routes:
-    """Raises RoutesInvalid with every error that it found."""
+    """Return the routes of a file. Raises RoutesInvalid with every error."""
     return RouteFile.open(path).usable()
 
 
 class _Reader:
-    """Goes through a parsed document and gathers what is wrong with it."""
+    """Collects the errors of a parsed document."""
 
     def __init__(self, document: dict[str, Any], lines: Lines) -> None:
         self._document = document
         self._lines = lines
         self._errors: list[Finding] = []
 
-    def file(self, name: str) -> RouteFile:
+    def read(self, name: str) -> RouteFile:
         for key in self._document.keys() - _TABLES:
             self._error((key,), Fault("there is no such table", did_you_mean(key, _TABLES)))
         schema = dict(self._schema())
         rules = dict(self._rules())
         self._check_ids()
         for number, route in rules.items():
-            self._check_expressions(number, route, schema)
-        placed = [(self._lines.of(("route", number)), route) for number, route in rules.items()]
+            self._check_rule(number, route, schema)
+        numbered = [(self._lines.number_of(("route", number)), route) for number, route in rules.items()]
         return RouteFile(
             name,
             sorted(self._errors, key=lambda error: error.line),
-            list(out_of_reach(placed, schema)),
+            list(unreachable_rules(numbered, schema)),
             None if self._errors else Routes(list(rules.values()), schema),
         )
 
@@ -90,12 +94,12 @@ class _Reader:
         for source in self._table("published"):
             for event_type, fields in self._table("published", source).items():
                 try:
-                    yield (source, event_type), Published.of(fields)
+                    yield (source, event_type), Published.parse(fields)
                 except ValueError as error:
                     self._error(("published", source, event_type), Fault(str(error)))
 
     def _table(self, *place: str) -> dict[str, Any]:
-        """The table at a place of the document; where nothing is, an empty one."""
+        """Return the table at a place of the document; an empty one if there is none."""
         found: Any = self._document
         for name in place:
             found = found.get(name, {})
@@ -110,11 +114,11 @@ class _Reader:
         return tables if isinstance(tables, list) else []
 
     def _rules(self) -> Iterator[tuple[int, Route]]:
-        """The rules that can be read, by their number in the file."""
+        """Return the readable rules with their number in the file."""
         if not self._rule_tables:
             self._error(("route",), Fault("there is no rule; a rule is a table [[route]]"))
         for number, table in enumerate(self._rule_tables):
-            route, faults = read_rule(table)
+            route, faults = _read_rule(table)
             for key, fault in faults:
                 self._error(("route", number, key), fault)
             if route:
@@ -125,28 +129,22 @@ class _Reader:
         for number in range(len(self._rule_tables)):
             name = self._name(number)
             if name == NO_ROUTE:
-                self._error(("route", number, "id"), Fault("is taken for events that no rule names"))
+                self._error(("route", number, "id"), Fault("is reserved for events that match no rule"))
             if first.setdefault(name, number) != number:
-                line = self._lines.of(("route", first[name]))
+                line = self._lines.number_of(("route", first[name]))
                 self._error(("route", number, "id"), Fault(f"is the id of the rule in line {line} too"))
 
     def _name(self, number: int) -> str:
-        """The rule's id; its number in the file where it has none."""
+        """Return the rule's id, or its number in the file if it has none."""
         table = self._rule_tables[number]
         name = table.get("id") if isinstance(table, dict) else None
         return name if isinstance(name, str) and name else str(number + 1)
 
-    def _check_expressions(self, number: int, route: Route, schema: Schema) -> None:
-        for fault in faults_of_condition(route.when) if route.when else ():
+    def _check_rule(self, number: int, route: Route, schema: Schema) -> None:
+        for fault in condition_faults(route.when) if route.when else ():
             self._error(("route", number, "when"), fault)
-        if route.hold_back:
-            return
-        published = schema.get(route.event_type, NOTHING)
-        if not published.fields:
+        if not route.hold_back and not schema.get(route.event_type, NOTHING).fields:
             self._error(("route", number, "type"), _nothing_published(route, schema))
-        elif route.project:
-            for fault in faults_of_projection(route.project, published, " ".join(route.event_type)):
-                self._error(("route", number, "project"), fault)
 
     def _error(self, place: Place, fault: Fault) -> None:
         rule: str | None = None
@@ -155,16 +153,48 @@ class _Reader:
                 rule = self._name(number)
             case _:
                 key = ".".join(map(str, place))
-        line = self._lines.of(place)
+        line = self._lines.number_of(place)
         self._errors.append(
             Finding(line=line, rule=rule, key=key or None, reason=fault.reason, hint=fault.hint)
         )
 
 
 def _nothing_published(route: Route, schema: Schema) -> Fault:
-    fields = ["id", *(fields_read(route.project) if route.project else ())]
-    listed = ", ".join(f'"{field}"' for field in dict.fromkeys(fields))
-    add = f"to let it leave, write in [published.{route.source}]: {route.type} = [{listed}]"
     known = [event_type for source, event_type in schema if source == route.source]
     hint = did_you_mean(route.type, known) if route.type not in known else None
+    add = f'to let it leave, list its fields in [published.{route.source}]: {route.type} = ["id", …]'
     return Fault(f"nothing of {route.source} {route.type} is published, so it has no topic", hint or add)
+
+
+def _read_rule(table: Any) -> tuple[Route | None, list[KeyFault]]:
+    """Return the rule, without its faulty keys so that faults of the others are found too, and the faults."""
+    if not isinstance(table, dict):
+        return None, [("", Fault("a rule is a table [[route]]"))]
+    faults = [(key, _unknown_key(key)) for key in table if key not in _KEYS]
+    values = {key if key in _KEYS else closest(key, _KEYS): value for key, value in table.items()}
+    values.pop(None, None)
+    route, wrong = _validate(values)
+    if wrong:
+        route, _ = _validate({key: values[key] for key in values.keys() - dict(wrong).keys()})
+    if (values.get("hold_back", False) is not False) == ("topic" in values):
+        wrong.append(("", Fault("needs either a topic or hold_back = true")))
+    return route, [*faults, *wrong]
+
+
+def _unknown_key(key: str) -> Fault:
+    if key == "project":
+        remove = "remove it: the fields listed in [published.SERVICE] leave, and no others"
+        return Fault("there are no projections", remove)
+    return Fault("there is no such key", did_you_mean(key, _KEYS))
+
+
+def _validate(values: Mapping[str | None, Any]) -> tuple[Route | None, list[KeyFault]]:
+    try:
+        return Route.model_validate(values), []
+    except ValidationError as error:
+        return None, [_fault(problem) for problem in error.errors(include_url=False, include_input=False)]
+
+
+def _fault(problem: ErrorDetails) -> KeyFault:
+    reason = "is missing" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
+    return str(problem["loc"][0]), Fault(reason[0].lower() + reason[1:])

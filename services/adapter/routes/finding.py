@@ -1,25 +1,30 @@
-"""Finding: what is wrong, or strange, at one place of the route file."""
+"""Finding: an error or warning at one place of the route file."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
 from snsqs import WireModel
 
+_TABLE = re.compile(r"\s*(\[{1,2})\s*([^][]+?)\s*\]{1,2}\s*(#.*)?")
+_KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=(?!=)""")
+
 
 class Fault(NamedTuple):
-    """What is wrong, whatever the place."""
+    """Reason why something is wrong, and a hint for its author."""
 
     reason: str
     hint: str | None = None
 
 
 class Finding(WireModel):
-    """An error keeps the file from being used, a warning does not."""
+    """Error, which keeps the file from being used, or warning."""
 
     line: int
     rule: str | None = None
-    """The rule's id, or its number in the file when it has none."""
+    """Id of the rule, or its number in the file when it has none."""
     key: str | None = None
     reason: str
     hint: str | None = None
@@ -32,11 +37,42 @@ class Finding(WireModel):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """A hint for what looks mistyped."""
-    close = meant(word, known)
+    """Return a hint for a word that looks mistyped."""
+    close = closest(word, known)
     return f"did you mean {close}?" if close else None
 
 
-def meant(word: str, known: Iterable[str]) -> str | None:
-    """The known word that somebody who wrote this is likely to have meant."""
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most similar to a mistyped one."""
     return next(iter(get_close_matches(word, list(known), n=1)), None)
+
+
+Place = tuple[str | int, ...]
+"""Path to a value from the top of a document: `("route", 0, "topic")`."""
+
+
+class Lines:
+    """Line numbers of the tables and keys of a TOML document, which `tomllib` does not report.
+
+    Finds `[table]`, `[[table]]` and `key =` at the beginning of a line, in multi-line strings too. Anything
+    else has the line of the table or key that contains it.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._found: dict[Place, int] = {}
+        arrays = Counter[Place]()
+        table: Place = ()
+        for number, line in enumerate(text.split("\n"), start=1):
+            if header := _TABLE.fullmatch(line):
+                table = tuple(name.strip(" \"'") for name in header[2].split("."))
+                if header[1] == "[[":
+                    arrays[table] += 1
+                    table = (*table, arrays[table] - 1)
+                self._found.setdefault(table, number)
+            elif key := _KEY.match(line):
+                self._found.setdefault((*table, key[1]), number)
+
+    def number_of(self, place: Place) -> int:
+        while place and place not in self._found:
+            place = place[:-1]
+        return self._found.get(place, 1)

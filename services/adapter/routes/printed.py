@@ -1,4 +1,4 @@
-"""What the command line prints about routes, for people."""
+"""Output of the `routes` commands on a terminal."""
 
 import json
 from collections import defaultdict
@@ -10,16 +10,15 @@ from rich.text import Text
 
 from services.adapter.cloud_event import CloudEvent
 from services.adapter.routes.dry_run import Change, Counts, DryRun
-from services.adapter.routes.explanation import Explanation, Outgoing
+from services.adapter.routes.explanation import Evaluation, Explanation, OutgoingMessage
 from services.adapter.routes.file import RouteFile
 from services.adapter.routes.finding import Finding
-from services.adapter.routes.verdict import Verdict
 
 _STYLES = {"forwarded": "green", "held_back": "yellow", "failed": "bold red"}
 
 
 def findings(found: RouteFile) -> None:
-    """A line for each, as compilers print them."""
+    """Print a line for each finding, in the format of compilers."""
     errors, warnings = ("error: ", "bold red"), ("warning: ", "yellow")
     for level, of_level in ((errors, found.errors), (warnings, found.warnings)):
         for finding in of_level:
@@ -27,22 +26,22 @@ def findings(found: RouteFile) -> None:
     _print(Text(f"{found.name}: {_count(found.errors, 'error')}, {_count(found.warnings, 'warning')}"))
 
 
-def explanation(event: CloudEvent, told: Explanation) -> None:
-    """The event, the decision, every rule, and what goes out."""
+def explanation(event: CloudEvent, explained: Explanation) -> None:
+    """Print the event, the decision, every rule and the message."""
     _print(Text(f"{event.type} of {event.source}, order {event.subject}, version {event.sequence}", "bold"))
-    where = f" to {told.topic}" if told.topic else ""
-    _print(_decision(told.decision, f"{where} by rule {told.rule}" if told.rule else where))
-    if told.error:
-        _print(Text(told.error, "red"))
+    where = f" to {explained.topic}" if explained.topic else ""
+    _print(_decision(explained.decision, f"{where} by rule {explained.rule}" if explained.rule else where))
+    if explained.error:
+        _print(Text(explained.error, "red"))
     _print(Text())
-    for each in told.considered:
+    for each in explained.considered:
         mark, style = ("✓", "green") if each.matched else ("·", "dim")
         _print(Text(f"{mark} {each.rule}: {each.reason}", style))
-    if told.outgoing:
-        _outgoing(told.outgoing, told.dropped)
+    if explained.outgoing:
+        _outgoing(explained.outgoing, explained.dropped)
 
 
-def _outgoing(outgoing: Outgoing, dropped: Sequence[str]) -> None:
+def _outgoing(outgoing: OutgoingMessage, dropped: Sequence[str]) -> None:
     _print(Text("\ngoes out", "bold"))
     for name, value in outgoing.headers.items():
         _print(Text(f"  {name}: {value}"))
@@ -54,24 +53,24 @@ def _outgoing(outgoing: Outgoing, dropped: Sequence[str]) -> None:
         _print(Text(f"  {path}", "dim"))
 
 
-def dry_run(tried: DryRun) -> None:
-    """A line for each kind of change, and what it comes to."""
+def dry_run(result: DryRun) -> None:
+    """Print a row for each kind of change, and the totals."""
     table = Table("events", "type", "before", "after", "content", "such as order", box=None)
-    for alike in _alike(tried.changes):
+    for alike in _alike(result.changes):
         first = alike[0]
         content = _content(first)
         table.add_row(
             str(len(alike)),
             f"{first.source} {first.type}",
-            _verdict(first.before),
-            _verdict(first.after),
+            _evaluation(first.before),
+            _evaluation(first.after),
             content,
             first.order_id,
         )
-    if tried.changes:
+    if result.changes:
         _console().print(table)
-    if tried.counts:
-        _print(_counts(tried.counts))
+    if result.counts:
+        _print(_counts(result.counts))
 
 
 def _alike(changes: Sequence[Change]) -> list[list[Change]]:
@@ -81,10 +80,10 @@ def _alike(changes: Sequence[Change]) -> list[list[Change]]:
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def _verdict(verdict: Verdict) -> Text:
-    to = f" to {verdict.topic}" if verdict.topic else ""
-    rule = verdict.error or verdict.rule
-    return _decision(verdict.decision, f"{to}\n{rule}")
+def _evaluation(evaluation: Evaluation) -> Text:
+    to = f" to {evaluation.topic}" if evaluation.topic else ""
+    rule = evaluation.error or evaluation.rule
+    return _decision(evaluation.decision, f"{to}\n{rule}")
 
 
 def _decision(decision: str, rest: str) -> Text:
@@ -92,7 +91,7 @@ def _decision(decision: str, rest: str) -> Text:
 
 
 def _content(change: Change) -> Text:
-    signs = (("+", change.added, "green"), ("-", change.removed, "red"), ("~", change.changed, "yellow"))
+    signs = (("+", change.added, "green"), ("-", change.removed, "red"))
     return Text("\n").join(Text(f"{sign} {path}", style) for sign, paths, style in signs for path in paths)
 
 
@@ -109,11 +108,11 @@ def _count(of: Sequence[Finding], name: str) -> str:
 
 
 def _print(text: Text) -> None:
-    """A line stays a line, however narrow the terminal is: editors and grep read it too."""
+    """Print without wrapping, because editors and grep read the lines too."""
     Console(soft_wrap=True, highlight=False).print(text)
 
 
 def _console() -> Console:
-    """Tables fit the terminal; in a file, they are as wide as they need."""
+    """Return a console for tables: as wide as the terminal, or 200 columns in a file."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=200)

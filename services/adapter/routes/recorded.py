@@ -1,4 +1,4 @@
-"""Recorded: events that really happened, read from the event logs of the services that published them."""
+"""Recorded events: those in the event logs of the services that published them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,34 +6,53 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from services.adapter.cloud_event import CloudEvent
-from services.adapter.log_page import LogPage
+from shared.operations.event_search import EventPage, FoundEvent
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 
 _PAGE = 500
 
 
-async def newest(services: Sequence[ServiceClient], last: int, **asked: str) -> list[CloudEvent]:
-    """The last events of all services together, the newest first. Raises ServiceUnavailable.
+class EventLogs:
+    """Event logs of several services, read over REST."""
 
-    `asked` narrows them down as the query of `/event-log` does: `type`, `orderId`.
-    """
-    logs = await asyncio.gather(*(_newest_of(service, last, asked) for service in services))
-    events = [event for log in logs for event in log]
-    return sorted(events, key=lambda event: event.time, reverse=True)[:last]
+    def __init__(self, services: Sequence[ServiceClient]) -> None:
+        self._services = services
+
+    async def newest(self, limit: int, **query: str) -> list[CloudEvent]:
+        """Return the last events of all services together, newest first. Raises ServiceUnavailable.
+
+        `query` filters them as the parameters of `GET /event-log` do: `type`, `orderId`.
+        """
+        logs = await asyncio.gather(*(_newest_of(service, limit, query) for service in self._services))
+        events = [event for log in logs for event in log]
+        return sorted(events, key=lambda event: event.time, reverse=True)[:limit]
 
 
-async def _newest_of(service: ServiceClient, last: int, asked: dict[str, str]) -> list[CloudEvent]:
-    found: list[CloudEvent] = []
-    query = asked
-    while len(found) < last:
-        limit = {"limit": str(min(_PAGE, last - len(found)))}
-        answer = await service.find("/event-log", query | limit)
+async def _newest_of(service: ServiceClient, limit: int, query: dict[str, str]) -> list[CloudEvent]:
+    events: list[CloudEvent] = []
+    params = query
+    while len(events) < limit:
+        page_size = {"limit": str(min(_PAGE, limit - len(events)))}
         try:
-            page = LogPage.model_validate(answer)
-            found += page.cloud_events(service.name)
+            page = EventPage.model_validate(await service.find("/event-log", params | page_size))
+            events += [_cloud_event(event, service.name) for event in page.events]
         except ValidationError as error:
-            raise ServiceUnavailable(f"{service}: its answer is no event log") from error
+            raise ServiceUnavailable(f"{service}: its answer is not an event log") from error
         if page.next is None:
             break
-        query = asked | {"after": str(page.next)}
-    return found
+        params = query | {"after": str(page.next)}
+    return events
+
+
+def _cloud_event(event: FoundEvent, source: str) -> CloudEvent:
+    return CloudEvent(
+        specversion="1.0",
+        id=str(event.id),
+        source=source,
+        type=event.type,
+        subject=event.subject,
+        time=event.occurred_at,
+        sequence=str(event.sequence),
+        traceparent=event.traceparent,
+        data=event.data,
+    )

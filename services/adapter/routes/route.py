@@ -1,30 +1,74 @@
-"""Route: one rule that decides whether an event leaves, and as what. Routes: all of them."""
+"""Routes: rules that decide which events leave, and the decision that they make on an event."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
 from pydantic.alias_generators import to_camel
+from snsqs import Message, MessagingError, size_error
 
-from services.adapter.cloud_event import CloudEvent
+from services.adapter.cloud_event import CloudEvent, describe_errors
 from services.adapter.routes.expression import Expression, ExpressionFailed
 from services.adapter.routes.published import NOTHING, NotPublished, Published
 
 NO_ROUTE = "no-route"
-"""The rule that is named where none of the file matches: the event is held back."""
+"""Rule of events that match no route: they are held back."""
 
 EventType = tuple[str, str]
-"""The service that publishes, and the event's type."""
+"""Name of the publishing service, and type of the event."""
 
 Schema = Mapping[EventType, Published]
-"""What may leave, for every type of event that there is."""
+"""Published schema: the fields that may leave, for every type of event."""
+
+Outcome = Literal["forwarded", "held_back", "failed"]
+
+
+class Outgoing(NamedTuple):
+    """Message that leaves, and its topic."""
+
+    topic: str
+    message: Message[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Decision on one event of a batch, and the outcome of publishing it.
+
+    The event's own attributes are empty strings where it has none: it may not be a CloudEvent at all.
+    """
+
+    id: str
+    type: str
+    source: str
+    order_id: str
+    decision: Outcome
+    rule: str | None = None
+    """Rule that decided or failed; None for something that is not a CloudEvent."""
+    outgoing: Outgoing | None = None
+    """None unless the rule forwards the event."""
+    message_id: str | None = None
+    """Assigned by SNS when it accepted the message."""
+    error: str | None = None
+    """Set when `decision` is `failed`. Contains no value of the event's data."""
+    decided_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def topic(self) -> str | None:
+        return self.outgoing.topic if self.outgoing else None
+
+    def published(self, result: str | MessagingError) -> "Decision":
+        """Return the decision with the result of publishing its message: a message id or an error."""
+        if isinstance(result, MessagingError):
+            return replace(self, decision="failed", error=str(result))
+        return replace(self, message_id=result)
 
 
 class RouteFailed(Exception):
-    """A route's expression cannot be evaluated on an event, or makes what may not leave. The message names
-    the rule, and has no value of the event in it."""
+    """A route cannot decide on an event, or the event cannot leave. The message names the rule and contains
+    no value of the event."""
 
     def __init__(self, rule: str, reason: object) -> None:
         super().__init__(f"{rule}: {reason}")
@@ -43,14 +87,14 @@ JmesPath = Annotated[Expression, PlainValidator(_expression), PlainSerializer(st
 
 
 class Route(BaseModel):
-    """One rule of the file; `routes.toml` explains the keys."""
+    """Rule of the route file; `routes.toml` explains the keys."""
 
     model_config = ConfigDict(
         extra="forbid",
         strict=True,
         frozen=True,
         arbitrary_types_allowed=True,
-        alias_generator=to_camel,  # in JSON; in the file, keys are as TOML's are
+        alias_generator=to_camel,  # in JSON; the file's keys are those of TOML
         validate_by_name=True,
         validate_by_alias=False,
         serialize_by_alias=True,
@@ -60,7 +104,6 @@ class Route(BaseModel):
     source: Text
     type: Text
     when: JmesPath | None = None
-    project: JmesPath | None = None
     topic: Text | None = None
     hold_back: bool = False
 
@@ -69,49 +112,30 @@ class Route(BaseModel):
         return self.source, self.type
 
     def matches(self, event: CloudEvent) -> bool:
-        """Whether `when` holds for an event of the route's type. Raises RouteFailed."""
-        return self.when is None or bool(self._evaluated(self.when, event.data))
-
-    def translated(self, event: CloudEvent, published: Published) -> dict[str, Any]:
-        """The domain event as it leaves. Raises RouteFailed.
-
-        The projection sees the published fields only, so that nothing else can leave under whatever
-        name; and what it makes must be published as well.
-        """
+        """Return whether `when` holds for an event of the route's type. Raises RouteFailed."""
+        if self.when is None:
+            return True
         try:
-            visible = _domain_event(published.reduced(event.data["source"]), event)
-        except NotPublished as error:
-            raise RouteFailed(self.id, error) from error
-        source = self._evaluated(self.project, visible) if self.project else visible["source"]
-        if not isinstance(source, dict) or source.get("id") != event.subject:
-            raise RouteFailed(self.id, f"project does not make the aggregate with the id {event.subject}")
-        if outside := published.unpublished(source):
-            schema = f"the published schema of {self.source} {self.type}"
-            raise RouteFailed(self.id, f"not in {schema}: {', '.join(outside)}")
-        return _domain_event(source, event)
-
-    def _evaluated(self, expression: Expression, data: dict[str, Any]) -> Any:
-        try:
-            return expression.search(data)
+            return bool(self.when.search(event.data))
         except ExpressionFailed as error:
             raise RouteFailed(self.id, error) from error
 
-
-def _domain_event(source: Any, event: CloudEvent) -> dict[str, Any]:
-    return {"source": source, "occurenceOn": event.data["occurenceOn"]}
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What is to become of an event. Without a topic it is held back."""
-
-    rule: str
-    topic: str | None = None
-    data: dict[str, Any] | None = None
+    def translate(self, event: CloudEvent, published: Published) -> Message[str]:
+        """Return the message that leaves: the event with its published fields only. Raises RouteFailed."""
+        try:
+            aggregate = published.select(event.data["source"])
+        except NotPublished as error:
+            raise RouteFailed(self.id, error) from error
+        if aggregate.get("id") != event.subject:
+            raise RouteFailed(self.id, f"source.id is not the subject of the event, {event.subject}")
+        message = event.message(aggregate)
+        if too_large := size_error(message):
+            raise RouteFailed(self.id, too_large)
+        return message
 
 
 class Routes:
-    """The rules, in the order of the file, and what may leave by them."""
+    """Rules in the order of the file, and the published schema."""
 
     def __init__(self, routes: Sequence[Route], schema: Schema) -> None:
         self.routes = tuple(routes)
@@ -124,15 +148,35 @@ class Routes:
     def topics(self) -> list[str]:
         return sorted({route.topic for route in self.routes if route.topic})
 
-    def decide(self, event: CloudEvent) -> Decision:
-        """The first matching rule's decision. Raises RouteFailed."""
-        for route in self._by_type.get((event.source, event.type), ()):
-            if route.matches(event):
-                return self._decided(route, event)
-        return Decision(NO_ROUTE)
+    def evaluate(self, event: object) -> Decision:
+        """Return the decision on an event: that of the first rule that matches.
 
-    def _decided(self, route: Route, event: CloudEvent) -> Decision:
+        `event` is a CloudEvent or parsed JSON. Nothing is published and no error is raised: something that
+        is not a CloudEvent, or that its rule fails on, is decided as `failed`.
+        """
+        try:
+            event = CloudEvent.model_validate(event)
+        except ValidationError as error:
+            names = _text(event, "id"), _text(event, "type"), _text(event, "source"), _text(event, "subject")
+            return Decision(*names, "failed", error=describe_errors(error))
+        names = event.id, event.type, event.source, event.subject
+        for route in self._by_type.get((event.source, event.type), ()):
+            try:
+                if not route.matches(event):
+                    continue
+                outgoing = self._outgoing(route, event)
+            except RouteFailed as error:
+                return Decision(*names, "failed", route.id, error=str(error))
+            return Decision(*names, "forwarded" if outgoing else "held_back", route.id, outgoing)
+        return Decision(*names, "held_back", NO_ROUTE)
+
+    def _outgoing(self, route: Route, event: CloudEvent) -> Outgoing | None:
         if route.topic is None:
-            return Decision(route.id)
-        published = self.schema.get(route.event_type, NOTHING)
-        return Decision(route.id, route.topic, route.translated(event, published))
+            return None
+        return Outgoing(route.topic, route.translate(event, self.schema.get(route.event_type, NOTHING)))
+
+
+def _text(given: object, key: str) -> str:
+    """Return a member of arbitrary JSON as printable text, for logs and answers."""
+    value = given.get(key, "") if isinstance(given, dict) else ""
+    return str(value)[:256].encode("ascii", "replace").decode()
