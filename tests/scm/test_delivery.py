@@ -1,4 +1,4 @@
-"""Delivery, through SCM's doors: one live invoice per order, and what carriers report."""
+"""Delivery through SCM's entry points: one live invoice per order, and carriers' reports."""
 
 import asyncio
 import itertools
@@ -27,16 +27,16 @@ from tests.scm.supply_chain import (
 from tests.serving import SERVICE, eventually, serving
 
 
-async def test_the_address_is_the_one_of_the_moment_when_the_invoice_is_issued(scm_alone: Scm) -> None:
-    """Asked over REST, whatever the order had when it was completed; no event carries it."""
+async def test_the_invoice_has_the_current_address(scm_alone: Scm) -> None:
+    """Read over REST when the invoice is issued; no event carries it."""
     order_id = await scm_alone.invoiced_order()
     invoice = await scm_alone.live_invoice(order_id)
     assert (invoice["status"], invoice["deliveryAddress"]) == ("ISSUED", ADDRESS)
     assert scm_alone.orders.requests.count(order_id) == 1
 
 
-async def test_a_changed_address_makes_a_new_invoice_in_place_of_the_old_one(scm_alone: Scm) -> None:
-    """The old one is void, and SCM says which one is valid now."""
+async def test_a_changed_address_replaces_the_invoice(scm_alone: Scm) -> None:
+    """The old one is void, and SCM publishes the new one."""
     order_id = await scm_alone.invoiced_order()
     old = await scm_alone.live_invoice(order_id)
     scm_alone.orders.addresses[order_id] = ELSEWHERE
@@ -48,8 +48,8 @@ async def test_a_changed_address_makes_a_new_invoice_in_place_of_the_old_one(scm
     assert (await scm_alone.published(order_id))[-2:] == ["DeliveryInvoiceIssued"] * 2
 
 
-async def test_an_address_that_is_the_same_again_changes_nothing(scm_alone: Scm) -> None:
-    """Changed there and back before SCM looked."""
+async def test_an_unchanged_address_keeps_the_invoice(scm_alone: Scm) -> None:
+    """Changed back before SCM handled the event."""
     order_id = await scm_alone.invoiced_order()
     before = await scm_alone.get(f"/orders/{order_id}")
     await scm_alone.deliver(address_changed(order_id))
@@ -58,7 +58,7 @@ async def test_an_address_that_is_the_same_again_changes_nothing(scm_alone: Scm)
 
 
 async def test_an_address_change_after_the_dispatch_is_too_late(scm_alone: Scm) -> None:
-    """The goods travel under the invoice that they have; SCM still names the version that had its address."""
+    """The invoice stays; SCM still names the order's version that had its address."""
     order_id = await scm_alone.invoiced_order()
     invoice = await scm_alone.live_invoice(order_id)
     await scm_alone.report(invoice["id"], "dispatched")
@@ -69,16 +69,16 @@ async def test_an_address_change_after_the_dispatch_is_too_late(scm_alone: Scm) 
     assert (await scm_alone.get(f"/orders/{order_id}"))["orderVersion"] == 2
 
 
-async def test_an_address_change_while_stock_is_short_waits_for_the_invoice(scm_alone: Scm) -> None:
-    """There is no invoice to replace, and nothing to ask yet."""
+async def test_an_address_change_while_stock_is_short_has_no_effect(scm_alone: Scm) -> None:
+    """There is no invoice to replace; the address is read when it is issued."""
     order_id = scm_alone.new_order(ADDRESS)
     await scm_alone.deliver(completed(order_id, gold=1), address_changed(order_id, gold=1))
     assert await scm_alone.status(order_id) == "SHORT"
     assert order_id not in scm_alone.orders.requests
 
 
-async def test_the_carrier_dispatches_and_delivers(scm_alone: Scm) -> None:
-    """The answers are the invoice as it is then; SCM publishes each step."""
+async def test_a_carrier_reports_dispatch_and_delivery(scm_alone: Scm) -> None:
+    """The responses are the changed invoice; SCM publishes each step."""
     order_id = await scm_alone.invoiced_order()
     invoice = await scm_alone.live_invoice(order_id)
     dispatched = (await scm_alone.report(invoice["id"], "dispatched")).json()
@@ -90,7 +90,7 @@ async def test_the_carrier_dispatches_and_delivers(scm_alone: Scm) -> None:
 
 
 async def test_a_report_may_be_repeated(scm_alone: Scm) -> None:
-    """A carrier that got no answer says it again: the same answer, and nothing happens a second time."""
+    """With the same response and no second effect."""
     order_id = await scm_alone.invoiced_order()
     invoice = await scm_alone.live_invoice(order_id)
     first = await scm_alone.report(invoice["id"], "dispatched")
@@ -103,55 +103,53 @@ async def test_a_report_may_be_repeated(scm_alone: Scm) -> None:
     assert published[2:] == ["ParcelDispatched", "ParcelDelivered"]
 
 
-async def test_what_was_not_dispatched_cannot_arrive(scm_alone: Scm) -> None:
-    """409, which says what is missing; nothing happens."""
+async def test_an_invoice_must_be_dispatched_before_it_is_delivered(scm_alone: Scm) -> None:
+    """409 with the missing step; nothing changes."""
     order_id = await scm_alone.invoiced_order()
     invoice = await scm_alone.live_invoice(order_id)
-    answer = await scm_alone.report(invoice["id"], "delivered")
-    assert answer.status_code == 409
-    assert answer.json()["detail"] == (
+    response = await scm_alone.report(invoice["id"], "delivered")
+    assert response.status_code == 409
+    assert response.json()["detail"] == (
         f"invoice {invoice['id']} is ISSUED; it must be DISPATCHED to be delivered"
     )
     assert await scm_alone.status(order_id) == "INVOICED"
 
 
 @pytest.mark.parametrize("step", ["dispatched", "delivered"])
-async def test_nothing_travels_under_a_void_invoice(scm_alone: Scm, step: str) -> None:
-    """409, which says since when, and why that may be."""
+async def test_a_void_invoice_accepts_no_report(scm_alone: Scm, step: str) -> None:
+    """409 with the time it was voided, and the possible reasons."""
     order_id = await scm_alone.invoiced_order()
     invoice = await scm_alone.live_invoice(order_id)
     await scm_alone.deliver(cancelled(order_id))
-    answer = await scm_alone.report(invoice["id"], step)
-    assert answer.status_code == 409
-    assert answer.json()["detail"].startswith(f"invoice {invoice['id']} is VOID since ")
+    response = await scm_alone.report(invoice["id"], step)
+    assert response.status_code == 409
+    assert response.json()["detail"].startswith(f"invoice {invoice['id']} is VOID since ")
     assert await scm_alone.status(order_id) == "CANCELLED"
 
 
 @pytest.mark.parametrize(
     ("invoice_id", "status"), [("00000000-0000-4000-8000-000000000000", 404), ("seven", 422)]
 )
-async def test_an_invoice_that_is_not_there_is_refused(scm_alone: Scm, invoice_id: str, status: int) -> None:
-    """As problem details."""
+async def test_an_unknown_invoice_is_rejected(scm_alone: Scm, invoice_id: str, status: int) -> None:
+    """404 or 422 as problem details."""
     for step in ("dispatched", "delivered"):
-        answer = await scm_alone.report(invoice_id, step)
-        assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
+        response = await scm_alone.report(invoice_id, step)
+        assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM)
 
 
-@pytest.mark.parametrize(("shown", "status"), [({}, 401), (SERVICE, 403)])
-async def test_only_an_operator_reports_for_a_carrier(
-    scm_alone: Scm, shown: dict[str, str], status: int
-) -> None:
-    """Who may read invoices may not yet say what became of them."""
+@pytest.mark.parametrize(("headers", "status"), [({}, 401), (SERVICE, 403)])
+async def test_only_an_operator_may_report(scm_alone: Scm, headers: dict[str, str], status: int) -> None:
+    """401 without a token, 403 with a service token."""
     order_id = await scm_alone.invoiced_order()
     invoice = await scm_alone.live_invoice(order_id)
     for step in ("dispatched", "delivered"):
         path = f"/external-api/invoices/{invoice['id']}/{step}"
-        assert (await scm_alone.served.http.post(path, headers=shown)).status_code == status
+        assert (await scm_alone.served.http.post(path, headers=headers)).status_code == status
     assert await scm_alone.status(order_id) == "INVOICED"
 
 
 async def test_the_database_allows_an_order_one_live_invoice(scm_alone: Scm) -> None:
-    """Whatever the code does; void ones do not count."""
+    """By a unique index; void ones do not count."""
     order_id = await scm_alone.invoiced_order()
     issue = "INSERT INTO invoice (id, order_id, delivery_address) VALUES (gen_random_uuid(), $1, '{}')"
     async with scm_alone.database.connection() as connection:
@@ -161,72 +159,71 @@ async def test_the_database_allows_an_order_one_live_invoice(scm_alone: Scm) -> 
         await connection.execute(issue, order_id)
 
 
-async def test_a_cancellation_that_comes_before_the_carrier_wins(scm_alone: Scm) -> None:
-    """Both at the same time, the cancellation a moment earlier: nothing leaves."""
+async def test_a_cancellation_just_before_the_dispatch_wins(scm_alone: Scm) -> None:
+    """Concurrent; the cancellation has the order lock first: nothing is dispatched."""
     order_id = await scm_alone.invoiced_order()
     invoice = await scm_alone.live_invoice(order_id)
     async with asyncio.TaskGroup() as group:
         async with order_locked(scm_alone.database, order_id) as wait_for_waiters:
-            hearing = group.create_task(scm_alone.deliver(cancelled(order_id)))
+            delivering = group.create_task(scm_alone.deliver(cancelled(order_id)))
             await wait_for_waiters(1)
             dispatching = group.create_task(scm_alone.report(invoice["id"], "dispatched"))
             await wait_for_waiters(2)
-        await hearing
+        await delivering
     assert (await dispatching).status_code == 409
     assert (await scm_alone.published(order_id))[2:] == ["FulfilmentCancelled"]
     assert await scm_alone.status(order_id) == "CANCELLED"
 
 
-async def test_a_carrier_that_comes_before_the_cancellation_wins(scm_alone: Scm) -> None:
-    """Both at the same time, the carrier a moment earlier: the cancellation is rejected."""
+async def test_a_dispatch_just_before_the_cancellation_wins(scm_alone: Scm) -> None:
+    """Concurrent; the dispatch has the order lock first: the cancellation is rejected."""
     order_id = await scm_alone.invoiced_order()
     invoice = await scm_alone.live_invoice(order_id)
     async with asyncio.TaskGroup() as group:
         async with order_locked(scm_alone.database, order_id) as wait_for_waiters:
             dispatching = group.create_task(scm_alone.report(invoice["id"], "dispatched"))
             await wait_for_waiters(1)
-            hearing = group.create_task(scm_alone.deliver(cancelled(order_id)))
+            delivering = group.create_task(scm_alone.deliver(cancelled(order_id)))
             await wait_for_waiters(2)
-        await hearing
+        await delivering
     assert (await dispatching).json()["status"] == "DISPATCHED"
     assert (await scm_alone.published(order_id))[2:] == ["ParcelDispatched", "CancellationRejected"]
     assert await scm_alone.status(order_id) == "DISPATCHED"
 
 
-async def test_cancelling_and_dispatching_at_once_always_agree(scm_alone: Scm) -> None:
-    """Many orders, with nobody to say who is first: either it is cancelled and the carrier was refused, or
-    it travels and the cancellation was rejected."""
+async def test_concurrent_cancellation_and_dispatch_agree(scm_alone: Scm) -> None:
+    """Either the order is cancelled and the report rejected, or it is dispatched and the cancellation
+    rejected."""
 
-    async def told_both() -> None:
+    async def cancel_and_dispatch() -> None:
         order_id = await scm_alone.invoiced_order()
         invoice = await scm_alone.live_invoice(order_id)
-        _, answer = await asyncio.gather(
+        _, response = await asyncio.gather(
             scm_alone.deliver(cancelled(order_id)), scm_alone.report(invoice["id"], "dispatched")
         )
         status, published = await scm_alone.status(order_id), (await scm_alone.published(order_id))[2:]
-        assert (status, published, answer.status_code) in [
+        assert (status, published, response.status_code) in [
             ("CANCELLED", ["FulfilmentCancelled"], 409),
             ("DISPATCHED", ["ParcelDispatched", "CancellationRejected"], 200),
         ]
 
-    await asyncio.gather(*(told_both() for _ in range(10)))
+    await asyncio.gather(*(cancel_and_dispatch() for _ in range(10)))
 
 
-async def test_while_the_order_service_thinks_nobody_waits_for_the_goods(scm_alone: Scm) -> None:
-    """The articles of the order that it was asked about are not locked, so other orders of them are served,
-    carried and counted."""
+async def test_stock_is_not_locked_while_the_order_service_is_called(scm_alone: Scm) -> None:
+    """Other orders for the same articles can be reserved, dispatched and counted meanwhile."""
     order_id = scm_alone.new_order(ADDRESS)
     await scm_alone.stock(mug=1_000)
     message = completed(order_id, mug=1)
 
-    async def is_asked() -> bool:
-        """The Order service was asked."""
+    async def is_requested() -> bool:
+        """The Order service has received the request."""
         return order_id in scm_alone.orders.requests
 
     scm_alone.orders.may_respond.clear()
     try:
         await scm_alone.send(message)
-        await eventually(is_asked)
+        await eventually(is_requested)
         async with scm_alone.database.transaction() as tx:
             await tx.connection.execute("SELECT FROM stock WHERE sku = 'mug' FOR UPDATE NOWAIT")
     finally:
@@ -236,8 +233,8 @@ async def test_while_the_order_service_thinks_nobody_waits_for_the_goods(scm_alo
     assert scm_alone.orders.requests.count(order_id) == 1
 
 
-async def test_of_a_great_many_invoices_the_newest_are_shown(scm_alone: Scm) -> None:
-    """The live one is the last, and the carrier finds it."""
+async def test_of_more_than_1000_invoices_the_newest_are_listed(scm_alone: Scm) -> None:
+    """The live one is the last."""
     order_id = await scm_alone.invoiced_order()
     live = await scm_alone.live_invoice(order_id)
     async with scm_alone.database.connection() as connection:
@@ -255,8 +252,8 @@ async def test_of_a_great_many_invoices_the_newest_are_shown(scm_alone: Scm) -> 
     assert [each["issuedAt"] for each in invoices] == sorted(each["issuedAt"] for each in invoices)
 
 
-async def test_a_service_that_does_not_answer_is_left_alone() -> None:
-    """After five failures in a row nobody asks it for a while; an answer, even an unknown order, is none."""
+async def test_the_circuit_opens_after_five_failures() -> None:
+    """Then the service is not called for a while. An unknown order is an answer, not a failure."""
     service = OrderService()
     async with serving(service.app) as served, httpx.AsyncClient() as http:
         orders = OrderClient(http, served.url)
@@ -268,15 +265,15 @@ async def test_a_service_that_does_not_answer_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(("breaks", "raised"), [(2, UnknownOrder), (3, Unavailable)])
-async def test_a_connection_that_breaks_is_tried_again(breaks: int, raised: type[Exception]) -> None:
-    """To read is safe to repeat: three times in all, a moment apart."""
+async def test_a_broken_connection_is_retried(breaks: int, raised: type[Exception]) -> None:
+    """Three attempts in all."""
     async with order_service_that_breaks(breaks) as url, httpx.AsyncClient() as http:
         with pytest.raises(raised):
             await OrderClient(http, url).current_order("1" * 20)
 
 
-async def test_a_service_that_hangs_is_not_waited_for_long() -> None:
-    """Two seconds for each try, three for all of them together, because a transaction waits."""
+async def test_a_service_that_hangs_times_out() -> None:
+    """After 2 s per attempt, 3 s for all attempts."""
     async with Door(behind=1) as door, door.slow(60), httpx.AsyncClient() as http, asyncio.timeout(5.5):
         with pytest.raises(Unavailable):
             await OrderClient(http, f"http://{HOST}:{door.port}").current_order("1" * 20)
@@ -284,7 +281,7 @@ async def test_a_service_that_hangs_is_not_waited_for_long() -> None:
 
 @asynccontextmanager
 async def order_service_that_breaks(times: int) -> AsyncIterator[str]:
-    """Ends so many connections without an answer; after that it answers, and knows no order."""
+    """Server that closes so many connections without an answer, then answers 404."""
     connections = itertools.count(1)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

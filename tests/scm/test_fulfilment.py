@@ -1,4 +1,4 @@
-"""Fulfilment, through SCM's doors: whatever is told of an order, in any order, ends in the same state."""
+"""Fulfilment through SCM's entry points: events in any order of arrival end in the same state."""
 
 import asyncio
 import itertools
@@ -18,13 +18,13 @@ async def fulfilment(scm: Scm, order_id: str) -> dict[str, Any]:
 
 
 async def test_a_cancellation_before_the_dispatch_undoes_everything(scm_alone: Scm) -> None:
-    """The stock is free again, the invoice void, and SCM says that nothing is delivered."""
+    """The stock is released, the invoice void, and SCM publishes the cancellation."""
     order_id = await scm_alone.invoiced_order(kettle=3)
     await scm_alone.deliver(cancelled(order_id, kettle=3))
-    told = await fulfilment(scm_alone, order_id)
-    assert (told["status"], told["invoiceId"]) == ("CANCELLED", None)
-    assert [each["status"] for each in told["reservations"]] == ["RELEASED"]
-    assert [each["status"] for each in told["invoices"]] == ["VOID"]
+    found = await fulfilment(scm_alone, order_id)
+    assert (found["status"], found["invoiceId"]) == ("CANCELLED", None)
+    assert [each["status"] for each in found["reservations"]] == ["RELEASED"]
+    assert [each["status"] for each in found["invoices"]] == ["VOID"]
     assert await scm_alone.published(order_id) == [
         "StockReserved",
         "DeliveryInvoiceIssued",
@@ -32,8 +32,8 @@ async def test_a_cancellation_before_the_dispatch_undoes_everything(scm_alone: S
     ]
 
 
-async def test_a_cancellation_before_the_completion_leaves_nothing_to_do(scm_alone: Scm) -> None:
-    """It arrives first: SCM answers it, and the completion that comes then has no effect."""
+async def test_a_cancellation_before_the_completion_supersedes_it(scm_alone: Scm) -> None:
+    """SCM publishes the cancellation; the later completion has no effect."""
     order_id = scm_alone.new_order(ADDRESS)
     await scm_alone.deliver(cancelled(order_id), completed(order_id))
     assert (await fulfilment(scm_alone, order_id))["status"] == "CANCELLED"
@@ -42,8 +42,8 @@ async def test_a_cancellation_before_the_completion_leaves_nothing_to_do(scm_alo
     assert order_id not in scm_alone.orders.requests
 
 
-async def test_a_cancellation_told_twice_is_answered_once(scm_alone: Scm) -> None:
-    """Also as another event of a newer version."""
+async def test_a_repeated_cancellation_is_published_once(scm_alone: Scm) -> None:
+    """Also as an event of a newer version."""
     order_id = await scm_alone.invoiced_order()
     await scm_alone.deliver(cancelled(order_id, version=4), cancelled(order_id, version=5))
     assert (await scm_alone.published(order_id)).count("FulfilmentCancelled") == 1
@@ -51,7 +51,7 @@ async def test_a_cancellation_told_twice_is_answered_once(scm_alone: Scm) -> Non
 
 @pytest.mark.parametrize("steps", [["dispatched"], ["dispatched", "delivered"]])
 async def test_a_cancellation_after_the_dispatch_is_rejected(scm_alone: Scm, steps: list[str]) -> None:
-    """What a carrier has is not called back. The answer is newer than all before, and says how far it is."""
+    """The rejection is a new version, with the current status."""
     order_id = await scm_alone.invoiced_order()
     invoice = await scm_alone.live_invoice(order_id)
     for step in steps:
@@ -64,7 +64,7 @@ async def test_a_cancellation_after_the_dispatch_is_rejected(scm_alone: Scm, ste
 
 
 async def test_an_address_change_before_the_completion_opens_the_order(scm_alone: Scm) -> None:
-    """It carries all that SCM needs, and the address is asked for once; the completion is superseded."""
+    """The address is read once; the later completion is superseded."""
     order_id = scm_alone.new_order(ELSEWHERE)
     await scm_alone.deliver(address_changed(order_id), completed(order_id))
     assert (await scm_alone.live_invoice(order_id))["deliveryAddress"] == ELSEWHERE
@@ -72,9 +72,9 @@ async def test_an_address_change_before_the_completion_opens_the_order(scm_alone
     assert await scm_alone.published(order_id) == ["StockReserved", "DeliveryInvoiceIssued"]
 
 
-async def test_every_event_says_all_that_the_order_needs_to_know(scm_alone: Scm) -> None:
-    """Status, invoice, and which version of the order had its address, so that the newest is enough: those
-    before it may come too late."""
+async def test_every_event_carries_the_whole_state(scm_alone: Scm) -> None:
+    """Status, invoice and the order's version with the invoice's address: the newest event is sufficient, as
+    older ones may arrive later."""
     order_id = await scm_alone.invoiced_order()
     first = await scm_alone.live_invoice(order_id)
     scm_alone.orders.addresses[order_id], scm_alone.orders.versions[order_id] = ELSEWHERE, 3
@@ -93,15 +93,15 @@ async def test_every_event_says_all_that_the_order_needs_to_know(scm_alone: Scm)
     ]
 
 
-async def test_a_cancelled_fulfilment_names_no_invoice_and_no_address(scm_alone: Scm) -> None:
-    """Nothing travels, so there is no version of the order to name."""
+async def test_a_cancelled_fulfilment_has_no_invoice(scm_alone: Scm) -> None:
+    """Nor an order version."""
     order_id = await scm_alone.invoiced_order()
     await scm_alone.deliver(cancelled(order_id))
     assert (await sources(scm_alone, order_id))[-1] == ("FulfilmentCancelled", 3, "CANCELLED", None, None)
 
 
 async def sources(scm: Scm, order_id: str) -> list[tuple[str, int, str, str | None, int | None]]:
-    """What was published: type, version, status, invoice, version of the order."""
+    """Published events: type, version, status, invoice, order version."""
     async with scm.database.connection() as connection:
         rows = await connection.fetch(
             "SELECT type, data FROM event_log WHERE subject = $1 ORDER BY position", order_id
@@ -117,11 +117,11 @@ Outcome = tuple[str, list[str], list[Any]]
 
 
 async def outcome(scm: Scm, order_id: str) -> Outcome:
-    """What remains of a history: the status, what is set aside, and where the goods go."""
-    told = await fulfilment(scm, order_id)
-    reserved = [each["sku"] for each in told["reservations"] if each["status"] == "OPEN"]
-    live = [each["deliveryAddress"] for each in told["invoices"] if each["status"] != "VOID"]
-    return told["status"], reserved, live
+    """Final state of an order: status, reserved SKUs, addresses of live invoices."""
+    found = await fulfilment(scm, order_id)
+    reserved = [each["sku"] for each in found["reservations"] if each["status"] == "OPEN"]
+    live = [each["deliveryAddress"] for each in found["invoices"] if each["status"] != "VOID"]
+    return found["status"], reserved, live
 
 
 COMPLETED_AND_CANCELLED = (completed, address_changed, cancelled)
@@ -136,13 +136,13 @@ COMPLETED_AND_CHANGED = (completed, address_changed, address_changed)
     ],
     ids=["cancelled", "address changed"],
 )
-async def test_any_order_of_arrival_and_any_number_of_deliveries_end_alike(
+async def test_every_permutation_with_duplicates_ends_in_the_same_state(
     scm_alone: Scm, history: Sequence[Callable[..., Message[str]]], end: Outcome
 ) -> None:
-    """G4: every permutation of a history, one message after the other and all of them at once, each twice."""
+    """G4: every permutation of a history, sequentially and concurrently, each message twice."""
     await scm_alone.stock(book=1_000)
 
-    async def one_by_one(order_id: str, messages: Sequence[Message[str]]) -> Outcome:
+    async def sequentially(order_id: str, messages: Sequence[Message[str]]) -> Outcome:
         for message in messages:
             if message.type == "DeliveryAddressChanged":
                 scm_alone.orders.addresses[order_id] = ELSEWHERE
@@ -150,7 +150,7 @@ async def test_any_order_of_arrival_and_any_number_of_deliveries_end_alike(
             await scm_alone.wait_until_handled(message)
         return await outcome(scm_alone, order_id)
 
-    async def at_once(order_id: str, messages: Sequence[Message[str]]) -> Outcome:
+    async def concurrently(order_id: str, messages: Sequence[Message[str]]) -> Outcome:
         scm_alone.orders.addresses[order_id] = ELSEWHERE
         await scm_alone.send(*messages, *messages)
         for message in messages:
@@ -158,7 +158,7 @@ async def test_any_order_of_arrival_and_any_number_of_deliveries_end_alike(
         return await outcome(scm_alone, order_id)
 
     arrivals = []
-    for arrive in (one_by_one, at_once):
+    for arrive in (sequentially, concurrently):
         for permutation in itertools.permutations(enumerate(history, start=2)):
             order_id = scm_alone.new_order(ADDRESS)
             messages = [event(order_id, version, book=1) for version, event in permutation]

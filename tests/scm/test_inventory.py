@@ -1,4 +1,4 @@
-"""Inventory: what is set aside for whom, who waits for what, and that nothing is ever lost or sold twice."""
+"""Inventory: reservations, waiting orders and their allocation; no piece is lost or sold twice."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -12,7 +12,7 @@ from tests.scm.warehouse import Warehouse, articles
 from tests.serving import eventually
 from tests.snsqs.relays import locked
 
-CUT_OFF = """
+TERMINATE_WAITING = """
     SELECT pg_terminate_backend(pid)
     FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'
@@ -33,8 +33,8 @@ async def movements(warehouse: Warehouse, sku: str) -> list[tuple[int, str, str 
     return [(each["quantity"], each["reason"], each["reference"]) for each in found]
 
 
-async def test_all_lines_are_set_aside_or_none(warehouse: Warehouse) -> None:
-    """What is missing is said; what is there stays free for others."""
+async def test_all_lines_are_reserved_or_none(warehouse: Warehouse) -> None:
+    """Missing goods are published; available ones stay free for other orders."""
     await warehouse.count(mug=10, tray=1)
     served = await warehouse.order(mug=3, tray=1)
     short = await warehouse.order(cup=1, mug=2, tray=2)
@@ -45,16 +45,16 @@ async def test_all_lines_are_set_aside_or_none(warehouse: Warehouse) -> None:
     assert await warehouse.waiting() == [short]
 
 
-async def test_orders_at_the_same_time_never_take_more_than_there_is(warehouse: Warehouse) -> None:
-    """Nor do they wait for each other in a circle, whatever the order of their lines."""
+async def test_concurrent_orders_never_reserve_more_than_the_stock(warehouse: Warehouse) -> None:
+    """Nor do they deadlock, whatever the order of their lines."""
     await warehouse.count(mug=10, tray=10)
     await asyncio.gather(*(warehouse.order(mug=2, tray=2) for _ in range(12)))
     assert await warehouse.stock("mug") == await warehouse.stock("tray") == (10, 10)
     assert len(await warehouse.waiting()) == 7
 
 
-async def test_what_is_withdrawn_is_free_again(warehouse: Warehouse) -> None:
-    """Once, however often it is said; and who waited for it is served."""
+async def test_goods_of_a_withdrawn_order_are_released(warehouse: Warehouse) -> None:
+    """Once, however often the event is published; a waiting order is served."""
     await warehouse.count(mug=10)
     first = await warehouse.order(mug=8)
     second = await warehouse.order(mug=5)
@@ -65,8 +65,8 @@ async def test_what_is_withdrawn_is_free_again(warehouse: Warehouse) -> None:
     assert await warehouse.stock("mug") == (10, 5)
 
 
-async def test_what_left_the_warehouse_is_no_longer_on_hand(warehouse: Warehouse) -> None:
-    """And can be neither released nor leave a second time."""
+async def test_dispatched_goods_are_not_on_hand(warehouse: Warehouse) -> None:
+    """They can be neither released nor dispatched a second time."""
     await warehouse.count(mug=10)
     order_id = await warehouse.order(mug=3)
     await warehouse.dispatch(order_id)
@@ -76,8 +76,8 @@ async def test_what_left_the_warehouse_is_no_longer_on_hand(warehouse: Warehouse
     assert await warehouse.stock("mug") == (7, 0)
 
 
-async def test_the_ledger_says_why_there_is_as_much_as_there_is(warehouse: Warehouse) -> None:
-    """Each change of what is on hand is a movement with its reason and reference."""
+async def test_the_ledger_records_every_movement(warehouse: Warehouse) -> None:
+    """Each change of the pieces on hand is a movement with its reason and reference."""
     await warehouse.count(mug=10)
     await warehouse.count(mug=10)
     await receive(warehouse, mug=5)
@@ -92,20 +92,20 @@ async def test_the_ledger_says_why_there_is_as_much_as_there_is(warehouse: Wareh
     ]
 
 
-async def test_a_count_below_what_is_set_aside_is_refused(warehouse: Warehouse) -> None:
-    """409 as problem details, and nothing is changed."""
+async def test_a_count_below_the_reservations_is_rejected(warehouse: Warehouse) -> None:
+    """409 as problem details; nothing changes."""
     await warehouse.count(mug=10)
     await warehouse.order(mug=3)
-    answer = await warehouse.http.put("/back-office/stock/mug", json={"onHand": 2})
-    assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
-    assert answer.json()["detail"] == "3 of mug are reserved for orders, which is more than 2"
+    response = await warehouse.http.put("/back-office/stock/mug", json={"onHand": 2})
+    assert (response.status_code, response.headers["content-type"]) == (409, "application/problem+json")
+    assert response.json()["detail"] == "3 of mug are reserved for orders, which is more than 2"
     assert await warehouse.stock("mug") == (10, 3)
     await warehouse.count(mug=3)
 
 
 @pytest.mark.parametrize("freed_by", ["count", "receipt", "withdrawal"])
-async def test_who_waits_is_served_as_soon_as_there_is_enough(warehouse: Warehouse, freed_by: str) -> None:
-    """Whatever it was that freed the goods; the poll is so slow that it was not that."""
+async def test_a_waiting_order_is_served_once_goods_are_free(warehouse: Warehouse, freed_by: str) -> None:
+    """By the signal, whatever freed the goods: the poll interval is longer than the test."""
     await warehouse.count(mug=4)
     other = await warehouse.order(mug=4)
     order_id = await warehouse.order(mug=3)
@@ -121,9 +121,8 @@ async def test_who_waits_is_served_as_soon_as_there_is_enough(warehouse: Warehou
     assert warehouse.recorder.events.count(GoodsReserved(order_id)) == 1
 
 
-async def test_the_oldest_is_served_first_and_nobody_overtakes_it(warehouse: Warehouse) -> None:
-    """A small order that comes later gets nothing of what the older one has a claim to, however long that
-    takes."""
+async def test_the_oldest_order_is_served_first(warehouse: Warehouse) -> None:
+    """A later, smaller order never gets goods that the older one claims."""
     await warehouse.count(mug=3)
     large = await warehouse.order(mug=10)
     small = await warehouse.order(mug=1)
@@ -138,16 +137,16 @@ async def test_the_oldest_is_served_first_and_nobody_overtakes_it(warehouse: War
         await warehouse.wait_until_served(small)
 
 
-async def test_an_order_for_other_articles_passes_those_that_wait(warehouse: Warehouse) -> None:
-    """First come, first served holds article by article."""
+async def test_an_order_for_other_articles_does_not_wait(warehouse: Warehouse) -> None:
+    """First come, first served applies per article."""
     await warehouse.count(mug=1, tray=5)
     await warehouse.order(mug=10)
     await warehouse.order(tray=5)
     assert await warehouse.stock("tray") == (5, 5)
 
 
-async def test_who_gives_up_waiting_gives_up_the_claim(warehouse: Warehouse) -> None:
-    """What an order that waited was cancelled for is there for the next one."""
+async def test_a_withdrawn_waiting_order_gives_up_its_claim(warehouse: Warehouse) -> None:
+    """Its goods are reserved for the next order."""
     await warehouse.count(mug=3)
     large = await warehouse.order(mug=10)
     small = await warehouse.order(mug=2)
@@ -158,21 +157,21 @@ async def test_who_gives_up_waiting_gives_up_the_claim(warehouse: Warehouse) -> 
     assert await warehouse.stock("mug") == (3, 2)
 
 
-async def test_while_the_order_service_is_unavailable_nobody_is_to_blame(warehouse: Warehouse) -> None:
-    """The trouble is told and no attempt is counted; when it is back, all are served."""
+async def test_no_attempt_is_counted_while_the_order_service_is_unavailable(warehouse: Warehouse) -> None:
+    """The allocation is degraded; afterwards all orders are served."""
     orders = [await warehouse.order(mug=1) for _ in range(5)]
-    warehouse.invoicing.errors["all"] = Unavailable("the order service is away")
+    warehouse.invoicing.errors["all"] = Unavailable("order service unavailable")
     async with warehouse.allocating(max_backoff=0.1) as allocation:
         await warehouse.count(mug=5)
-        await eventually(lambda: is_told(allocation, "the order service is away"))
+        await eventually(lambda: is_degraded(allocation, "order service unavailable"))
         assert {each["attempts"] for each in await warehouse.get("/back-office/waiting-orders")} == {0}
         del warehouse.invoicing.errors["all"]
         await warehouse.wait_until_served(*orders)
-        await eventually(lambda: is_told(allocation, None))
+        await eventually(lambda: is_degraded(allocation, None))
 
 
-async def test_an_order_that_fails_holds_up_no_other(warehouse: Warehouse) -> None:
-    """However it fails: it is tried again later, with its claim; it is not served twice, nor forgotten."""
+async def test_an_order_that_fails_delays_no_other(warehouse: Warehouse) -> None:
+    """However it fails: it keeps its claim and is retried later; it is neither served twice nor lost."""
     orders = [await warehouse.order(mug=1) for _ in range(4)]
     warehouse.invoicing.errors[orders[0]] = Unavailable("HTTP 500, for this one only")
     warehouse.invoicing.errors[orders[1]] = ZeroDivisionError("a defect")
@@ -182,15 +181,15 @@ async def test_an_order_that_fails_holds_up_no_other(warehouse: Warehouse) -> No
         assert await warehouse.stock("mug") == (4, 2)
         newcomer = await warehouse.order(mug=1)
         assert await warehouse.waiting() == [*orders[:2], newcomer]
-        await eventually(lambda: is_told(allocation, "HTTP 500, for this one only"))
+        await eventually(lambda: is_degraded(allocation, "HTTP 500, for this one only"))
         warehouse.invoicing.errors.clear()
         await retry(warehouse, orders[1])
         await warehouse.wait_until_served(*orders)
     assert await warehouse.stock("mug") == (4, 4)
 
 
-async def test_orders_that_fail_are_tried_after_those_that_were_not_tried_yet(warehouse: Warehouse) -> None:
-    """However many they are, and however soon they are to be tried again."""
+async def test_untried_orders_come_before_failed_ones(warehouse: Warehouse) -> None:
+    """However many failed, and however soon they are due again."""
     orders = [await warehouse.order(mug=1) for _ in range(6)]
     warehouse.invoicing.errors = dict.fromkeys(orders[:4], Unavailable("HTTP 500, for these"))
     async with warehouse.allocating(max_backoff=0):
@@ -198,8 +197,8 @@ async def test_orders_that_fail_are_tried_after_those_that_were_not_tried_yet(wa
         await warehouse.wait_until_served(*orders[4:])
 
 
-async def test_an_order_that_begins_to_wait_while_another_gives_up_is_served(warehouse: Warehouse) -> None:
-    """It still saw the claim of the other, and nobody else rings the bell for it."""
+async def test_an_order_that_begins_to_wait_during_a_withdrawal_is_served(warehouse: Warehouse) -> None:
+    """It still saw the other order's claim, and its own commit wakes the allocation."""
     await warehouse.count(mug=3)
     large = await warehouse.order(mug=10)
     async with warehouse.allocating():
@@ -211,9 +210,8 @@ async def test_an_order_that_begins_to_wait_while_another_gives_up_is_served(war
     assert await warehouse.stock("mug") == (3, 2)
 
 
-async def test_an_order_that_can_never_be_served_gives_up_its_claim(warehouse: Warehouse) -> None:
-    """It is parked, with the reason, for somebody to look at; who came later gets the goods. Once somebody
-    says so it is tried again, at the place that it had."""
+async def test_a_terminal_error_parks_the_order_without_its_claim(warehouse: Warehouse) -> None:
+    """Its goods go to the next order. An operator's retry restores its position in the queue."""
     unknown = await warehouse.order(mug=2)
     second = await warehouse.order(mug=2)
     warehouse.invoicing.errors[unknown] = TerminalError("the order service does not know it")
@@ -223,7 +221,7 @@ async def test_an_order_that_can_never_be_served_gives_up_its_claim(warehouse: W
         [parked] = await warehouse.get("/back-office/waiting-orders")
         assert parked["parkedAt"]
         assert parked["lastError"] == "TerminalError: the order service does not know it"
-        assert await is_told(allocation, unknown)
+        assert await is_degraded(allocation, unknown)
         third = await warehouse.order(mug=2)
         warehouse.invoicing.errors.clear()
         await retry(warehouse, unknown)
@@ -234,8 +232,8 @@ async def test_an_order_that_can_never_be_served_gives_up_its_claim(warehouse: W
     assert await warehouse.waiting() == [third]
 
 
-async def test_an_order_that_fails_too_often_is_parked(warehouse: Warehouse) -> None:
-    """After so many attempts."""
+async def test_an_order_is_parked_after_max_attempts(warehouse: Warehouse) -> None:
+    """Any error counts. A parked order can be withdrawn."""
     order_id = await warehouse.order(mug=2)
     warehouse.invoicing.errors[order_id] = ZeroDivisionError("a defect")
 
@@ -250,8 +248,8 @@ async def test_an_order_that_fails_too_often_is_parked(warehouse: Warehouse) -> 
     assert await warehouse.waiting() == []
 
 
-async def test_an_order_whose_article_is_in_use_holds_up_no_other(warehouse: Warehouse) -> None:
-    """It is not to blame, and served as soon as the article is free."""
+async def test_an_order_whose_article_is_locked_delays_no_other(warehouse: Warehouse) -> None:
+    """No attempt is counted, and it is served once the article is unlocked."""
     orders = [await warehouse.order(mug=1), await warehouse.order(cup=1)]
     await warehouse.count(mug=1, cup=1)
     async with AsyncExitStack() as allocating:
@@ -265,7 +263,7 @@ async def test_an_order_whose_article_is_in_use_holds_up_no_other(warehouse: War
 
 
 async def test_several_allocations_serve_each_order_once(warehouse: Warehouse) -> None:
-    """As in a service with several instances; a bell sounds only in its own."""
+    """As in a service with several instances, each with a signal of its own."""
     orders = [await warehouse.order(mug=1, tray=1) for _ in range(20)]
     await warehouse.count(mug=15, tray=20)
     async with (
@@ -279,41 +277,41 @@ async def test_several_allocations_serve_each_order_once(warehouse: Warehouse) -
     assert sorted(warehouse.invoicing.attempts) == orders[:15]
 
 
-async def test_stopping_waits_for_the_order_that_is_under_way(warehouse: Warehouse) -> None:
-    """And begins no other one."""
+async def test_stopping_waits_for_the_current_order(warehouse: Warehouse) -> None:
+    """No further order is begun."""
     orders = [await warehouse.order(mug=1) for _ in range(2)]
     warehouse.invoicing.may_proceed.clear()
     async with warehouse.allocating() as allocation:
         await warehouse.count(mug=2)
-        await eventually(lambda: has_begun(warehouse))
+        await eventually(lambda: is_serving(warehouse))
         allocation.stop()
         warehouse.invoicing.may_proceed.set()
     assert await warehouse.waiting() == orders[1:]
 
 
-async def test_a_database_that_is_unavailable_is_waited_out(warehouse: Warehouse) -> None:
-    """The allocation is in trouble, and goes on when it is back."""
+async def test_an_unavailable_database_is_retried(warehouse: Warehouse) -> None:
+    """The allocation is degraded, and continues afterwards."""
     order_id = await warehouse.order(mug=1)
     async with warehouse.allocating(max_backoff=0.1) as allocation:
         async with locked(warehouse.url, "waiting_order") as lock:
             await receive(warehouse, mug=1)
 
-            async def is_cut_off() -> bool:
-                await lock.fetch(CUT_OFF)
+            async def is_degraded_by_database() -> bool:
+                await lock.fetch(TERMINATE_WAITING)
                 return allocation.degraded_reason is not None
 
-            await eventually(is_cut_off)
+            await eventually(is_degraded_by_database)
 
         await warehouse.wait_until_served(order_id)
 
 
-async def has_begun(warehouse: Warehouse) -> bool:
+async def is_serving(warehouse: Warehouse) -> bool:
     """An order is being served."""
     return bool(warehouse.invoicing.attempts)
 
 
-async def is_told(allocation: Allocation, trouble: str | None) -> bool:
-    """The allocation is in this trouble."""
-    if trouble is None:
+async def is_degraded(allocation: Allocation, reason: str | None) -> bool:
+    """The allocation is degraded for this reason, or not at all for None."""
+    if reason is None:
         return allocation.degraded_reason is None
-    return trouble in (allocation.degraded_reason or "")
+    return reason in (allocation.degraded_reason or "")

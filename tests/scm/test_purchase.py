@@ -1,4 +1,4 @@
-"""Purchase: what is missing is bought once, and what comes is counted once."""
+"""Purchase: missing goods are ordered once, and deliveries recorded once."""
 
 import asyncio
 from typing import Any
@@ -17,15 +17,15 @@ async def supplies(warehouse: Warehouse, **suppliers: str) -> None:
         (await warehouse.http.put(path, json={"supplier": supplier})).raise_for_status()
 
 
-async def bought(warehouse: Warehouse, **asked: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = await warehouse.get(ORDERS, **asked)
+async def purchase_orders(warehouse: Warehouse, **params: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = await warehouse.get(ORDERS, **params)
     return found
 
 
 async def purchase_order(warehouse: Warehouse, **lines: int) -> int:
-    """A confirmed one, for an order that found nothing of these in stock."""
+    """Create an order for goods that are not in stock and confirm its purchase order. Return its id."""
     order_id = await warehouse.order(**lines)
-    [number] = [each["id"] for each in await bought(warehouse) if each["orderId"] == order_id]
+    [number] = [each["id"] for each in await purchase_orders(warehouse) if each["orderId"] == order_id]
     (await warehouse.http.post(f"{ORDERS}/{number}/confirm")).raise_for_status()
     return int(number)
 
@@ -38,12 +38,12 @@ async def receive(warehouse: Warehouse, number: int, note: str, **lines: int) ->
     return await warehouse.http.post(f"{ORDERS}/{number}/receive", json=body)
 
 
-async def test_what_is_missing_is_bought_of_whoever_supplies_it(warehouse: Warehouse) -> None:
-    """One purchase order for each supplier; nobody is known for the tray, so the open market is asked."""
+async def test_missing_goods_are_ordered_from_their_suppliers(warehouse: Warehouse) -> None:
+    """One purchase order per supplier; the tray, which has none, is bought on the open market."""
     await supplies(warehouse, mug="potter", cup="potter", lamp="smith")
     await warehouse.count(mug=1)
     order_id = await warehouse.order(mug=3, cup=2, lamp=1, tray=4)
-    found = await bought(warehouse)
+    found = await purchase_orders(warehouse)
     assert [(each["orderId"], each["status"]) for each in found] == [(order_id, "RAISED")] * 3
     assert {each["supplier"]: each["lines"] for each in found} == {
         "potter": [
@@ -55,26 +55,26 @@ async def test_what_is_missing_is_bought_of_whoever_supplies_it(warehouse: Wareh
     }
 
 
-async def test_what_is_in_stock_is_not_bought(warehouse: Warehouse) -> None:
-    """Nor what an order waits for that has its purchase order already."""
+async def test_goods_in_stock_are_not_ordered(warehouse: Warehouse) -> None:
+    """Nor goods that already have a purchase order."""
     await warehouse.count(mug=3)
     await warehouse.order(mug=3)
     await warehouse.order(mug=1)
     async with warehouse.allocating():
         await warehouse.count(mug=3)
-    assert len(await bought(warehouse)) == 1
+    assert len(await purchase_orders(warehouse)) == 1
 
 
-async def test_what_others_wait_for_is_not_there_to_be_sold(warehouse: Warehouse) -> None:
-    """An order that comes later buys all that it needs, so that what is bought is enough for everybody."""
+async def test_claimed_goods_are_ordered_again(warehouse: Warehouse) -> None:
+    """A later order needs its full quantity, because waiting orders claim the stock."""
     await warehouse.count(mug=3)
     await warehouse.order(mug=5)
     await warehouse.order(mug=4)
-    assert [each["lines"][0]["quantity"] for each in await bought(warehouse)] == [2, 4]
+    assert [each["lines"][0]["quantity"] for each in await purchase_orders(warehouse)] == [2, 4]
 
 
-async def test_goods_that_come_are_stock_and_the_order_is_served(warehouse: Warehouse) -> None:
-    """In parts, each under its delivery note; once all of it is there, the order that waited is served."""
+async def test_received_goods_serve_the_waiting_order(warehouse: Warehouse) -> None:
+    """Received in parts, each with its delivery note; the order is served once all are in stock."""
     number = await purchase_order(warehouse, mug=5, tray=1)
     [order_id] = await warehouse.waiting()
     async with warehouse.allocating():
@@ -94,8 +94,8 @@ async def test_goods_that_come_are_stock_and_the_order_is_served(warehouse: Ware
     ]
 
 
-async def test_a_delivery_note_counts_once(warehouse: Warehouse) -> None:
-    """However often it is reported, at the same time and once more; the answer stays the same."""
+async def test_a_delivery_note_is_recorded_once(warehouse: Warehouse) -> None:
+    """Concurrent and later repetitions get the same response."""
     number = await purchase_order(warehouse, mug=5)
     answers = await asyncio.gather(*(receive(warehouse, number, "note-1", mug=3) for _ in range(8)))
     answers.append(await receive(warehouse, number, "note-1", mug=3))
@@ -103,23 +103,23 @@ async def test_a_delivery_note_counts_once(warehouse: Warehouse) -> None:
     assert await warehouse.stock("mug") == (3, 0)
 
 
-async def test_a_delivery_note_that_is_used_for_other_goods_is_refused(warehouse: Warehouse) -> None:
-    """409: one of the two reports is wrong, and we cannot know which."""
+async def test_a_delivery_note_with_other_goods_is_rejected(warehouse: Warehouse) -> None:
+    """409: one of the two reports must be wrong."""
     number = await purchase_order(warehouse, mug=5)
     await receive(warehouse, number, "note-1", mug=3)
-    answer = await receive(warehouse, number, "note-1", mug=2)
-    assert answer.status_code == 409
-    assert answer.json()["detail"] == "other goods were received with delivery note note-1: mug 3"
+    response = await receive(warehouse, number, "note-1", mug=2)
+    assert response.status_code == 409
+    assert response.json()["detail"] == "other goods were received with delivery note note-1: mug 3"
     assert await warehouse.stock("mug") == (3, 0)
 
 
-async def test_more_than_was_ordered_is_refused(warehouse: Warehouse) -> None:
-    """409, and nothing of that delivery note is counted, not even what would fit."""
+async def test_more_goods_than_ordered_are_rejected(warehouse: Warehouse) -> None:
+    """409; no line of that delivery note is recorded."""
     number = await purchase_order(warehouse, mug=5, tray=1)
     await receive(warehouse, number, "note-1", mug=3)
-    answer = await receive(warehouse, number, "note-2", tray=1, mug=3)
-    assert answer.status_code == 409
-    assert answer.json()["detail"] == (
+    response = await receive(warehouse, number, "note-2", tray=1, mug=3)
+    assert response.status_code == 409
+    assert response.json()["detail"] == (
         f"of mug, 2 are still to come on purchase order {number}; 3 are more than were ordered"
     )
     assert await warehouse.stock("mug") == (3, 0)
@@ -127,31 +127,31 @@ async def test_more_than_was_ordered_is_refused(warehouse: Warehouse) -> None:
     assert (await receive(warehouse, number, "note-3", mug=1)).status_code == 409
 
 
-async def test_goods_that_were_not_ordered_are_refused(warehouse: Warehouse) -> None:
-    """409 that names them."""
+async def test_goods_that_were_not_ordered_are_rejected(warehouse: Warehouse) -> None:
+    """409 with their SKUs."""
     number = await purchase_order(warehouse, mug=5)
-    answer = await receive(warehouse, number, "note-1", mug=1, vase=1, lamp=2)
-    assert answer.status_code == 409
-    assert answer.json()["detail"] == f"purchase order {number} has no lamp, vase"
+    response = await receive(warehouse, number, "note-1", mug=1, vase=1, lamp=2)
+    assert response.status_code == 409
+    assert response.json()["detail"] == f"purchase order {number} has no lamp, vase"
     assert await warehouse.stock("mug") == (0, 0)
 
 
 async def test_an_article_may_be_on_several_lines_of_a_delivery_note(warehouse: Warehouse) -> None:
-    """They count together."""
+    """Their quantities are added."""
     number = await purchase_order(warehouse, mug=5)
     body = {"deliveryNote": "note-1", "lines": [{"sku": "mug", "quantity": 2}, {"sku": "mug", "quantity": 3}]}
-    answer = await warehouse.http.post(f"{ORDERS}/{number}/receive", json=body)
-    assert answer.json()["status"] == "RECEIVED"
+    response = await warehouse.http.post(f"{ORDERS}/{number}/receive", json=body)
+    assert response.json()["status"] == "RECEIVED"
     assert await warehouse.stock("mug") == (5, 0)
 
 
-async def test_a_supplier_confirms_before_it_delivers(warehouse: Warehouse) -> None:
-    """409 otherwise; confirming again changes nothing, also when goods have come."""
+async def test_a_purchase_order_must_be_confirmed_before_goods_are_received(warehouse: Warehouse) -> None:
+    """409 otherwise. Confirming again changes nothing, even after a receipt."""
     await warehouse.order(mug=5)
-    [raised] = await bought(warehouse)
-    answer = await receive(warehouse, raised["id"], "note-1", mug=5)
-    assert answer.status_code == 409
-    assert "is RAISED; it must be CONFIRMED" in answer.json()["detail"]
+    [raised] = await purchase_orders(warehouse)
+    response = await receive(warehouse, raised["id"], "note-1", mug=5)
+    assert response.status_code == 409
+    assert "is RAISED; it must be CONFIRMED" in response.json()["detail"]
     path = f"{ORDERS}/{raised['id']}"
     confirmed = (await warehouse.http.post(f"{path}/confirm")).raise_for_status().json()
     assert (confirmed["status"], confirmed["confirmedAt"] is not None) == ("CONFIRMED", True)
@@ -160,8 +160,8 @@ async def test_a_supplier_confirms_before_it_delivers(warehouse: Warehouse) -> N
     assert await warehouse.get(path) == received
 
 
-async def test_goods_for_an_order_that_was_cancelled_are_free_stock(warehouse: Warehouse) -> None:
-    """The purchase order stays, because somebody else counts on it; who comes next has the goods."""
+async def test_goods_for_a_cancelled_order_are_free_stock(warehouse: Warehouse) -> None:
+    """The purchase order stays; the next order gets its goods."""
     number = await purchase_order(warehouse, mug=5)
     [order_id] = await warehouse.waiting()
     await warehouse.withdraw(order_id)
@@ -172,24 +172,24 @@ async def test_goods_for_an_order_that_was_cancelled_are_free_stock(warehouse: W
 
 
 async def test_purchase_orders_are_read_page_by_page(warehouse: Warehouse) -> None:
-    """Of one supplier, in one status; the `Link` header leads to the next page, and the last has none."""
+    """Filtered by supplier and status; `Link` has the next page, the last page has none."""
     await supplies(warehouse, mug="potter")
     for _ in range(5):
         await warehouse.order(mug=1)
     await warehouse.order(tray=1)
-    ids = [each["id"] for each in await bought(warehouse, supplier="potter")]
+    ids = [each["id"] for each in await purchase_orders(warehouse, supplier="potter")]
     (await warehouse.http.post(f"{ORDERS}/{ids[0]}/confirm")).raise_for_status()
     seen: list[int] = []
     url: str | None = f"{ORDERS}?supplier=potter&status=RAISED&limit=2"
     while url:
-        answer = await warehouse.http.get(url)
-        seen += [each["id"] for each in answer.json()]
-        url = answer.links.get("next", {}).get("url")
+        response = await warehouse.http.get(url)
+        seen += [each["id"] for each in response.json()]
+        url = response.links.get("next", {}).get("url")
     assert seen == ids[1:]
 
 
-async def test_who_supplies_what_can_be_read_and_changed(warehouse: Warehouse) -> None:
-    """A change holds for what is short from then on."""
+async def test_suppliers_can_be_read_and_changed(warehouse: Warehouse) -> None:
+    """A change applies to later shortages."""
     await supplies(warehouse, mug="potter", tray="joiner")
     await warehouse.order(mug=1)
     await supplies(warehouse, mug="importer")
@@ -198,7 +198,7 @@ async def test_who_supplies_what_can_be_read_and_changed(warehouse: Warehouse) -
         {"sku": "mug", "supplier": "importer"},
         {"sku": "tray", "supplier": "joiner"},
     ]
-    assert [each["supplier"] for each in await bought(warehouse)] == ["potter", "importer"]
+    assert [each["supplier"] for each in await purchase_orders(warehouse)] == ["potter", "importer"]
 
 
 @pytest.mark.parametrize(
@@ -215,17 +215,17 @@ async def test_only_an_operator_changes_stock_and_purchases(
     warehouse: Warehouse, method: str, path: str, body: Any
 ) -> None:
     """401 without a token."""
-    answer = await warehouse.http.request(method, path, json=body, headers={"authorization": ""})
-    assert answer.status_code == 401
+    response = await warehouse.http.request(method, path, json=body, headers={"authorization": ""})
+    assert response.status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/9", "/9/confirm", "/9/receive"])
 async def test_an_unknown_purchase_order_is_404(warehouse: Warehouse, path: str) -> None:
-    """As problem details that name it."""
+    """Problem details with its id."""
     body = {"deliveryNote": "1", "lines": [{"sku": "mug", "quantity": 1}]}
     method = "GET" if path == "/9" else "POST"
-    answer = await warehouse.http.request(method, ORDERS + path, json=body)
-    assert (answer.status_code, answer.json()["detail"]) == (404, "there is no purchase order 9")
+    response = await warehouse.http.request(method, ORDERS + path, json=body)
+    assert (response.status_code, response.json()["detail"]) == (404, "there is no purchase order 9")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ async def test_an_unknown_purchase_order_is_404(warehouse: Warehouse, path: str)
         {"deliveryNote": "1", "lines": [{"sku": "mug", "quantity": 1, "price": 2}]},
     ],
 )
-async def test_a_receipt_that_makes_no_sense_is_refused(warehouse: Warehouse, body: Any) -> None:
-    """422 before anything is looked up."""
-    answer = await warehouse.http.post(f"{ORDERS}/9/receive", json=body)
-    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+async def test_an_invalid_receipt_is_rejected(warehouse: Warehouse, body: Any) -> None:
+    """422 before the purchase order is read."""
+    response = await warehouse.http.post(f"{ORDERS}/9/receive", json=body)
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")

@@ -1,4 +1,4 @@
-"""Stock under every history: one step after the other against a model, and many at the same time."""
+"""Stock under random histories: sequential against a model, and concurrent."""
 
 import asyncio
 import itertools
@@ -29,7 +29,7 @@ Step = tuple[str, Any]
 
 @dataclass
 class Model:
-    """What stock is, in a few lines: whoever is first of those that there is enough for is served."""
+    """Model of stock and waiting orders, served first come, first served."""
 
     on_hand: Counter[str] = field(default_factory=Counter)
     waiting: dict[str, Lines] = field(default_factory=dict)
@@ -44,11 +44,11 @@ class Model:
         self.reserved.pop(order_id, None)
         self.serve()
 
-    def hand_over(self, order_id: str) -> None:
+    def dispatch(self, order_id: str) -> None:
         self.on_hand.subtract(self.reserved.pop(order_id, {}))
 
     def count(self, sku: str, pieces: int) -> bool:
-        """False when more is reserved."""
+        """Return False when more is reserved."""
         if pieces < self.reserved_of(sku):
             return False
         self.on_hand[sku] = pieces
@@ -81,26 +81,23 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just("receive"), lines_of_an_order),
     st.tuples(st.just("count"), st.tuples(st.sampled_from(SKUS), st.integers(0, 12))),
     st.tuples(st.just("withdraw"), some_order),
-    st.tuples(st.just("hand_over"), some_order),
+    st.tuples(st.just("dispatch"), some_order),
 )
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(steps, min_size=5, max_size=20))
-async def test_whatever_happens_the_stock_is_as_the_model_says(
-    warehouse: Warehouse, history: list[Step]
-) -> None:
-    """After every step the same orders wait, in a queue that nobody jumps, and the same goods are set
-    aside."""
+async def test_a_history_ends_like_the_model(warehouse: Warehouse, history: list[Step]) -> None:
+    """After every step the same orders wait, in the same sequence, and the same goods are reserved."""
     example = _Example(warehouse, f"-{next(_numbers)}")
     async with warehouse.allocating():
         for kind, what in history:
             await example.take(kind, what)
-            await eventually(example.is_as_the_model_says)
+            await eventually(example.equals_model)
 
 
 class _Example:
-    """A history under way. Its articles are its own, so that it needs no database of its own."""
+    """History of one example. Its articles are its own, so that examples can share the database."""
 
     def __init__(self, warehouse: Warehouse, suffix: str) -> None:
         self.warehouse = warehouse
@@ -121,17 +118,17 @@ class _Example:
             case "count":
                 sku, pieces = what
                 path = f"/back-office/stock/{sku}{self._suffix}"
-                answer = await self.warehouse.http.put(path, json={"onHand": pieces})
-                assert (answer.status_code == 200) == self.model.count(sku + self._suffix, pieces)
+                response = await self.warehouse.http.put(path, json={"onHand": pieces})
+                assert (response.status_code == 200) == self.model.count(sku + self._suffix, pieces)
             case "withdraw" if order_id := self._order(what):
                 await self.warehouse.withdraw(order_id)
                 self.model.withdraw(order_id)
-            case "hand_over" if (order_id := self._order(what)) in self.model.reserved:
+            case "dispatch" if (order_id := self._order(what)) in self.model.reserved:
                 await self.warehouse.dispatch(order_id)
-                self.model.hand_over(order_id)
+                self.model.dispatch(order_id)
 
-    async def is_as_the_model_says(self) -> bool:
-        """Stock and orders are as in the model."""
+    async def equals_model(self) -> bool:
+        """Stock and orders equal the model."""
         async with self.warehouse.database.connection() as connection:
             found = await inventory.stock_of_orders(connection, self.order_ids)
             accounts = {each.sku: each for each in await inventory.stock_accounts(connection, "", 1000)}
@@ -153,48 +150,46 @@ class _Example:
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_nothing_is_lost_or_sold_twice_however_much_happens_at_once(
-    warehouse: Warehouse, seed: int
-) -> None:
-    """Orders, withdrawals, parcels, counts and suppliers, a dozen at a time, while the Order service fails
-    now and then and two instances serve who waits: nobody is in a deadlock, every piece is accounted for, an
-    order has all of its goods or none, and in the end nobody waits for what is there."""
-    storm = _Storm(warehouse, random.Random(seed))
+async def test_concurrent_steps_lose_no_piece_and_sell_none_twice(warehouse: Warehouse, seed: int) -> None:
+    """Orders, withdrawals, dispatches, counts and receipts, a dozen at a time, with two allocations and an
+    Order service that fails at times: no deadlock, balances equal their records, an order has all of its
+    goods or none, and in the end no order waits for goods in stock."""
+    concurrent = _ConcurrentSteps(warehouse, random.Random(seed))
     async with (
         warehouse.allocating(max_backoff=0.1),
         warehouse.allocating(inventory.AllocationSignal(), poll_interval=0.1, max_backoff=0.1),
     ):
-        await storm.rage(steps=250, at_a_time=12)
+        await concurrent.run(steps=250, concurrency=12)
         warehouse.invoicing.errors.clear()
-        await eventually(storm.nobody_waits_for_what_is_there)
-    await storm.everything_is_accounted_for()
+        await eventually(concurrent.no_order_waits_for_stock)
+    await concurrent.check_balances()
 
 
-class _Storm:
+class _ConcurrentSteps:
     def __init__(self, warehouse: Warehouse, chance: random.Random) -> None:
         self.warehouse = warehouse
         self.chance = chance
         self.orders: dict[str, Lines] = {}
         self.withdrawn: set[str] = set()
 
-    async def rage(self, *, steps: int, at_a_time: int) -> None:
+    async def run(self, *, steps: int, concurrency: int) -> None:
         queue = iter(range(steps))
 
-        async def one_after_the_other() -> None:
+        async def run_steps() -> None:
             for _ in queue:
                 await self.chance.choices(
-                    [self.order, self.withdraw, self.hand_over, self.count, self.supply],
+                    [self.order, self.withdraw, self.dispatch, self.count, self.supply],
                     weights=[10, 3, 3, 2, 5],
                 )[0]()
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(at_a_time):
-                group.create_task(one_after_the_other())
+            for _ in range(concurrency):
+                group.create_task(run_steps())
 
     async def order(self) -> None:
         skus = self.chance.sample(SKUS, self.chance.randint(1, 3))
         lines = {sku: self.chance.randint(1, 5) for sku in skus}
-        with suppress(Unavailable):  # the message comes again, as another order
+        with suppress(Unavailable):  # redelivered as another order
             self.orders[await self.warehouse.order(**lines)] = lines
 
     async def withdraw(self) -> None:
@@ -202,20 +197,20 @@ class _Storm:
             await self.warehouse.withdraw(order_id)
             self.withdrawn.add(order_id)
 
-    async def hand_over(self) -> None:
+    async def dispatch(self) -> None:
         if order_id := self._some_order():
             await self.warehouse.dispatch(order_id)
 
     async def count(self) -> None:
         path = f"/back-office/stock/{self.chance.choice(SKUS)}"
-        answer = await self.warehouse.http.put(path, json={"onHand": self.chance.randint(0, 60)})
-        assert answer.status_code in (200, 409)
+        response = await self.warehouse.http.put(path, json={"onHand": self.chance.randint(0, 60)})
+        assert response.status_code in (200, 409)
         self.warehouse.invoicing.errors.clear()
         if self.chance.random() < 0.3:
-            self.warehouse.invoicing.errors["all"] = Unavailable("the order service is away")
+            self.warehouse.invoicing.errors["all"] = Unavailable("order service unavailable")
 
     async def supply(self) -> None:
-        """Confirms a purchase order and brings a part of it, twice."""
+        """Confirm a purchase order and report one of its lines as received, twice."""
         path = "/partner-office/purchase-orders"
         found = [each for each in await self.warehouse.get(path) if each["status"] != "RECEIVED"]
         if not found:
@@ -233,8 +228,8 @@ class _Storm:
     def _some_order(self) -> str | None:
         return self.chance.choice(list(self.orders)) if self.orders else None
 
-    async def nobody_waits_for_what_is_there(self) -> bool:
-        """Nobody waits who could be served."""
+    async def no_order_waits_for_stock(self) -> bool:
+        """No order waits whose goods are in stock."""
         stock = {each["sku"]: each["available"] for each in await self.warehouse.get("/back-office/stock")}
         for waiting in await self.warehouse.get("/back-office/waiting-orders", limit=1000):
             lines = {line["sku"]: line["quantity"] for line in waiting["lines"]}
@@ -244,7 +239,7 @@ class _Storm:
                 stock[sku] -= quantity
         return True
 
-    async def everything_is_accounted_for(self) -> None:
+    async def check_balances(self) -> None:
         async with self.warehouse.database.connection() as connection:
             accounts = await inventory.stock_accounts(connection, "", 1000)
             found = await inventory.stock_of_orders(connection, list(self.orders))

@@ -1,9 +1,7 @@
-"""G4: whatever customers, carriers and suppliers do, and however often and in whatever order messages arrive,
-Order and SCM end in the same story.
+"""G4: Order and SCM end in the same state after any history of commands, reports and deliveries.
 
-Both services are real, with their databases; the adapter decides with its real routes. Topics and queues are
-the simulator's, which reorders, doubles and delays by a seed; a queue gives out its next message when the
-history says so.
+Both services run with their databases, the adapter with its routes. The in-memory broker reorders, duplicates
+and delays messages by a seed; the history decides when a queue delivers its next message.
 """
 
 import itertools
@@ -52,18 +50,18 @@ ORDERS = 4
 AT_SCM = 1
 ROUTES = read_routes(AdapterSettings(environment="development").routes_file)
 
-which = st.integers(0, ORDERS - 1)
-customers = st.tuples(
-    st.sampled_from(["complete", "complete", "complete", "cancel", "address", "memo"]), which
+order_numbers = st.integers(0, ORDERS - 1)
+customer_steps = st.tuples(
+    st.sampled_from(["complete", "complete", "complete", "cancel", "address", "memo"]), order_numbers
 )
-others = st.tuples(st.sampled_from(["dispatched", "dispatched", "delivered", "goods"]), which)
-arrivals = st.tuples(st.just("arrives"), st.integers(0, len(CONSUMED) - 1))
+other_steps = st.tuples(st.sampled_from(["dispatched", "dispatched", "delivered", "goods"]), order_numbers)
+delivery_steps = st.tuples(st.just("deliver"), st.integers(0, len(CONSUMED) - 1))
 lines = st.lists(
     st.dictionaries(st.sampled_from(ARTICLES), st.integers(1, 3), min_size=1),
     min_size=ORDERS,
     max_size=ORDERS,
 )
-shaky = st.builds(
+random_faults = st.builds(
     Faults,
     seed=st.integers(0, 2**32),
     duplicate=st.floats(0, 0.5),
@@ -75,8 +73,8 @@ Step = tuple[str, int]
 
 
 @dataclass
-class World:
-    """The two services and what is between them."""
+class Landscape:
+    """Both services, the adapter and the broker's queues."""
 
     order: httpx.AsyncClient
     scm: httpx.AsyncClient
@@ -85,11 +83,11 @@ class World:
     relays: Sequence[Relay]
     allocation: inventory.Allocation
     queues: list[MemoryQueue] = field(default_factory=list)
-    """Of what CONSUMED lists."""
+    """One per binding in CONSUMED."""
     ids: list[str] = field(default_factory=list)
     houses: Iterator[int] = field(default_factory=itertools.count)
 
-    async def begin(self, orders: Sequence[dict[str, int]], stock: int, faults: Faults) -> None:
+    async def reset(self, orders: Sequence[dict[str, int]], stock: int, faults: Faults) -> None:
         for database in self.databases.values():
             async with database.connection() as connection:
                 tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
@@ -108,49 +106,49 @@ class World:
             {"sku": sku, "name": sku, "quantity": quantity, "unitPrice": 100}
             for sku, quantity in quantities.items()
         ]
-        answer = await self.order.post("/orders", json=ORDER | {"orderLines": order_lines})
-        return str(answer.json()["id"])
+        response = await self.order.post("/orders", json=ORDER | {"orderLines": order_lines})
+        return str(response.json()["id"])
 
-    async def do(self, step: Step) -> None:
-        """What does not fit the order's state is refused, as in life."""
-        what, number = step
-        if what == "arrives":
-            await self.arrive(number)
+    async def take(self, step: Step) -> None:
+        """Steps that the order's status does not allow are rejected and have no effect."""
+        action, number = step
+        if action == "deliver":
+            await self.deliver_next(number)
             return
         order_id = self.ids[number]
-        if what in ("dispatched", "delivered"):
+        if action in ("dispatched", "delivered"):
             invoices = (await self.scm.get("/external-api/invoices", params={"orderId": order_id})).json()
             for invoice in invoices:
-                await self.scm.post(f"/external-api/invoices/{invoice['id']}/{what}")
-        elif what == "goods":
-            await self._goods()
-        elif what == "address":
+                await self.scm.post(f"/external-api/invoices/{invoice['id']}/{action}")
+        elif action == "goods":
+            await self._receive_goods()
+        elif action == "address":
             address = ORDER["deliveryAddress"] | {"street": f"{next(self.houses)} Sejong-daero"}
             await self.order.put(f"/orders/{order_id}/delivery-address", json=address)
-        elif what == "memo":
+        elif action == "memo":
             await self.order.put(f"/orders/{order_id}/memo", json={"memo": "call before noon"})
         else:
-            await self.order.post(f"/orders/{order_id}/{what}")
+            await self.order.post(f"/orders/{order_id}/{action}")
         await self.relay()
 
-    async def _goods(self) -> None:
-        """The supplier brings all that was ordered of it."""
-        for bought in (await self.scm.get("/partner-office/purchase-orders")).json():
-            path = f"/partner-office/purchase-orders/{bought['id']}"
+    async def _receive_goods(self) -> None:
+        """Receive all goods of every purchase order."""
+        for purchase_order in (await self.scm.get("/partner-office/purchase-orders")).json():
+            path = f"/partner-office/purchase-orders/{purchase_order['id']}"
             await self.scm.post(f"{path}/confirm")
-            left = [{"sku": each["sku"], "quantity": each["quantity"]} for each in bought["lines"]]
-            await self.scm.post(f"{path}/receive", json={"deliveryNote": "DN", "lines": left})
+            lines = [{"sku": each["sku"], "quantity": each["quantity"]} for each in purchase_order["lines"]]
+            await self.scm.post(f"{path}/receive", json={"deliveryNote": "DN", "lines": lines})
 
     async def relay(self) -> None:
-        """Takes every event to the adapter, which sends on what leaves."""
+        """Relay all events to the adapter."""
         for relay in self.relays:
             while await relay.relay_batch():
                 pass
             backlog = await relay.backlog()
             assert (backlog.waiting, backlog.parked) == (0, 0)
 
-    async def arrive(self, number: int, *, wait: int = 0) -> None:
-        """The next message of one of the queues is handled, if one is there within so many seconds."""
+    async def deliver_next(self, number: int, *, wait: int = 0) -> None:
+        """Handle the next message of a queue, if one arrives within `wait` seconds."""
         (service, binding), queue = CONSUMED[number], self.queues[number]
         handle = message_handler(binding, [Inbox(self.databases[service])])
         for received in await queue.receive(limit=1, wait=wait, visibility=30):
@@ -160,19 +158,19 @@ class World:
             await self.relay()
 
     async def settle(self) -> None:
-        """Everything arrives, sooner or later, and who waits is served."""
+        """Deliver all messages and serve the waiting orders."""
         await self.relay()
         while True:
             while waiting := [number for number, queue in enumerate(self.queues) if not queue.is_empty]:
                 for number in waiting:
-                    await self.arrive(number, wait=1)
+                    await self.deliver_next(number, wait=1)
             await self.allocation.serve_batch()
             await self.relay()
             if all(queue.is_empty for queue in self.queues):
                 return
 
     async def states(self) -> list[tuple[str, str | None, int]]:
-        """Of each order: its status, SCM's, and its live invoices."""
+        """Return for each order: its status, that of its fulfilment, and the number of live invoices."""
         found = []
         for order_id in self.ids:
             order = (await self.order.get(f"/orders/{order_id}")).json()
@@ -187,7 +185,7 @@ def publishing(listeners: list[Listener]) -> ApplicationEventPublisher:
 
 
 @pytest.fixture
-async def world(order_database: str, scm_database: str) -> AsyncIterator[World]:
+async def landscape(order_database: str, scm_database: str) -> AsyncIterator[Landscape]:
     development: dict[str, Any] = {"environment": "development"}
     order_app = order_main.create_app(OrderSettings(database_url=order_database, **development))
     scm_app = scm_main.create_app(ScmSettings(database_url=scm_database, **development))
@@ -211,59 +209,63 @@ async def world(order_database: str, scm_database: str) -> AsyncIterator[World]:
             )
             for name in databases
         ]
-        yield World(order, scm, adapter_app, databases, relays, inventory.Allocation(of_scm, signal))
+        yield Landscape(order, scm, adapter_app, databases, relays, inventory.Allocation(of_scm, signal))
 
 
 # The database is emptied before every example, so the fixture may be shared by them.
-# Without a least size of its histories, hypothesis makes most of them too short for anything to happen.
-some = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Without a minimum size, hypothesis makes most histories too short for anything to happen.
+limited = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-# An order is invoiced, its address changed or the order cancelled, and its parcel dispatched before SCM hears
-# of that; and one is short until the supplier has brought the goods. Chance seldom finds these.
-INVOICED = [("complete", 0), ("arrives", AT_SCM)]
-LEFT_BEFORE = [*INVOICED, ("address", 0), ("dispatched", 0)]
-CANCELLED_TOO_LATE = [*INVOICED, ("cancel", 0), ("dispatched", 0), ("delivered", 0)]
-BOUGHT = [*INVOICED, ("goods", 0)]
+# An order is invoiced, its address changed or the order cancelled, and its parcel dispatched before SCM
+# receives that; and an order is short until goods are received. Random histories rarely contain these.
+INVOICED = [("complete", 0), ("deliver", AT_SCM)]
+DISPATCHED_BEFORE_CHANGE = [*INVOICED, ("address", 0), ("dispatched", 0)]
+DISPATCHED_BEFORE_CANCELLATION = [*INVOICED, ("cancel", 0), ("dispatched", 0), ("delivered", 0)]
+PURCHASED = [*INVOICED, ("goods", 0)]
 
 
-@some
-@example(orders=[{"A": 1}] * ORDERS, stock=8, steps=LEFT_BEFORE, faults=Faults())
-@example(orders=[{"A": 1}] * ORDERS, stock=8, steps=CANCELLED_TOO_LATE, faults=Faults())
-@example(orders=[{"A": 1}] * ORDERS, stock=0, steps=BOUGHT, faults=Faults())
+@limited
+@example(orders=[{"A": 1}] * ORDERS, stock=8, steps=DISPATCHED_BEFORE_CHANGE, faults=Faults())
+@example(orders=[{"A": 1}] * ORDERS, stock=8, steps=DISPATCHED_BEFORE_CANCELLATION, faults=Faults())
+@example(orders=[{"A": 1}] * ORDERS, stock=0, steps=PURCHASED, faults=Faults())
 @given(
     orders=lines,
     stock=st.integers(0, 8),
-    steps=st.lists(customers | others | arrivals, min_size=20, max_size=60),
-    faults=shaky,
+    steps=st.lists(customer_steps | other_steps | delivery_steps, min_size=20, max_size=60),
+    faults=random_faults,
 )
-async def test_both_sides_end_in_the_same_story(
-    world: World, orders: list[dict[str, int]], stock: int, steps: list[Step], faults: Faults
+async def test_both_services_end_in_the_same_state(
+    landscape: Landscape, orders: list[dict[str, int]], stock: int, steps: list[Step], faults: Faults
 ) -> None:
-    """Also with too little stock, carriers that are faster than cancellations, and suppliers: nothing that
-    reconciliation looks at differs, stock adds up, and every order with a parcel has one live invoice."""
-    await world.begin(orders, stock, faults)
+    """Including shortages, receipts and dispatches before a cancellation arrives: reconciliation finds no
+    difference, stock balances, and every dispatched order has one live invoice."""
+    await landscape.reset(orders, stock, faults)
     for step in steps:
-        await world.do(step)
-    await world.settle()
-    assert list(differences(await read_books(world.order, world.scm))) == []
+        await landscape.take(step)
+    await landscape.settle()
+    assert list(differences(await read_books(landscape.order, landscape.scm))) == []
 
 
-@some
-@given(orders=lines, steps=st.lists(customers | arrivals, min_size=10, max_size=40), faults=shaky)
-async def test_the_order_of_arrival_does_not_matter(
-    world: World, orders: list[dict[str, int]], steps: list[Step], faults: Faults
+@limited
+@given(
+    orders=lines,
+    steps=st.lists(customer_steps | delivery_steps, min_size=10, max_size=40),
+    faults=random_faults,
+)
+async def test_the_order_of_arrival_is_irrelevant(
+    landscape: Landscape, orders: list[dict[str, int]], steps: list[Step], faults: Faults
 ) -> None:
-    """The same commands end in the same state, whether each message arrives at once, or they come late, mixed
-    up and repeated. There is enough in stock, so that no order's luck is another one's."""
-    await world.begin(orders, stock=100, faults=Faults())
+    """The same commands end in the same state, whether messages arrive at once, or late, reordered and
+    duplicated. Stock is sufficient, so that orders do not depend on each other."""
+    await landscape.reset(orders, stock=100, faults=Faults())
     for step in steps:
-        if step[0] != "arrives":
-            await world.do(step)
-            await world.settle()
-    in_order = await world.states()
-    await world.begin(orders, stock=100, faults=faults)
+        if step[0] != "deliver":
+            await landscape.take(step)
+            await landscape.settle()
+    in_order = await landscape.states()
+    await landscape.reset(orders, stock=100, faults=faults)
     for step in steps:
-        await world.do(step)
-    await world.settle()
-    assert await world.states() == in_order
+        await landscape.take(step)
+    await landscape.settle()
+    assert await landscape.states() == in_order
