@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
+from opentelemetry import propagate
 
 DEFAULT_TIMEOUT = 15.0
 """Seconds. Services have shorter limits of their own; this one is for a peer that stopped answering."""
@@ -14,6 +15,10 @@ DEFAULT_TIMEOUT = 15.0
 class ServiceUnavailable(Exception):
     """The service did not answer in time, or with an unexpected response. The message names its address and
     the reason. Retry later."""
+
+
+class ServiceUnreachable(ServiceUnavailable):
+    """No response: the connection failed or timed out. A read can be retried at once."""
 
 
 class RequestRejected(Exception):
@@ -26,10 +31,12 @@ class RequestRejected(Exception):
 
 @dataclass(frozen=True)
 class ServiceClient:
-    """Client of one service. Immutable, safe to share between tasks."""
+    """Client of one service. Immutable, safe to share between tasks. Continues the current trace."""
 
     name: str
+    """Name of the service in error messages."""
     url: str
+    """Base URL, with or without a trailing slash."""
     http: httpx.AsyncClient
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent with every request, such as the caller's token."""
@@ -62,15 +69,17 @@ class ServiceClient:
 
     async def _request(self, method: str, path: str, **arguments: Any) -> Any:
         url = f"{self.url.rstrip('/')}{path}"
+        headers = dict(self.headers)
+        propagate.inject(headers)
         try:
             async with asyncio.timeout(self.timeout):
                 response = await self.http.request(
-                    method, url, headers=self.headers, timeout=self.timeout, **arguments
+                    method, url, headers=headers, timeout=self.timeout, **arguments
                 )
         except (httpx.TimeoutException, TimeoutError) as error:
-            raise ServiceUnavailable(f"{self}: no answer within {self.timeout:g} s") from error
+            raise ServiceUnreachable(f"{self}: no answer within {self.timeout:g} s") from error
         except httpx.RequestError as error:
-            raise ServiceUnavailable(f"{self}: {error!r}") from error
+            raise ServiceUnreachable(f"{self}: {error!r}") from error
         try:
             document = response.json()
             if response.is_success:

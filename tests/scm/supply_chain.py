@@ -53,7 +53,7 @@ class OrderService:
         if self.is_unavailable:
             return Response(status_code=503)
         if order_id not in self.addresses:
-            return JSONResponse({"title": "Not Found"}, 404)
+            return JSONResponse({"detail": "unknown order"}, 404)
         version, address = self.versions.get(order_id, 2), self.addresses[order_id]
         return JSONResponse({"id": order_id, "version": version, "deliveryAddress": address})
 

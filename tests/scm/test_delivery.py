@@ -287,7 +287,7 @@ async def order_service_that_breaks(times: int) -> AsyncIterator[str]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         if next(connections) > times:
-            writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+            writer.write(b'HTTP/1.1 404 Not Found\r\ncontent-length: 18\r\n\r\n{"detail": "none"}')
         writer.close()
 
     async with await asyncio.start_server(serve, HOST, 0) as server:

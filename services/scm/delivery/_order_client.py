@@ -5,11 +5,12 @@ from typing import Any
 
 import httpx
 import stamina
-from opentelemetry import propagate
 from snsqs import Aggregate, TerminalError, Unavailable
 
 from services.scm.delivery._circuit import Circuit
+from shared.runtime.service_client import ServiceClient, ServiceUnavailable, ServiceUnreachable
 
+_ATTEMPT_TIMEOUT = 2.0
 _TIMEOUT = 3.0
 """Seconds for all attempts together, because a database transaction waits."""
 
@@ -29,8 +30,7 @@ class OrderClient:
     """Reads orders, with short timeouts, retries and a circuit breaker. Safe to share between tasks."""
 
     def __init__(self, http: httpx.AsyncClient, order_url: str) -> None:
-        self._http = http
-        self._url = order_url.rstrip("/")
+        self._service = ServiceClient("order service", order_url, http, timeout=_ATTEMPT_TIMEOUT)
         self._circuit = Circuit("order service")
 
     @property
@@ -42,22 +42,20 @@ class OrderClient:
         """Return the order. Raises UnknownOrder; Unavailable when the service does not answer within 3 s or
         fails."""
         async with self._circuit.call():
-            return await self._read(order_id)
+            document = await self._read(f"/orders/{order_id}")
+        if document is None:
+            raise UnknownOrder(f"the order service has no order {order_id}")
+        return CurrentOrder.model_validate(document)
 
-    async def _read(self, order_id: str) -> CurrentOrder:
+    async def _read(self, path: str) -> Any:
         try:
             async with asyncio.timeout(_TIMEOUT):
-                response = await self._get(f"{self._url}/orders/{order_id}")
-        except (httpx.RequestError, TimeoutError) as error:
-            raise Unavailable(f"order service at {self._url}: {error!r}") from error
-        if response.status_code == httpx.codes.NOT_FOUND:
-            raise UnknownOrder(f"the order service has no order {order_id}")
-        if response.status_code != httpx.codes.OK:
-            raise Unavailable(f"order service at {self._url}: HTTP {response.status_code}")
-        return CurrentOrder.model_validate_json(response.content)
+                return await self._find(path)
+        except ServiceUnavailable as error:
+            raise Unavailable(str(error)) from error
+        except TimeoutError as error:
+            raise Unavailable(f"{self._service}: no answer within {_TIMEOUT:g} s") from error
 
-    @stamina.retry(on=httpx.TransportError, attempts=3, wait_initial=0.05, wait_max=0.5)
-    async def _get(self, url: str) -> httpx.Response:
-        headers: dict[str, str] = {}
-        propagate.inject(headers)
-        return await self._http.get(url, headers=headers, timeout=httpx.Timeout(2, connect=1))
+    @stamina.retry(on=ServiceUnreachable, attempts=3, wait_initial=0.05, wait_max=0.5)
+    async def _find(self, path: str) -> Any:
+        return await self._service.find(path)
