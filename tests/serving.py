@@ -74,7 +74,7 @@ async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
     listening = bind(HOST, port)
     url = f"http://{HOST}:{listening.getsockname()[1]}"
     server = Server(app, shutdown_timeout=1)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(base_url=url) as http:
+    async with app.router.lifespan_context(app), httpx.AsyncClient(base_url=url, timeout=30) as http:
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
             yield Served(url, http, app)
@@ -139,7 +139,7 @@ async def scm_service(
         yield served
 
 
-async def eventually(ask: Callable[[], Awaitable[T | None]], *, within: float = 15.0) -> T:
+async def eventually(ask: Callable[[], Awaitable[T | None]], *, within: float = 30.0) -> T:
     """The first answer that is not None or False, asked for again and again; fails after `within` s."""
     answer: T | None = None
     try:

@@ -1,4 +1,4 @@
-"""Progress: what a service tells of itself to whoever looks on."""
+"""Progress of a service, as its `/progress` endpoint reports it."""
 
 import json
 from functools import partial
@@ -35,21 +35,21 @@ async def deliver(aws: AwsClients, order_id: str, *, event_id: str, version: int
     await aws.sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=attributes)
 
 
-async def test_what_became_of_each_message_is_told(order: Served, aws: AwsClients) -> None:
-    """Handled, come twice, come late, dead with its reason: by handler, and counted by outcome."""
+async def test_the_outcome_of_each_message_is_reported(order: Served, aws: AwsClients) -> None:
+    """Handled, duplicate, superseded, dead with its reason: by handler, and counted by outcome."""
     order_id = await place(order)
     (await order.http.post(f"/orders/{order_id}/complete")).raise_for_status()
-    began = (await progress(order))["cursor"]
+    cursor = (await progress(order))["cursor"]
 
-    async def told(count: int) -> list[Any] | None:
-        messages: list[Any] = (await progress(order, began))["settled"]
-        return messages if len(messages) == count else None
+    async def settled(count: int) -> list[Any] | None:
+        messages: list[Any] = (await progress(order, cursor))["settled"]
+        return messages if len(messages) >= count else None
 
     for count, (event_id, version) in enumerate((("a", 2), ("a", 2), ("b", 1)), start=1):
         await deliver(aws, order_id, event_id=event_id, version=version)
-        await eventually(partial(told, count))
+        await eventually(partial(settled, count), within=60)
     await deliver(aws, "1" * 20, event_id="c")
-    messages = await eventually(partial(told, 4))
+    messages = await eventually(partial(settled, 4), within=60)
     outcomes = [(each["messageId"], each["outcome"]) for each in messages]
     assert outcomes == [("a", "handled"), ("a", "duplicate"), ("b", "superseded"), ("c", "dead_letter")]
     assert messages[-1]["reason"].startswith("TerminalError: ")
@@ -57,22 +57,22 @@ async def test_what_became_of_each_message_is_told(order: Served, aws: AwsClient
     assert messages[0]["receivedAt"] < messages[0]["settledAt"]
     [listener] = (await progress(order))["listeners"]
     assert listener["counts"] == {"handled": 1, "duplicate": 1, "superseded": 1, "dead_letter": 1}
-    assert listener["perMinute"] == 4
+    assert 1 <= listener["perMinute"] <= 4  # fewer if the test has taken more than a minute
 
 
-async def test_without_a_cursor_nothing_that_was_settled_is_told(order: Served, aws: AwsClients) -> None:
-    """Who begins to look is told what happens from now on."""
+async def test_without_a_cursor_no_settled_messages_are_returned(order: Served, aws: AwsClients) -> None:
+    """A new client gets the messages settled from now on."""
     await deliver(aws, "1" * 20, event_id="x")
 
     async def is_settled() -> bool:
         return bool((await progress(order))["listeners"][0]["counts"])
 
-    await eventually(is_settled)
+    await eventually(is_settled, within=60)
     assert (await progress(order))["settled"] == []
 
 
-async def test_progress_is_told_while_the_database_is_away(order: Served, order_database: str) -> None:
-    """What is known without it; and within a second or so, because somebody looks."""
+async def test_progress_is_reported_without_the_database(order: Served, order_database: str) -> None:
+    """The figures kept in memory; those of the outbox are null."""
     async with locked(order_database, "event_log"):
         found = await progress(order)
     assert found["trouble"].startswith("database: ")
@@ -81,7 +81,7 @@ async def test_progress_is_told_while_the_database_is_away(order: Served, order_
     assert (await progress(order))["relay"]["waiting"] == 0
 
 
-async def test_what_is_no_cursor_is_refused(order: Served) -> None:
+async def test_an_invalid_cursor_is_rejected(order: Served) -> None:
     """422, as problem details."""
     for cursor in ("", "x", "0123456789ab-", "0123456789ab-" + "9" * 19, "-1"):
         answer = await order.http.get("/progress", params={"after": cursor})
