@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
     from types_aiobotocore_sqs import SQSClient
 
+__all__ = [
+    "AwsClients",
+    "aws_clients",
+    "error_code",
+    "is_queue_gone",
+    "is_topic_gone",
+    "transient_errors",
+]
+
 RECEIVE_WAIT = 20
 """Seconds that one receive call waits for a message: three calls a minute when idle."""
 

@@ -7,6 +7,11 @@ from contextlib import suppress
 
 from snsqs.backoff import full_jitter
 
+__all__ = [
+    "PollingLoop",
+    "wait_for_event",
+]
+
 log = logging.getLogger(__name__)
 
 _MIN_BACKOFF = 0.5

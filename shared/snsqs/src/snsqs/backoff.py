@@ -6,6 +6,10 @@ the whole span, clients that failed together do not come back together.
 
 import random
 
+__all__ = [
+    "full_jitter",
+]
+
 
 def full_jitter(attempt: int, *, base: float, cap: float, floor: float = 0.0) -> float:
     """Return the seconds to wait after the `attempt`-th failure (1, 2, …).

@@ -11,6 +11,13 @@ from pydantic import AwareDatetime, Field
 
 from snsqs._model import WireModel
 
+__all__ = [
+    "BATCH_CONTENT_TYPE",
+    "BatchResult",
+    "CloudEvent",
+    "EventResult",
+]
+
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
 
 

@@ -18,6 +18,18 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar, Union, get_args, get_origin, runtime_checkable
 
+__all__ = [
+    "ApplicationEventPublisher",
+    "ApplicationListener",
+    "EventCycle",
+    "EventError",
+    "Listener",
+    "ListenerFunction",
+    "NotAListener",
+    "PublishingScope",
+    "event_listener",
+]
+
 
 class EventError(Exception):
     """Root of the errors of in-process events: listeners that are registered wrongly."""

@@ -4,6 +4,19 @@ They are the attribute names of CloudEvents (https://cloudevents.io) with the pr
 Trace Context. SQS allows ten message attributes.
 """
 
+__all__ = [
+    "CONTENT_TYPE",
+    "DEAD_LETTER_DETAILS",
+    "DEAD_LETTER_REASON",
+    "ID",
+    "SEQUENCE",
+    "SOURCE",
+    "SUBJECT",
+    "TIME",
+    "TRACEPARENT",
+    "TYPE",
+]
+
 ID = "ce-id"
 """Id of the event; the same on every delivery."""
 TYPE = "ce-type"

@@ -30,6 +30,16 @@ from snsqs._queue import QueueSettings
 from snsqs.postgres import Connection, Database, DatabaseUnavailable, Transaction, Unstorable
 from snsqs.retention import Expiry
 
+__all__ = [
+    "MIN_RETENTION_DAYS",
+    "Inbox",
+    "ReceivedMessage",
+    "RetentionTooShort",
+    "received",
+    "received_messages",
+    "validate_retention",
+]
+
 log = logging.getLogger(__name__)
 
 # A concurrent delivery of the same message waits on the first insert until that transaction ends; one of

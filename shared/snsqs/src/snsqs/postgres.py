@@ -14,6 +14,19 @@ from pydantic_core import from_json, to_json
 
 from snsqs.events import ApplicationEventPublisher
 
+__all__ = [
+    "Connection",
+    "Database",
+    "DatabaseUnavailable",
+    "DatabaseUnreachable",
+    "NotMigrated",
+    "OutcomeUnknown",
+    "Transaction",
+    "Unstorable",
+    "connect",
+    "without_password",
+]
+
 log = logging.getLogger(__name__)
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"

@@ -7,6 +7,12 @@ from datetime import timedelta
 from snsqs.background import PollingLoop, wait_for_event
 from snsqs.postgres import Database, DatabaseUnavailable
 
+__all__ = [
+    "Expiry",
+    "Retention",
+    "RetentionOptions",
+]
+
 log = logging.getLogger(__name__)
 
 

@@ -8,6 +8,14 @@ from snsqs._handler import Delivery, MessageHandler
 from snsqs._message import Message
 from snsqs.headers import TRACEPARENT
 
+__all__ = [
+    "Tracing",
+    "continued",
+    "current_message",
+    "current_traceparent",
+    "trace_id_of",
+]
+
 
 def current_message() -> Message[str] | None:
     """Return the message that is being handled in this task, or None outside of handling; of a batch, the

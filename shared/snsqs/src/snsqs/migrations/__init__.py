@@ -12,6 +12,10 @@ from importlib.resources import files
 
 import asyncpg
 
+__all__ = [
+    "migrate",
+]
+
 _LOCK_KEY = 5_310_072
 """Key of the advisory lock that serialises concurrent calls."""
 

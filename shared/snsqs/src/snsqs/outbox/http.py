@@ -9,6 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 from snsqs.cloudevents import BATCH_CONTENT_TYPE, BatchResult, CloudEvent, EventResult
 from snsqs.outbox._sink import BatchFailed, BatchRejected, OutboxEvent, SinkUnavailable
 
+__all__ = [
+    "HttpSink",
+]
+
 _UNAUTHORIZED = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
 _REJECTED = {httpx.codes.BAD_REQUEST, httpx.codes.REQUEST_ENTITY_TOO_LARGE, httpx.codes.UNPROCESSABLE_ENTITY}
 _REASON_CHARACTERS = 500

@@ -2,10 +2,9 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
 
 from snsqs._batching import group_of, message_attributes, size_error
 from snsqs._errors import MessagingError, SendFailed, TerminalError
@@ -28,7 +27,7 @@ class MemoryTopic:
     name: str
     faults: Faults
     subscriptions: dict[str, tuple[MemoryQueue, list[str]]] = field(default_factory=dict)
-    _ids: Any = field(default_factory=itertools.count)
+    _ids: Iterator[int] = field(init=False, default_factory=itertools.count)
 
     async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         return [self._publish(message) for message in messages]

@@ -42,9 +42,9 @@ class MemoryQueue:
     faults: Faults
     redrive: RedrivePolicy | None = None
     messages: list[StoredMessage] = field(default_factory=list)
-    _handles: Iterator[int] = field(default_factory=itertools.count)
-    _sent: dict[str, float] = field(default_factory=dict)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _handles: Iterator[int] = field(init=False, default_factory=itertools.count)
+    _sent: dict[str, float] = field(init=False, default_factory=dict)
+    _changed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     @property
     def is_empty(self) -> bool:
