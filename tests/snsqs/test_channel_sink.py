@@ -1,0 +1,155 @@
+"""An outbox without an adapter: the relay publishes to a channel."""
+
+import asyncio
+import inspect
+import json
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import snsqs.outbox
+from snsqs import Message, MessagingError, SendFailed, TerminalError, sqs_listener
+from snsqs.outbox import ChannelSink, EventLog, LoggedEvent, Relay, RelayOptions
+from snsqs.postgres import Database
+from snsqs.testing import MemoryBroker
+
+from services.order.events import OrderPlaced
+from services.order.order import Order, PlaceOrder
+from tests.order.test_api import ORDER
+from tests.serving import eventually
+from tests.snsqs.relays import ORDER_ID, all_decided, append, log_of, running
+
+Entry = str | MessagingError
+
+
+class FakeChannel:
+    """Channel that keeps the messages, and whose outcome for each a test chooses."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message[str]] = []
+        self.outcomes: dict[str, MessagingError] = {}
+        """By version."""
+        self.unavailable = False
+
+    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+        self.messages.extend(messages)
+        return [self._outcome(message) for message in messages]
+
+    def _outcome(self, message: Message[str]) -> Entry:
+        if self.unavailable:
+            return SendFailed("SNS did not take the batch")
+        return self.outcomes.get(message.headers["ce-sequence"], f"sns-{message.id}")
+
+
+def relay_to(channel: FakeChannel, database: Database, **options: Any) -> Relay:
+    options = {"poll_interval": 0.2, "max_backoff": 0.2} | options
+    return Relay(database, EventLog(), ChannelSink(channel, source="order"), options=RelayOptions(**options))
+
+
+async def test_an_event_becomes_a_message(database: Database) -> None:
+    """Payload and headers are those of the contract; the row has the channel's message id."""
+    channel = FakeChannel()
+    await append(database)
+    async with running(relay_to(channel, database)):
+        await eventually(lambda: all_decided(database))
+    [event], [message] = await log_of(database), channel.messages
+    assert (event.decision, event.rule, event.message_id) == ("forwarded", None, f"sns-{event.id}")
+    assert dict(message.headers) == {
+        "ce-id": str(event.id),
+        "ce-type": "OrderPlaced",
+        "ce-source": "order",
+        "ce-time": event.occurred_at.isoformat(),
+        "ce-subject": ORDER_ID,
+        "ce-sequence": "1",
+        "content-type": "application/json",
+    }
+    assert set(json.loads(message.payload)) == {"source", "occurenceOn"}
+
+
+async def test_a_message_that_the_channel_rejects_fails_alone(database: Database) -> None:
+    """G5: it is retried and parked with the channel's reason, even when it is alone; the others leave."""
+    channel = FakeChannel()
+    channel.outcomes["2"] = TerminalError("over the limit")
+    await append(database, 3)
+
+    async def parked() -> LoggedEvent | None:
+        event = (await log_of(database))[1]
+        return event if event.parked_at else None
+
+    async with running(relay_to(channel, database, max_attempts=2, max_backoff=5)):
+        event = await eventually(parked)
+    assert (event.attempts, event.last_error) == (2, "over the limit")
+    assert [each.decision for each in await log_of(database)] == ["forwarded", None, "forwarded"]
+
+
+async def test_no_event_is_parked_while_the_channel_is_unavailable(database: Database) -> None:
+    """G8: when it takes no message at all, no attempt is counted, and the relay reports it."""
+    channel = FakeChannel()
+    channel.unavailable = True
+    await append(database, 3)
+    relay = relay_to(channel, database, max_attempts=1)
+
+    async def tried_often() -> bool:
+        return len(channel.messages) >= 10 and relay.degraded_reason is not None
+
+    async with running(relay):
+        await eventually(tried_often)
+        assert relay.degraded_reason == "FakeChannel is not ready"
+        waited = await log_of(database)
+        channel.unavailable = False
+        await eventually(lambda: all_decided(database))
+    assert [(each.attempts, each.last_error, each.parked_at) for each in waited] == [
+        (0, "SNS did not take the batch", None)
+    ] * 3
+
+
+async def test_the_example_of_the_package_runs(order_database: str) -> None:
+    """The program in the docstring of snsqs.outbox, with a service that publishes one event."""
+    received = asyncio.Event()
+
+    @sqs_listener("placed-orders", topic="order-events")
+    async def on_order_placed(event: OrderPlaced) -> None:
+        assert event.source.id == ORDER_ID
+        received.set()
+
+    names: dict[str, Any] = {}
+
+    async def serve(database: Database) -> None:
+        names["database"] = database
+        await names["place"](Order.placed(ORDER_ID, PlaceOrder.model_validate(ORDER)))
+        async with asyncio.timeout(10):
+            await received.wait()
+
+    names |= {"serve": serve, "OrderPlaced": OrderPlaced}
+    program, transaction = blocks(inspect.getdoc(snsqs.outbox))
+    exec(program, names)
+    statement = "INSERT INTO orders VALUES ($1)"
+    assert statement in transaction
+    transaction = transaction.replace(f'"{statement}"', '"SELECT $1::text"')
+    exec(f"async def place(order):\n{textwrap.indent(transaction, '    ')}", names)
+    async with MemoryBroker() as broker:
+        broker.listen(on_order_placed)
+        async with asyncio.timeout(20):
+            await names["run"](order_database, broker.topic("order-events"))
+
+
+def blocks(docstring: str | None) -> list[str]:
+    """The indented blocks of a docstring."""
+    assert docstring is not None
+    return [textwrap.dedent(each) for each in re.findall(r"(?:^    .*\n|^\n(?=    ))+", docstring, re.M)]
+
+
+@pytest.mark.usefixtures("processes")
+def test_outbox_and_inbox_import_asyncpg_only() -> None:
+    """httpx is loaded by snsqs.outbox.http, and what renders logs and metrics by the services."""
+    modules = ["httpx", "fastapi", "structlog", "stamina", "prometheus_client", "opentelemetry.sdk"]
+    program = (
+        "import sys, snsqs.outbox, snsqs.inbox, snsqs.retention, snsqs.migrations; "
+        f"print([name for name in {modules} if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
