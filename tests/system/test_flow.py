@@ -370,7 +370,7 @@ async def test_what_needs_the_order_service_waits_until_it_is_back(system: Syste
         await queued(6)
         async with system.without_order():
             await turns.aclose()
-            await eventually(lambda: is_told(system.scm, "did not answer, and is not asked for a while"))
+            await eventually(lambda: is_told(system.scm, "circuit open: did not answer"))
             assert await circuit(system.scm) == "opened"
     for order_id in ids:
         await eventually(lambda order_id=order_id: goes_elsewhere(system.scm, order_id), within=30)  # type: ignore[misc]
