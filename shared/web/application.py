@@ -13,7 +13,7 @@ from opentelemetry import context, trace
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
 from snsqs.postgres import DatabaseUnavailable
-from snsqs.tracing import continued
+from snsqs.tracing import context_of
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.runtime.background import BackgroundLoops
@@ -108,7 +108,7 @@ class _Instrumentation:
             await send(message)
 
         traceparent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
-        span = self._tracer.start_span(scope["method"], continued(traceparent), SpanKind.SERVER)
+        span = self._tracer.start_span(scope["method"], context_of(traceparent), SpanKind.SERVER)
         token = context.attach(trace.set_span_in_context(span))
         try:
             await self._app(scope, receive, observed)

@@ -260,7 +260,7 @@ def test_a_handler_that_asks_for_what_nobody_provides_is_found_at_start() -> Non
     async def handler(event: Painted, tx: Transaction) -> None: ...
 
     [binding] = bindings([handler])
-    with pytest.raises(ListenerMisconfigured, match=r"handler asks for Transaction"):
+    with pytest.raises(ListenerMisconfigured, match=r"handler depends on Transaction"):
         ListenerContainer(None, binding)  # type: ignore[arg-type]
 
 
@@ -480,6 +480,23 @@ async def test_a_failure_holds_back_the_rest_of_its_fifo_group_only(engine: Engi
     assert [version for group, version in handled if group == "a"] == [0, 1, 2, 3]
     assert [version for group, version in handled if group == "b"] == [0, 1, 2, 3]
     assert handled.index(("b", 3)) < handled.index(("a", 1))
+
+
+async def test_a_failed_batch_of_a_fifo_group_stays_in_order(engine: Engine) -> None:
+    """Its messages are handled one by one, and do not overtake the one that fails again."""
+    handled: list[int] = []
+
+    @fifo
+    async def handler(events: list[Painted], delivery: Delivery) -> None:
+        versions = [event.source.version for event in events]
+        if 2 in versions and delivery.receive_count == 1:
+            raise RuntimeError("not yet")
+        handled.extend(versions)
+
+    async with listening(engine, handler, max_concurrency=2) as bench:
+        await bench.publish(*(message(subject="a", version=version) for version in range(5)))
+        await eventually(bench.is_empty, within=30)
+    assert handled == list(range(5))
 
 
 async def test_a_dead_letter_of_a_fifo_queue_lets_its_group_go_on(engine: Engine) -> None:

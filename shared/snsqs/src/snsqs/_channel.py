@@ -1,4 +1,4 @@
-"""MessageChannel: where messages are sent."""
+"""MessageChannel: the destination of messages, and interceptors around it."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -8,28 +8,30 @@ from snsqs._message import Message
 
 
 class MessageChannel(Protocol):
-    """A way to send messages, after Spring Messaging's `MessageChannel`.
+    """A destination of messages, after Spring Messaging's `MessageChannel`.
 
-    The contract, for every kind (SNS topic, SQS queue, memory):
+    The contract of every implementation (SNS topic, SQS queue, in memory):
 
-    - A message is taken when its entry in the answer is a message id; it is then delivered at least once,
-      in no promised order.
-    - An entry that is an error was not taken. Entries fail one by one: a message that is too large or
-      refused never keeps its neighbours from being sent. `TerminalError` means that sending the same
-      message again cannot succeed; anything else may be tried again.
-    - The answer has one entry per message, in the order given. An empty list gives an empty answer.
-    - Channels are safe to share between tasks, and never change a message.
+    - `send` returns one result per message, in the same order; an empty list for no messages.
+    - A result that is a message id means that the message was accepted. It is then delivered at least once,
+      in no guaranteed order.
+    - A result that is an error means that the message was not accepted. Messages fail one by one: one that
+      is too large or refused does not affect the others. After a `TerminalError` sending the same message
+      again cannot succeed; after any other error it may.
+    - Channels may be shared between tasks, and never change a message.
     """
 
-    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]: ...
+    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+        """Send messages. Return for each its id, or the error why it was not accepted."""
+        ...
 
 
 Send = Callable[[Sequence[Message[str]]], Awaitable[list[str | MessagingError]]]
 
 
 class ChannelInterceptor(Protocol):
-    """Wraps sending, as Middleware wraps handling: it may add headers, measure, log, or not proceed. It
-    answers for every message that it was given."""
+    """Wraps sending, as Middleware wraps handling: it may add headers, measure, log, or not call `proceed`.
+    It returns a result for every message that it received."""
 
     async def __call__(
         self, messages: Sequence[Message[str]], proceed: Send
@@ -37,7 +39,7 @@ class ChannelInterceptor(Protocol):
 
 
 class InterceptedChannel:
-    """A channel inside its interceptors; the first one named is the outermost. Itself a MessageChannel."""
+    """A MessageChannel: another channel inside interceptors, the first of them outermost."""
 
     def __init__(self, channel: MessageChannel, *interceptors: ChannelInterceptor) -> None:
         send: Send = channel.send

@@ -1,7 +1,4 @@
-"""MessageConverter: from what a queue delivers to a Message, and from its payload to a typed event.
-
-`message_of` is the other way: an event as a Message, to be sent.
-"""
+"""Conversion between received bodies, messages and typed events."""
 
 import json
 import uuid
@@ -18,25 +15,24 @@ from snsqs.headers import CONTENT_TYPE, ID, SEQUENCE, SUBJECT, TIME, TYPE
 
 JSON = "application/json"
 
-_CHARACTERS = 256
+_MAX_CHARACTERS = 256
 
 E = TypeVar("E", bound=DomainEvent)
 
 
 class MessageConverter:
-    """JSON domain events, delivered raw or in SNS's envelope.
+    """Converts JSON domain events, delivered raw or in an SNS envelope.
 
-    The type on the wire is only ever compared with the names that handlers declared; it never picks a
-    class to import.
+    The type on the wire is compared with the names that handlers declare; it never selects a class to import.
     """
 
     def to_message(self, body: str, attributes: Mapping[str, str]) -> Message[str]:
-        """A received body and its string attributes as a Message. Raises UndecodableMessage.
+        """Return a received body and its string attributes as a Message. Raises UndecodableMessage.
 
-        A body that came with a type is not parsed here: the handler's event class does that, once.
+        A body with a type attribute is not parsed here: `from_message` does that, once.
         """
         if attributes.get(TYPE):
-            return _checked(Message(body, attributes))
+            return _validated(Message(body, attributes))
         document = _json_object(body)
         if document.get("Type") != "Notification":
             raise UndecodableMessage(f"the message has no {TYPE} attribute")
@@ -51,11 +47,12 @@ class MessageConverter:
         }
         if not values.get(TYPE):
             raise UndecodableMessage(f"the message in the SNS envelope has no {TYPE} attribute")
-        return _checked(Message(str(envelope.get("Message", "")), values))
+        return _validated(Message(str(envelope.get("Message", "")), values))
 
     def from_message(self, message: Message[str], event_type: type[E]) -> E:
-        """The payload as `event_type`. Raises UndecodableMessage that names the fields that do not fit, or
-        says what the attributes say otherwise: by them a message is recognised as seen, or as older."""
+        """Return the payload as `event_type`. Raises UndecodableMessage, which names the fields that do not
+        fit, also when headers contradict the payload: duplicates and older versions are detected by headers.
+        """
         try:
             event = event_type.model_validate_json(message.payload)
         except ValidationError as error:
@@ -75,8 +72,8 @@ class MessageConverter:
 
 
 def message_of(event: DomainEvent) -> Message[str]:
-    """The event as it travels: its JSON, and in headers what a consumer recognises it by, under a new id.
-    `copy(headers=…)` adds to them."""
+    """Return an event as a Message to be sent: JSON, with a new id and the event's type, subject, sequence
+    and time in headers. `copy(headers=…)` adds to them."""
     about = {
         ID: str(uuid.uuid4()),
         TYPE: event.event_type,
@@ -88,17 +85,18 @@ def message_of(event: DomainEvent) -> Message[str]:
     return Message(event.model_dump_json(), about)
 
 
-def _checked(message: Message[str]) -> Message[str]:
-    """What the listener goes by, and keeps: names that a table can have, a version that is one."""
+def _validated(message: Message[str]) -> Message[str]:
+    """Return the message if its headers can be stored. Raises UndecodableMessage."""
     for name in (ID, SUBJECT):
         value = message.headers.get(name, "")
-        if len(value) > _CHARACTERS or not value.isprintable():
-            raise UndecodableMessage(f"{name} must be at most {_CHARACTERS} characters, and printable")
+        if len(value) > _MAX_CHARACTERS or not value.isprintable():
+            raise UndecodableMessage(f"{name} must be at most {_MAX_CHARACTERS} characters, and printable")
     if SEQUENCE in message.headers and message.sequence is None:
-        raise UndecodableMessage(f"{SEQUENCE} is not a version: {message.headers[SEQUENCE][:_CHARACTERS]}")
+        sequence = message.headers[SEQUENCE][:_MAX_CHARACTERS]
+        raise UndecodableMessage(f"{SEQUENCE} is not a version: {sequence}")
     content = message.headers.get(CONTENT_TYPE, JSON).partition(";")[0].strip().lower()
     if content != JSON and not content.endswith("+json"):
-        raise UndecodableMessage(f"{CONTENT_TYPE} must be {JSON}, not {content[:_CHARACTERS]}")
+        raise UndecodableMessage(f"{CONTENT_TYPE} must be {JSON}, not {content[:_MAX_CHARACTERS]}")
     return message
 
 

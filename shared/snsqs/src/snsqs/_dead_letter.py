@@ -1,25 +1,26 @@
-"""Dead letters: what can never succeed goes to the dead-letter queue, with the reason."""
+"""Attributes of dead letters: the reason of the failure, and the original attributes."""
 
 import json
 
+from snsqs._batching import MAX_ATTRIBUTES
 from snsqs._queue import Attribute, RawAttributes, Received
 from snsqs.headers import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
 
-_ATTRIBUTES = 10
-_REASON_CHARACTERS = 1_000
+_MAX_REASON_CHARACTERS = 1_000
 
 
 def dead_letter_attributes(received: Received, error: BaseException, *, queue: str) -> RawAttributes:
-    """The attributes of the dead letter: the original ones, the reason for a person, the details as JSON.
+    """Return the attributes of a dead letter: the original ones, `dead-letter-reason` as text and
+    `dead-letter-details` as JSON.
 
-    SQS takes ten; the original ones that find no place are kept inside the details.
+    SQS permits ten. Original attributes beyond that, the `ce-` ones last, move into the details.
     """
     of_message = {
         name: value
         for name, value in sorted(received.raw_attributes.items(), key=_ours_first)
-        if name not in (DEAD_LETTER_REASON, DEAD_LETTER_DETAILS)  # of an earlier death
+        if name not in (DEAD_LETTER_REASON, DEAD_LETTER_DETAILS)  # of an earlier failure
     }
-    kept = dict(list(of_message.items())[: _ATTRIBUTES - 2])
+    kept = dict(list(of_message.items())[: MAX_ATTRIBUTES - 2])
     details = {
         "error": type(error).__name__,
         "notes": getattr(error, "__notes__", []),
@@ -30,7 +31,7 @@ def dead_letter_attributes(received: Received, error: BaseException, *, queue: s
     }
     if moved := {name: value.get("StringValue") for name, value in of_message.items() if name not in kept}:
         details["attributes"] = moved
-    reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+    reason = f"{type(error).__name__}: {error}"[:_MAX_REASON_CHARACTERS]
     return kept | {
         DEAD_LETTER_REASON: _text(_sqs_text(reason)),
         DEAD_LETTER_DETAILS: _text(json.dumps(details)),
@@ -38,7 +39,7 @@ def dead_letter_attributes(received: Received, error: BaseException, *, queue: s
 
 
 def _ours_first(attribute: tuple[str, Attribute]) -> bool:
-    """What the inbox recognises a message by must stay an attribute, whatever else it carries."""
+    """Sort key: attributes by which the inbox detects duplicates come first, and stay attributes."""
     return not attribute[0].startswith("ce-")
 
 
@@ -47,7 +48,7 @@ def _text(value: str) -> Attribute:
 
 
 def _sqs_text(value: str) -> str:
-    """SQS takes the characters of XML 1.0 only; an error message may quote anything."""
+    """Replace characters that SQS does not accept, all but those of XML 1.0."""
     return "".join(
         c
         if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c >= "\U00010000"

@@ -1,29 +1,29 @@
-"""Every error of the messaging package. Whether trying again can help is in the type."""
+"""Errors of the library. The type tells whether retrying can help."""
 
 
 class MessagingError(Exception):
-    """The root of what this package raises."""
+    """Root of the library's errors."""
 
 
 class TerminalError(MessagingError):
-    """Trying again cannot help. Raised by a handler (or a subclass by the library), it sends the message
-    to the dead-letter queue at once, with this error as the reason."""
+    """Retrying cannot help. A handler raises it, or a subclass of its own, to send the message to the
+    dead-letter queue at once, with this error as the reason."""
 
 
 class UndecodableMessage(TerminalError):
-    """The body or the attributes do not make a message: not JSON, no type, or fields that do not fit."""
+    """Body or attributes are not a message: not JSON, no type, or fields that do not fit the event class."""
 
 
 class UnknownType(TerminalError):
-    """No handler on this queue takes the message's type. Add one, or correct the subscription's filter."""
+    """No handler on this queue handles the message's type. Add one, or correct the subscription's filter."""
 
 
 class MessageTooLarge(TerminalError):
-    """A single message is over the limit of the transport. Carry a reference instead of the content."""
+    """A message exceeds the limit of the transport. Send a reference instead of the content."""
 
 
 class SendFailed(MessagingError):
-    """The transport did not take the message. Nothing was sent; sending it again is safe."""
+    """The transport did not accept the message. Nothing was sent; sending it again is safe."""
 
 
 class PublishRejected(MessagingError):
@@ -32,16 +32,16 @@ class PublishRejected(MessagingError):
 
 
 class Unavailable(MessagingError):
-    """Something that the handler needs is away just now: the database, another service. Raised by a
+    """A dependency of the handler, such as the database or another service, is unavailable. Raised by a
     handler or middleware; the message is kept and tried again, and no receive is counted against it."""
 
 
 class LeaseLost(MessagingError):
-    """The queue may hand this message to another consumer: handling was cancelled before its commit."""
+    """The queue may deliver the message to another consumer: its handler was cancelled before its commit."""
 
 
 class ListenerMisconfigured(MessagingError):
-    """A handler, its annotations or its queue do not fit together. Raised at start, never at a message."""
+    """A handler, its annotations or its queue do not fit together. Raised at start, never for a message."""
 
 
 class TopologyError(MessagingError):

@@ -237,7 +237,7 @@ def _validate_dependencies(binding: Binding, middleware: Sequence[Middleware]) -
     for handler in binding.handlers.values():
         if missing := handler.dependencies - provided:
             names = ", ".join(sorted(kind.__name__ for kind in missing))
-            raise ListenerMisconfigured(f"{handler.name} asks for {names}, and no middleware provides it")
+            raise ListenerMisconfigured(f"{handler.name} depends on {names}, which no middleware provides")
 
 
 def _representative(group: ExceptionGroup[Exception]) -> Exception:

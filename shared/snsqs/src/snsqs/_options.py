@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from snsqs.aws import RECEIVE_WAIT
+from snsqs.aws import POLL_TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class ListenerOptions:
     """Handlers that run at the same time."""
     max_pollers: int = 4
     """Concurrent receive calls under load; an idle listener has one."""
-    poll_timeout: int = RECEIVE_WAIT
+    poll_timeout: int = POLL_TIMEOUT
     """Time that a receive call waits for a message (long polling)."""
     max_poll_backoff: float = 10.0
     """Longest wait after a receive call that failed."""

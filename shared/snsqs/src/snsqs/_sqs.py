@@ -9,7 +9,7 @@ from snsqs._batching import Batcher, batch_entries, batch_results
 from snsqs._errors import MessagingError, SendFailed
 from snsqs._message import Message
 from snsqs._queue import MAX_BATCH_SIZE, BatchOutcome, RawAttributes, Received, is_fifo
-from snsqs.aws import RECEIVE_WAIT, transient_errors
+from snsqs.aws import POLL_TIMEOUT, transient_errors
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -49,7 +49,7 @@ class SqsQueue:
         )
 
     async def receive(
-        self, *, limit: int = MAX_BATCH_SIZE, wait: int = RECEIVE_WAIT, visibility: int = 30
+        self, *, limit: int = MAX_BATCH_SIZE, wait: int = POLL_TIMEOUT, visibility: int = 30
     ) -> list[Received]:
         """Receive up to `limit` messages (at most ten): immediately if there are any, or none after `wait`
         seconds. Each is hidden from other consumers for `visibility` seconds."""

@@ -23,8 +23,8 @@ __all__ = [
     "transient_errors",
 ]
 
-RECEIVE_WAIT = 20
-"""Seconds that one receive call waits for a message: three calls a minute when idle."""
+POLL_TIMEOUT = 20
+"""Seconds that a receive call waits for a message: three calls a minute when idle."""
 
 _QUEUE_GONE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _TOPIC_GONE = {"NotFound", "NotFoundException"}
@@ -32,7 +32,7 @@ _TOPIC_GONE = {"NotFound", "NotFoundException"}
 
 @dataclass(frozen=True)
 class AwsClients:
-    """Open clients, safe to share between tasks."""
+    """Open SNS and SQS clients, safe to share between tasks."""
 
     sns: "SNSClient"
     sqs: "SQSClient"
@@ -63,7 +63,7 @@ async def aws_clients(
         user_agent="order-to-supply",
     )
     sns_config = shared.merge(AioConfig(read_timeout=2))
-    sqs_config = shared.merge(AioConfig(read_timeout=RECEIVE_WAIT + 5))
+    sqs_config = shared.merge(AioConfig(read_timeout=POLL_TIMEOUT + 5))
     async with (
         session.client("sns", endpoint_url=endpoint_url, config=sns_config) as sns,
         session.client("sqs", endpoint_url=endpoint_url, config=sqs_config) as sqs,

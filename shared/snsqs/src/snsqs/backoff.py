@@ -1,14 +1,12 @@
-"""How long to wait before trying again: exponential, with full jitter.
+"""Delays between retries: exponential backoff with full jitter.
 
-After "Exponential Backoff And Jitter" (Marc Brooker, AWS Architecture Blog): when the wait is drawn from
-the whole span, clients that failed together do not come back together.
+After "Exponential Backoff And Jitter" (Marc Brooker, AWS Architecture Blog): delays drawn from the whole
+interval spread the retries of clients that failed at the same time.
 """
 
 import random
 
-__all__ = [
-    "full_jitter",
-]
+__all__ = ["full_jitter"]
 
 
 def full_jitter(attempt: int, *, base: float, cap: float, floor: float = 0.0) -> float:

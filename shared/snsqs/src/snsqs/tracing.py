@@ -8,13 +8,7 @@ from snsqs._handler import Delivery, MessageHandler
 from snsqs._message import Message
 from snsqs.headers import TRACEPARENT
 
-__all__ = [
-    "Tracing",
-    "continued",
-    "current_message",
-    "current_traceparent",
-    "trace_id_of",
-]
+__all__ = ["Tracing", "context_of", "current_message", "current_traceparent", "trace_id_of"]
 
 
 def current_message() -> Message[str] | None:
@@ -24,7 +18,7 @@ def current_message() -> Message[str] | None:
 
 
 def current_traceparent() -> str | None:
-    """The running trace as W3C Trace Context's `traceparent`, or None outside of one."""
+    """Return the current span as `traceparent` (W3C Trace Context), or None outside of a trace."""
     context = trace.get_current_span().get_span_context()
     if not context.is_valid:
         return None
@@ -32,17 +26,18 @@ def current_traceparent() -> str | None:
 
 
 def trace_id_of(traceparent: str) -> str:
-    """The trace's own id, as log lines have it."""
+    """Return the trace id of a `traceparent`: 32 hexadecimal digits."""
     return traceparent.split("-")[1]
 
 
-def continued(traceparent: str | None) -> Context:
-    """The context of a trace that began elsewhere; a malformed value begins a new one."""
+def context_of(traceparent: str | None) -> Context:
+    """Return the context of a trace that began in another process. None or a malformed value begins a new
+    trace."""
     return propagate.extract({"traceparent": traceparent}) if traceparent else Context()
 
 
 class Tracing:
-    """Middleware of a listener: handling is part of the trace that the event began in."""
+    """Middleware: handles a message in a span of the trace that its `traceparent` names."""
 
     provides = ()
 
@@ -50,6 +45,6 @@ class Tracing:
         self._tracer = trace.get_tracer("snsqs")
 
     async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
-        context = continued(delivery.message.headers.get(TRACEPARENT))
+        context = context_of(delivery.message.headers.get(TRACEPARENT))
         with self._tracer.start_as_current_span(f"handle {delivery.message.type}", context=context):
             await proceed(delivery)
