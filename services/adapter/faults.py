@@ -8,8 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field, StrictBool
 from snsqs import Message, MessagingError, Send
 
-from shared.web import OperatorAccess, Problem, component
-from shared.web.request import RequestModel
+from shared.web import OperatorAccess, Problem, RequestModel, component
 
 
 class FaultSettings(RequestModel):

@@ -27,10 +27,20 @@ from services.order.order import (
     VersionMismatch,
 )
 from services.order.order_id import FORMAT
-from shared.web import DatabaseDependency, ErrorStatuses, Problem, database, problems
-from shared.web.entity_tag import IF_NONE_MATCH, IfMatch, is_known, required
-from shared.web.openapi import with_headers
-from shared.web.request import RequestModel
+from shared.web import (
+    IF_NONE_MATCH,
+    DatabaseDependency,
+    ErrorStatuses,
+    IfMatch,
+    Problem,
+    RequestModel,
+    database,
+    if_match_tags,
+    link_next,
+    matches_if_none_match,
+    problems,
+    with_headers,
+)
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
@@ -45,7 +55,7 @@ Command = Callable[[Transaction], Awaitable[Order]]
 
 async def _versions(if_match: IfMatch = None) -> commands.Versions:
     """Return the versions in If-Match, None for any. A tag of another form matches no version."""
-    tags = required(if_match)
+    tags = if_match_tags(if_match)
     return None if tags is None else {int(match[1]) for tag in tags if (match := _TAG.fullmatch(tag))}
 
 
@@ -109,7 +119,7 @@ def _entity_tag(order: Order) -> str:
 async def read(order_id: OrderId, request: Request) -> Response:
     async with database(request).connection() as connection:
         order = await store.find(connection, order_id)
-    if is_known(_entity_tag(order), request.headers.getlist("if-none-match")):
+    if matches_if_none_match(_entity_tag(order), request.headers.getlist("if-none-match")):
         return Response(status_code=304, headers={"etag": _entity_tag(order)})
     return _order_response(order)
 
@@ -184,8 +194,7 @@ async def list_orders(
         page = await listing.find_page(connection, order_filter)
     response = Response(_ORDERS.dump_json(page.orders), media_type="application/json")
     if page.next_cursor:
-        next_url = request.url.include_query_params(cursor=page.next_cursor)
-        response.headers["link"] = f'<{next_url}>; rel="next"'
+        link_next(request, response, cursor=page.next_cursor)
     return response
 
 

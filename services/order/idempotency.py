@@ -25,8 +25,7 @@ from snsqs.postgres import Transaction
 from snsqs.retention import Expiry
 
 from shared.runtime.settings import EnvironmentSettings
-from shared.web import Problem
-from shared.web.openapi import header, with_headers
+from shared.web import Problem, header, with_headers
 
 # Waits for a transaction that holds the key. A key that was stored before returns its response.
 CLAIM = """

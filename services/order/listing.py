@@ -12,9 +12,7 @@ from snsqs.postgres import Connection
 from services.order import store
 from services.order.order import Name, Order, Phone, Status
 from services.order.order_id import id_at, is_id
-from shared.web import Timestamp
-from shared.web.moment import storable
-from shared.web.request import RequestModel
+from shared.web import RequestModel, Timestamp, clamp_time
 
 MAX_LIMIT = 200
 
@@ -81,8 +79,8 @@ class OrderPage:
 
 async def find_page(connection: Connection, order_filter: OrderFilter) -> OrderPage:
     """Return a page of matching orders. Orders placed in the meantime do not shift later pages."""
-    first = id_at(storable(order_filter.placed_from)) if order_filter.placed_from else _FIRST_ID
-    end = id_at(storable(order_filter.placed_to)) if order_filter.placed_to else _LAST_ID
+    first = id_at(clamp_time(order_filter.placed_from)) if order_filter.placed_from else _FIRST_ID
+    end = id_at(clamp_time(order_filter.placed_to)) if order_filter.placed_to else _LAST_ID
     if order_filter.cursor:
         end = min(end, order_filter.cursor)
     limit = order_filter.limit

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from snsqs import Aggregate
 
 from services.order.order_id import moment_of
-from shared.web.request import Integral, RequestModel
+from shared.web import Integral, RequestModel
 
 
 class OrderError(Exception):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from shared.web.request import Integral
+from shared.web import Integral
 
 OrderId = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{20}$")]
 

@@ -11,7 +11,7 @@ from snsqs.outbox import EventLog, ParkedEvent, parked_events, resubmit
 
 from shared.operations.event_search import EventPage, Search, State, count, search
 from shared.operations.selection import Filter, Selection, criteria
-from shared.web import AnyAccess, DatabaseDependency, Moment, Operator, component
+from shared.web import AnyAccess, ClampedTimestamp, DatabaseDependency, Operator, component, link_next
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +26,8 @@ def _search(
     type: _Text = None,
     order_id: Annotated[_Text, Query(alias="orderId")] = None,
     decision: State | None = None,
-    since: Annotated[Moment | None, Query(alias="from")] = None,
-    until: Annotated[Moment | None, Query(alias="to", description="Exclusive.")] = None,
+    since: Annotated[ClampedTimestamp | None, Query(alias="from")] = None,
+    until: Annotated[ClampedTimestamp | None, Query(alias="to", description="Exclusive.")] = None,
     ids: Annotated[list[uuid.UUID] | None, Query(max_length=100)] = None,
 ) -> Search:
     return Search(type, order_id, decision, since, until, ids)
@@ -57,7 +57,7 @@ async def event_log(
     async with db.connection() as connection:
         page = await search(connection, query, after=after, limit=limit, oldest_first=oldest_first)
     if page.next is not None:
-        response.headers["link"] = f'<{request.url.include_query_params(after=page.next)}>; rel="next"'
+        link_next(request, response, after=page.next)
     return page
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, StrictBool, model_validator
 
-from shared.web.request import RequestModel
+from shared.web import RequestModel
 
 Name = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$")]
 Phrase = Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[^\x00]*$")]

@@ -28,12 +28,11 @@ from shared.operations import event_log_api, listener_control, reconciliation
 from shared.operations.listener_control import ListenerControl, UnknownListener
 from shared.operations.progress import Progress, SettledMessages, progress_router
 from shared.operations.tally import Tally
-from shared.runtime import background
-from shared.runtime.background import BackgroundLoops
+from shared.runtime.background import BackgroundLoops, Loop
 from shared.runtime.tokens import bearer
 from shared.service.connections import connection_limit
 from shared.service.settings import EventDrivenSettings
-from shared.web import Gauges, components, health, health_router, map_errors
+from shared.web import Gauges, Monitored, components, health_router, map_errors
 
 OPERATIONS = (event_log_api.router, listener_control.router, reconciliation.router)
 """REST endpoints for operators and the console."""
@@ -42,7 +41,7 @@ PAUSE_POLL_INTERVAL = 2.0
 """Seconds until an instance has applied a pause that another instance has recorded."""
 
 
-class Loop(background.Loop, health.Loop, Protocol):
+class MonitoredLoop(Loop, Monitored, Protocol):
     """A background loop that reports on `/readyz` why it is degraded."""
 
 
@@ -56,9 +55,9 @@ async def event_driven(
     http: httpx.AsyncClient,
     listeners: Sequence[Listener] = (),
     listener_options: ListenerOptions | Mapping[str, ListenerOptions] | None = None,
-    loops: Callable[[Database], Mapping[str, Loop]] = lambda _: {},
+    loops: Callable[[Database], Mapping[str, MonitoredLoop]] = lambda _: {},
     expiries: Sequence[Expiry] = (),
-    dependencies: Mapping[str, health.Loop] | None = None,
+    dependencies: Mapping[str, Monitored] | None = None,
 ) -> AsyncIterator[None]:
     """Run the relay, the retention and one listener per queue of the handlers, with the endpoints to operate
     them, for the duration of the body.
@@ -100,7 +99,7 @@ async def event_driven(
         control = ListenerControl(database, containers)
         with suppress(DatabaseUnavailable):  # applied by its loop later; until then no message can be handled
             await control.apply_paused()
-        running: dict[str, Loop] = {
+        running: dict[str, MonitoredLoop] = {
             "relay": relay,
             "retention": _retention(settings, database, expiries),
             "pauses": _pauses(control),

@@ -24,8 +24,7 @@ from shared.runtime.background import BackgroundLoops
 from shared.runtime.migration import migrate
 from shared.runtime.settings import MigrationSettings, ServiceSettings, exit_with_error, load
 from shared.service.connections import TooFewConnections
-from shared.web import components
-from shared.web.bounded_http import BoundedHttp
+from shared.web import BoundedHttp, components
 
 log = structlog.get_logger(__name__)
 

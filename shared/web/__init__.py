@@ -6,10 +6,11 @@ from shared.web.access import (
     AnyAccess,
     Operator,
     OperatorAccess,
-    PerhapsOperator,
+    OptionalOperator,
     ServiceAccess,
 )
 from shared.web.application import Gauges, application
+from shared.web.bounded_http import BoundedHttp
 from shared.web.components import (
     ComponentMissing,
     Components,
@@ -18,36 +19,57 @@ from shared.web.components import (
     components,
     database,
 )
-from shared.web.health import health_router
-from shared.web.moment import Day, Moment, Timestamp
-from shared.web.openapi import problems
-from shared.web.pages import Limit, link_next
-from shared.web.problem import ErrorStatuses, Problem, map_errors
+from shared.web.entity_tag import IF_NONE_MATCH, IfMatch, if_match_tags, matches_if_none_match
+from shared.web.health import Monitored, health_router
+from shared.web.openapi import header, problems, with_headers
+from shared.web.problem import ErrorStatuses, Problem, add_problem_handlers, map_errors
+from shared.web.request import (
+    ClampedTimestamp,
+    Day,
+    Integral,
+    Limit,
+    RequestModel,
+    Timestamp,
+    clamp_time,
+    link_next,
+)
 
 __all__ = [
+    "IF_NONE_MATCH",
     "OPTIONAL_TOKEN",
     "Access",
     "AnyAccess",
+    "BoundedHttp",
+    "ClampedTimestamp",
     "ComponentMissing",
     "Components",
     "DatabaseDependency",
     "Day",
     "ErrorStatuses",
     "Gauges",
+    "IfMatch",
+    "Integral",
     "Limit",
-    "Moment",
+    "Monitored",
     "Operator",
     "OperatorAccess",
-    "PerhapsOperator",
+    "OptionalOperator",
     "Problem",
+    "RequestModel",
     "ServiceAccess",
     "Timestamp",
+    "add_problem_handlers",
     "application",
+    "clamp_time",
     "component",
     "components",
     "database",
+    "header",
     "health_router",
+    "if_match_tags",
     "link_next",
     "map_errors",
+    "matches_if_none_match",
     "problems",
+    "with_headers",
 ]

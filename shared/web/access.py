@@ -114,7 +114,7 @@ AnyAccess = Depends(_any)
 """Access for services and operators."""
 Operator = Annotated[str, OperatorAccess]
 """Access for operators. The value is the operator's name."""
-PerhapsOperator = Annotated[str | None, Depends(_optional_operator)]
+OptionalOperator = Annotated[str | None, Depends(_optional_operator)]
 """Name of the operator, None for all other clients. For public endpoints that return more to operators."""
 OPTIONAL_TOKEN: dict[str, Any] = {"security": [{}]}
 """`openapi_extra` of an endpoint with an OptionalOperator."""

@@ -23,7 +23,7 @@ IfMatch = Annotated[
 IF_NONE_MATCH = header("If-None-Match", "Entity tags; the response is 304 if one matches", _PATTERN)
 
 
-def required(if_match: Sequence[str] | None) -> frozenset[str] | None:
+def if_match_tags(if_match: Sequence[str] | None) -> frozenset[str] | None:
     """Return the entity tags of If-Match; None if the header is absent or `*`.
 
     Without weak tags, because If-Match uses the strong comparison. Raises Problem 400.
@@ -32,7 +32,7 @@ def required(if_match: Sequence[str] | None) -> frozenset[str] | None:
     return None if tags is None else frozenset(tag for tag in tags if not tag.startswith(_WEAK))
 
 
-def is_known(tag: str, if_none_match: Sequence[str]) -> bool:
+def matches_if_none_match(tag: str, if_none_match: Sequence[str]) -> bool:
     """Return whether a tag matches If-None-Match, by the weak comparison. Raises Problem 400."""
     if not if_none_match:
         return False

@@ -14,7 +14,7 @@ CHECK_TIMEOUT = 3.0
 """Seconds for each readiness check."""
 
 
-class Loop(Protocol):
+class Monitored(Protocol):
     """A background loop or a dependency that reports its condition."""
 
     @property
@@ -22,7 +22,7 @@ class Loop(Protocol):
         """Reason why it does not work at present, None if it does."""
 
 
-def health_router(ready: Mapping[str, Check], loops: Mapping[str, Loop]) -> APIRouter:
+def health_router(ready: Mapping[str, Check], loops: Mapping[str, Monitored]) -> APIRouter:
     """Return the router of `/livez` and `/readyz`.
 
     `/readyz` answers 503 if one of the checks in `ready` fails. The condition of `loops` is reported but does

@@ -18,7 +18,7 @@ from local.ports import HOST, free_ports
 from services.console.watch import Live, router
 from services.console.watch.live import LiveOptions
 from shared.runtime.background import BackgroundLoops
-from shared.web.problem import add_problem_handlers
+from shared.web import add_problem_handlers
 from tests.adapter.test_adapter import event, send
 from tests.serving import Served, adapter_service, console_service, eventually, serving
 

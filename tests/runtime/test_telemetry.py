@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 from snsqs import Aggregate, DomainEvent, message_of, sqs_listener
 from snsqs.testing import MemoryBroker, run_on_virtual_clock
 
-from shared.web.application import application
+from shared.web import application
 
 # In a process of its own, because logging is configured for a whole process.
 _REJECTING_LISTENER = """

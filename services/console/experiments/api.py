@@ -11,8 +11,7 @@ from snsqs import WireModel
 from services.console.experiments.experiment import Busy, Laboratory, Report, UnknownExperiment
 from services.console.experiments.letterbox import QUEUE, NoQueue
 from shared.runtime.service_client import RequestRejected, ServiceUnavailable
-from shared.web import OperatorAccess, Problem
-from shared.web.request import RequestModel
+from shared.web import OperatorAccess, Problem, RequestModel
 
 router = APIRouter(prefix="/api", include_in_schema=False)
 

@@ -19,7 +19,7 @@ from services.console.recovery.pace import Pace, PerSecond
 from services.console.recovery.queues import DeadLetterQueue
 from services.console.recovery.reading import Reading, reading
 from shared.operations.selection import Selection
-from shared.web.request import RequestModel
+from shared.web import RequestModel
 
 
 class WrongBody(Exception):

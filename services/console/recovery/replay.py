@@ -19,8 +19,7 @@ from services.console.recovery.proof import Deliveries, Proof, State
 from services.console.recovery.services import Person, Services
 from shared.operations.selection import ExplicitSelection, Name, allow_duplicates
 from shared.runtime.service_client import ServiceClient
-from shared.web import Moment
-from shared.web.request import RequestModel
+from shared.web import ClampedTimestamp, RequestModel
 
 _PAGE = 100
 _POLL_FIRST, _POLL_MOST = 0.1, 1.6
@@ -42,8 +41,8 @@ class SentSelection(ExplicitSelection):
     ids: Ids | None = None
     type: Name | None = None
     order_id: Name | None = None
-    since: Annotated[Moment | None, Field(alias="from")] = None
-    until: Annotated[Moment | None, Field(alias="to")] = None
+    since: Annotated[ClampedTimestamp | None, Field(alias="from")] = None
+    until: Annotated[ClampedTimestamp | None, Field(alias="to")] = None
     """Exclusive. What happens after the replay has begun is never replayed."""
 
 

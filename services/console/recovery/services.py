@@ -12,7 +12,7 @@ from services.console.recovery.audit import Audit
 from shared.operations.listener_control import ListenerStatus
 from shared.operations.selection import Filter, Selection
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
-from shared.web.request import RequestModel
+from shared.web import RequestModel
 
 M = TypeVar("M", bound=WireModel)
 

@@ -13,7 +13,7 @@ from services.console.watch.lineage import Lineage, UnknownOrder, lineage
 from services.console.watch.live import Live, TooManyViewers
 from services.console.watch.stations import Everything, Stations
 from shared.runtime.service_client import ServiceClient
-from shared.web import OPTIONAL_TOKEN, PerhapsOperator, Problem, problems
+from shared.web import OPTIONAL_TOKEN, OptionalOperator, Problem, problems
 
 router = APIRouter(prefix="/api", tags=["console"])
 
@@ -67,7 +67,7 @@ async def stations(stations: Annotated[Stations, Depends(_stations)]) -> Everyth
 async def read_lineage(
     request: Request,
     order_id: Annotated[str, Path(pattern=r"^[0-9]{20}$", description="20 digits")],
-    operator: PerhapsOperator,
+    operator: OptionalOperator,
 ) -> Lineage:
     """From the commands to the last answer of SCM, with the milliseconds of each hop. A service that does
     not answer is a gap. To an operator it also shows the order's dead letters, with their reasons."""

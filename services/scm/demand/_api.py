@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from services.scm.demand import _store as store
 from services.scm.demand._store import DailyDemand
 from services.scm.fields import Name, NameCursor
-from shared.web import DatabaseDependency, Day, Limit
+from shared.web import DatabaseDependency, Day, Limit, link_next
 
 router = APIRouter(prefix="/back-office/demand", tags=["back office"])
 
@@ -28,6 +28,5 @@ async def demand(
     async with db.connection() as connection:
         page = await store.daily_demand(connection, (first, after), last, sku, limit)
     if len(page) == limit:
-        next_url = request.url.include_query_params(**{"from": page[-1].day, "after": page[-1].sku})
-        response.headers["link"] = f'<{next_url}>; rel="next"'
+        link_next(request, response, **{"from": page[-1].day, "after": page[-1].sku})
     return page

@@ -9,8 +9,16 @@ from snsqs import WireModel
 
 from services.scm.fields import Name, NameCursor
 from services.scm.inventory._stock import CountBelowReserved, Reason, record_count
-from shared.web import DatabaseDependency, ErrorStatuses, Limit, Operator, link_next, problems
-from shared.web.request import Integral, RequestModel
+from shared.web import (
+    DatabaseDependency,
+    ErrorStatuses,
+    Integral,
+    Limit,
+    Operator,
+    RequestModel,
+    link_next,
+    problems,
+)
 
 router = APIRouter(prefix="/back-office/stock", tags=["back office"])
 

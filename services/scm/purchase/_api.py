@@ -14,8 +14,15 @@ from services.scm.purchase._purchase_order import (
     Status,
     UnknownPurchaseOrder,
 )
-from shared.web import DatabaseDependency, ErrorStatuses, Limit, OperatorAccess, link_next, problems
-from shared.web.request import RequestModel
+from shared.web import (
+    DatabaseDependency,
+    ErrorStatuses,
+    Limit,
+    OperatorAccess,
+    RequestModel,
+    link_next,
+    problems,
+)
 
 router = APIRouter(prefix="/partner-office/purchase-orders", tags=["partner office"])
 

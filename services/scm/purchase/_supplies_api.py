@@ -6,8 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from snsqs import WireModel
 
 from services.scm.fields import Name, NameCursor
-from shared.web import DatabaseDependency, Limit, OperatorAccess, link_next
-from shared.web.request import RequestModel
+from shared.web import DatabaseDependency, Limit, OperatorAccess, RequestModel, link_next
 
 router = APIRouter(prefix="/back-office/supplies", tags=["back office"])
 
