@@ -1,4 +1,4 @@
-"""The topology, on a real SNS/SQS server: derived from the handlers, made idempotently."""
+"""Topology on an SNS/SQS server: derived from the handlers, created idempotently."""
 
 import asyncio
 import json
@@ -58,8 +58,8 @@ async def subscriptions(aws: AwsClients) -> list[dict[str, str]]:
 
 @contextmanager
 def watched(aws: AwsClients, event: str, watcher: Callable[..., Any]) -> Iterator[None]:
-    """Lets the watcher see the calls, by botocore's events. What a watcher of `before-call` returns is the
-    call's answer: that is how AWS's answers are tested that the local server never gives."""
+    """Call the watcher for each API call, through botocore's events. The result of a `before-call` watcher is
+    the call's response, which tests responses of AWS that the local server never gives."""
     for client in (aws.sns, aws.sqs):
         client.meta.events.register(event, watcher)
     try:
@@ -71,7 +71,7 @@ def watched(aws: AwsClients, event: str, watcher: Callable[..., Any]) -> Iterato
 
 @contextmanager
 def written(aws: AwsClients) -> Iterator[list[str]]:
-    """The names of the calls that change something."""
+    """Yield the names of write calls."""
     calls: list[str] = []
 
     def note(model: Any, **_: object) -> None:
@@ -83,11 +83,11 @@ def written(aws: AwsClients) -> Iterator[list[str]]:
 
 
 def refusal(code: str) -> tuple[AWSResponse, dict[str, object]]:
-    """What the SDK makes of an error."""
+    """An error response, as the SDK parses it."""
     return AWSResponse("", 400, HTTPHeaders(), None), {"Error": {"Code": code, "Message": "refused"}}
 
 
-async def test_everything_that_the_handlers_need_is_made(aws: AwsClients) -> None:
+async def test_all_required_resources_are_created(aws: AwsClients) -> None:
     """Queue, dead-letter queue, redrive policy, a policy for the topic only, raw delivery, a filter."""
     await Topology(aws, create=True, settings=QueueSettings(max_receive_count=3)).listener_queues(binding())
     queue, dead_letters = await attributes_of(aws, QUEUE), await attributes_of(aws, f"{QUEUE}-dlq")
@@ -103,8 +103,8 @@ async def test_everything_that_the_handlers_need_is_made(aws: AwsClients) -> Non
     assert json.loads(subscription["FilterPolicy"]) == {"ce-type": ["Painted", "Sold"]}
 
 
-async def test_making_it_again_writes_nothing(aws: AwsClients) -> None:
-    """Services start again and again, and AWS throttles writes."""
+async def test_creating_again_writes_nothing(aws: AwsClients) -> None:
+    """Services start often, and AWS throttles writes."""
     topology = Topology(aws, create=True)
     first = await topology.listener_queues(binding())
     with written(aws) as calls:
@@ -113,7 +113,7 @@ async def test_making_it_again_writes_nothing(aws: AwsClients) -> None:
     assert (again.queue.name, again.dead_letters.name) == (first.queue.name, first.dead_letters.name)
 
 
-async def test_several_may_make_it_at_once(aws: AwsClients) -> None:
+async def test_several_instances_may_create_at_once(aws: AwsClients) -> None:
     """The instances of a service start together."""
     topology = Topology(aws, create=True)
     await asyncio.gather(*(topology.listener_queues(binding()) for _ in range(8)))
@@ -122,11 +122,11 @@ async def test_several_may_make_it_at_once(aws: AwsClients) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, refusal("InvalidParameter")], ids=["local server", "AWS"])
-async def test_what_another_process_makes_in_the_meantime_is_corrected(
+async def test_resources_that_another_process_creates_meanwhile_are_corrected(
     aws: AwsClients, aws_url: str, answer: object
 ) -> None:
-    """An older version of the service may start at the same moment. AWS refuses to make what exists with
-    other attributes; of a subscription, the local server says nothing."""
+    """An older version of the service may start at the same moment. AWS rejects the creation of a resource
+    that exists with other attributes; the local server ignores that of a subscription."""
     topology = Topology(aws, create=True)
     async with aws_clients(region=REGION, endpoint_url=aws_url) as other:
 
@@ -148,8 +148,8 @@ async def test_what_another_process_makes_in_the_meantime_is_corrected(
     assert len(await subscriptions(aws)) == 1
 
 
-async def test_what_sns_refuses_is_not_taken_for_a_subscription(aws: AwsClients) -> None:
-    """SNS has one error code for a subscription that exists and for one that can never be."""
+async def test_a_rejected_subscription_is_an_error(aws: AwsClients) -> None:
+    """SNS has one error code for existing and for invalid subscriptions."""
     with (
         watched(aws, "before-call.sns.Subscribe", lambda **_: refusal("InvalidParameter")),
         pytest.raises(ClientError, match="InvalidParameter"),
@@ -157,8 +157,8 @@ async def test_what_sns_refuses_is_not_taken_for_a_subscription(aws: AwsClients)
         await Topology(aws, create=True).listener_queues(binding())
 
 
-async def test_the_name_of_a_deleted_queue_is_waited_for(aws: AwsClients) -> None:
-    """AWS keeps it for 60 s. A service goes on starting and tries again; the command waits."""
+async def test_the_command_waits_for_the_name_of_a_deleted_queue(aws: AwsClients) -> None:
+    """AWS reserves it for 60 s. A service starts without the queue and retries."""
     topology, refusals = Topology(aws, create=True), iter(["QueueDeletedRecently"] * 2)
 
     def refuse(**_: object) -> object:
@@ -173,7 +173,7 @@ async def test_the_name_of_a_deleted_queue_is_waited_for(aws: AwsClients) -> Non
 
 
 async def test_the_filter_follows_the_handlers(aws: AwsClients) -> None:
-    """A handler more, or one fewer, and the subscription is brought to it at the next start."""
+    """A handler that is added or removed changes the subscription at the next start."""
     topology = Topology(aws, create=True)
     await topology.listener_queues(binding(on_painted))
     await topology.listener_queues(binding(on_painted, on_sold))
@@ -181,8 +181,8 @@ async def test_the_filter_follows_the_handlers(aws: AwsClients) -> None:
     assert json.loads(subscription["FilterPolicy"]) == {"ce-type": ["Painted", "Sold"]}
 
 
-async def test_a_name_that_ends_in_fifo_makes_it_fifo(aws: AwsClients) -> None:
-    """AWS has to be told at creation, of the queues and of the topic."""
+async def test_names_that_end_in_fifo_create_fifo_resources(aws: AwsClients) -> None:
+    """AWS requires the attribute when queues and topic are created."""
     fifo = Binding("tests.fifo", "tests.fifo", binding().handlers)
     asked: dict[str, dict[str, str]] = {}
 
@@ -210,7 +210,7 @@ async def test_a_name_that_ends_in_fifo_makes_it_fifo(aws: AwsClients) -> None:
 async def test_another_account_may_own_the_topic(
     aws: AwsClients, aws_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A topic is named by its ARN then; the queues are made here, and let that topic send."""
+    """Its handlers name the topic by its ARN; the queues of this account allow it to send."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "111122223333")
     async with aws_clients(region=REGION, endpoint_url=aws_url) as owner:
         topic_arn = (await owner.sns.create_topic(Name=TOPIC))["TopicArn"]
@@ -225,8 +225,8 @@ async def test_another_account_may_own_the_topic(
     assert await topology.drift(theirs) == []
 
 
-async def test_what_is_listed_on_a_later_page_is_found(aws: AwsClients) -> None:
-    """SNS lists 100 to a page; the local server does so with topics, not with a topic's subscriptions."""
+async def test_resources_on_later_pages_are_found(aws: AwsClients) -> None:
+    """A page of SNS has 100; the local server pages topics, but not the subscriptions of a topic."""
     await asyncio.gather(*(aws.sns.create_topic(Name=f"other-{number}") for number in range(100)))
     topology = Topology(aws, create=True)
     await topology.listener_queues(binding())
@@ -247,8 +247,8 @@ async def test_what_is_listed_on_a_later_page_is_found(aws: AwsClients) -> None:
 
 
 @pytest.mark.parametrize("word", ["Deleted", "PendingConfirmation"])
-async def test_a_subscription_that_delivers_nothing_counts_as_missing(aws: AwsClients, word: str) -> None:
-    """SNS goes on listing a deleted one for days, with a word in the place of its ARN."""
+async def test_a_deleted_or_unconfirmed_subscription_counts_as_missing(aws: AwsClients, word: str) -> None:
+    """SNS lists a deleted one for days, with a word in place of its ARN."""
     await Topology(aws, create=True).listener_queues(binding())
 
     def end_it(parsed: dict[str, Any], **_: object) -> None:
@@ -262,7 +262,7 @@ async def test_a_subscription_that_delivers_nothing_counts_as_missing(aws: AwsCl
 
 
 async def test_in_production_a_missing_queue_or_topic_is_named(aws: AwsClients) -> None:
-    """And nothing is made: infrastructure has its own tools there."""
+    """And nothing is created: infrastructure has its own tools there."""
     topology = Topology(aws, create=False)
     with pytest.raises(TopologyError, match=rf"topic {TOPIC} does not exist"):
         await topology.topic_arn(TOPIC)
@@ -274,7 +274,7 @@ async def test_in_production_a_missing_queue_or_topic_is_named(aws: AwsClients) 
     assert (await aws.sns.list_topics())["Topics"] == []
 
 
-async def test_in_production_what_exists_is_found(aws: AwsClients) -> None:
+async def test_in_production_existing_resources_are_found(aws: AwsClients) -> None:
     """By name, or a topic by its ARN."""
     made = await Topology(aws, create=True).listener_queues(binding())
     topology = Topology(aws, create=False)

@@ -1,4 +1,4 @@
-"""`python -m snsqs.topology`: shows, applies, and reports drift, by its exit code too."""
+"""`python -m snsqs.topology`: show, apply and drift, and their exit codes."""
 
 import asyncio
 import json
@@ -48,8 +48,8 @@ async def test_the_command_applies_what_it_reports(aws_url: str) -> None:
     assert await command("drift", f"{__name__}:BOTH", url=aws_url) == (0, [f"queue {QUEUE}: no drift"])
 
 
-async def test_a_server_that_cannot_be_asked_is_no_drift() -> None:
-    """It could not be checked, which is another exit code: 2, and one line."""
+async def test_an_unavailable_server_is_not_drift() -> None:
+    """Drift was not checked: exit code 2 and one line."""
     code, lines = await command("drift", f"{__name__}:BOTH", url="http://127.0.0.1:1")
     assert code == 2
     assert lines == [
@@ -57,8 +57,10 @@ async def test_a_server_that_cannot_be_asked_is_no_drift() -> None:
     ]
 
 
-async def test_what_is_shown_is_what_is_made(aws: AwsClients, capsys: pytest.CaptureFixture[str]) -> None:
-    """One derivation for all: with the account filled in, show's attributes are the server's."""
+async def test_show_prints_the_attributes_that_are_created(
+    aws: AwsClients, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the account filled in, they equal those on the server."""
     await Topology(aws, create=True).listener_queues(binding())
     assert main(["show", "--json", f"{__name__}:BOTH"]) == 0
     shown = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Drift: what exists, on a real SNS/SQS server, is compared with the bindings by what it means."""
+"""Drift: resources on an SNS/SQS server, compared with the bindings by their meaning."""
 
 import json
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ async def set_subscription(aws: AwsClients, attribute: str, value: str) -> None:
 
 
 async def corrected(aws: AwsClients) -> list[str]:
-    """What drift is found, before the next start of the service puts an end to it."""
+    """Return the drift that is found before the next start of the service corrects it."""
     topology = Topology(aws, create=True)
     with written(aws) as calls:
         found = await topology.drift(binding())
@@ -62,13 +62,13 @@ async def corrected(aws: AwsClients) -> list[str]:
 
 @pytest.fixture
 async def made(aws: AwsClients) -> AwsClients:
-    """A server that has what the bindings ask for."""
+    """A server with all resources of the bindings."""
     await Topology(aws, create=True).listener_queues(binding())
     assert await Topology(aws, create=False).drift(binding()) == []
     return aws
 
 
-async def test_everything_that_is_missing_is_named(aws: AwsClients) -> None:
+async def test_all_missing_resources_are_named(aws: AwsClients) -> None:
     assert await corrected(aws) == [
         f"topic {TOPIC} is missing",
         "the queue is missing",
@@ -82,13 +82,13 @@ async def test_everything_that_is_missing_is_named(aws: AwsClients) -> None:
     [(QUEUE, "the queue is missing"), (DEAD_LETTERS, f"dead-letter queue {DEAD_LETTERS} is missing")],
 )
 async def test_a_missing_queue_is_named(made: AwsClients, name: str, sentence: str) -> None:
-    """And nothing else is, though the subscription's and the redrive policy's other end is gone."""
+    """And nothing else, although subscription and redrive policy refer to it."""
     await made.sqs.delete_queue(QueueUrl=(await made.sqs.get_queue_url(QueueName=name))["QueueUrl"])
     assert await corrected(made) == [sentence]
 
 
 async def test_a_missing_topic_or_subscription_is_named(made: AwsClients) -> None:
-    """A topic takes its subscriptions with it."""
+    """Deleting a topic deletes its subscriptions."""
     [subscription] = await subscriptions(made)
     await made.sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
     assert await corrected(made) == [f"subscription to {TOPIC} is missing"]
@@ -130,7 +130,7 @@ async def test_a_missing_topic_or_subscription_is_named(made: AwsClients) -> Non
 async def test_a_queue_that_differs_is_reported_and_corrected(
     made: AwsClients, queue: str, attribute: str, value: str, sentence: str
 ) -> None:
-    """Visibility, retention, and what becomes of dead letters."""
+    """Visibility, retention, redrive policy."""
     await set_queue(made, queue, attribute, value)
     assert await corrected(made) == [sentence]
 
@@ -161,7 +161,7 @@ async def test_a_queue_that_differs_is_reported_and_corrected(
 async def test_a_subscription_that_differs_is_reported_and_corrected(
     made: AwsClients, attribute: str, value: str, sentences: list[str]
 ) -> None:
-    """The types are named, those that are too many and those that are missing."""
+    """Additional and missing event types are named."""
     await set_subscription(made, attribute, value)
     assert await corrected(made) == sentences
 
@@ -190,7 +190,7 @@ LACKING = f"queue policy lacks {json.dumps(THE_TOPIC)}"
 async def test_a_policy_that_differs_is_reported_and_corrected(
     made: AwsClients, besides: dict[str, object], sentence: str
 ) -> None:
-    """Besides the topic's permission, and in its place."""
+    """Additional statements, and one that replaces the topic's permission."""
     other = {**THE_TOPIC, **besides}
     await set_queue(made, QUEUE, "Policy", policy(THE_TOPIC, other))
     [found] = await corrected(made)
@@ -201,7 +201,7 @@ async def test_a_policy_that_differs_is_reported_and_corrected(
 
 
 async def test_a_queue_without_a_policy_is_reported_and_corrected(made: AwsClients) -> None:
-    """Nothing would come in."""
+    """No message would be delivered."""
     await set_queue(made, QUEUE, "Policy", "")
     assert await corrected(made) == [LACKING]
 
@@ -232,7 +232,7 @@ async def test_a_queue_without_a_policy_is_reported_and_corrected(made: AwsClien
     ],
 )
 async def test_another_spelling_is_no_drift(made: AwsClients, attribute: str, value: str) -> None:
-    """AWS and infrastructure tools have their own. It is neither reported nor written again."""
+    """AWS and infrastructure tools spell policies differently. It is neither reported nor rewritten."""
     await set_queue(made, QUEUE, attribute, value)
     await set_subscription(made, "FilterPolicy", '{ "ce-type" : ["Sold", "Painted"] }')
     with written(made) as calls:
@@ -241,8 +241,8 @@ async def test_another_spelling_is_no_drift(made: AwsClients, attribute: str, va
     assert calls == []
 
 
-async def test_a_rule_that_demands_tls_survives_a_correction(made: AwsClients) -> None:
-    """It was put there for a reason that the handlers do not know."""
+async def test_a_rule_that_requires_tls_survives_a_correction(made: AwsClients) -> None:
+    """It does not come from the handlers."""
     await set_queue(made, QUEUE, "Policy", policy(ONLY_TLS, {**THE_TOPIC, "Principal": "*"}))
     assert len(await corrected(made)) == 2
     attributes = await attributes_of(made, QUEUE)
@@ -253,10 +253,10 @@ async def test_a_rule_that_demands_tls_survives_a_correction(made: AwsClients) -
     ("attribute", "sentences"),
     [("FilterPolicyScope", []), ("RawMessageDelivery", ["raw message delivery is off"])],
 )
-async def test_what_is_not_mentioned_is_what_aws_does_by_itself(
+async def test_omitted_attributes_have_their_defaults(
     made: AwsClients, attribute: str, sentences: list[str]
 ) -> None:
-    """AWS and local servers leave out what was never set, each in its own way."""
+    """AWS and local servers omit attributes that were never set."""
 
     def leave_out(parsed: dict[str, Any], **_: object) -> None:
         del parsed["Attributes"][attribute]
