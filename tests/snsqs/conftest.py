@@ -36,11 +36,14 @@ class Installation:
 @pytest.fixture(scope="session")
 def wheel(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from the source tree."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=PROJECT, check=True
-    )
-    [built] = folder.glob("*.whl")
+    return build("wheel", tmp_path_factory.mktemp("wheel"))
+
+
+def build(target: str, folder: Path) -> Path:
+    """Build the distribution (`wheel` or `sdist`) into an empty folder."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
+    subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+    [built] = folder.iterdir()
     return built
 
 

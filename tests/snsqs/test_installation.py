@@ -1,12 +1,13 @@
 """The distribution: contents of the wheel, and imports where only its dependencies are installed."""
 
+import tarfile
 import zipfile
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
 
-from tests.snsqs.conftest import PROJECT, Installation
+from tests.snsqs.conftest import PROJECT, Installation, build
 
 MAX_BYTES = 200_000
 
@@ -35,6 +36,14 @@ def test_the_wheel_has_the_package_and_nothing_else(wheel: Path) -> None:
     assert "snsqs/py.typed" in packed
     assert any(name.startswith("snsqs/migrations/") and name.endswith(".sql") for name in packed)
     assert wheel.stat().st_size <= MAX_BYTES
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_source_distribution_has_the_guide(tmp_path: Path) -> None:
+    """With README and sources."""
+    with tarfile.open(build("sdist", tmp_path)) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "docs/guide.md", "pyproject.toml", "src/snsqs/py.typed"} <= names
 
 
 def test_the_metadata_name_three_core_dependencies(wheel: Path) -> None:

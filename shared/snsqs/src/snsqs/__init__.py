@@ -1,7 +1,13 @@
-"""Messaging: Spring Messaging's four nouns over SNS and SQS, in asyncio.
+"""Asyncio messaging on SNS and SQS, after Spring Messaging.
 
-`Message` travels through a `MessageChannel`; a `MessageConverter` makes typed events of payloads; a
-`MessageHandler` takes them. `@sqs_listener` makes a handler of a function, any number of them per queue.
+A `Message` travels through a `MessageChannel`; a `MessageConverter` converts its payload to a typed event; a
+`MessageHandler` handles it. `@sqs_listener` turns functions into handlers, any number of them per queue, and
+a `ListenerContainer` runs the handlers of one queue.
+
+Submodules: `topology` (queues and subscriptions derived from the handlers), `testing` (SNS and SQS in
+memory), `events` (in-process events), `outbox`, `inbox`, `migrations`, `postgres` and `retention` (extra
+`postgres`), `outbox.http` and `cloudevents` (an adapter between outbox and channel), `tracing`, `headers`;
+and for tools `queues`, `aws`, `background` and `backoff`. Names with a leading underscore are private.
 """
 
 from snsqs._acknowledgement import Acknowledgement
