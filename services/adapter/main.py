@@ -94,17 +94,15 @@ def _read_routes(settings: Settings) -> tuple[RouteFile, Routes]:
 
 def _resolve_topics(settings: Settings, routes: Routes) -> dict[str, str]:
     """Return the ARN of each topic of the routes; in development its name if it has none, which is looked up
-    or created. Raises StartRefused with a line for each missing ARN."""
+    or created. Raises StartRefused."""
     arns = {arn.rpartition(":")[2]: arn for arn in settings.topic_arns}
     topics = {topic: arns.get(topic, topic) for topic in routes.topics}
     missing = [topic for topic, arn in topics.items() if not arn.startswith("arn:")]
     if missing and not settings.is_development:
-        lines = (
-            f"environment variable TOPIC_ARNS has no ARN of the topic {topic} in {settings.routes_file}; "
-            f"add arn:aws:sns:REGION:ACCOUNT:{topic}"
-            for topic in missing
+        raise process.StartRefused(
+            f"environment variable TOPIC_ARNS has no ARN of {', '.join(missing)}, to which "
+            f"{settings.routes_file} forwards; add arn:aws:sns:REGION:ACCOUNT:{missing[0]}"
         )
-        raise process.StartRefused("\n".join(lines))
     return topics
 
 

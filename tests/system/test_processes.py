@@ -142,7 +142,10 @@ async def test_a_command_that_cannot_begin_says_so_in_one_line(arguments: tuple[
     ("service", "said"),
     [
         ("order", "order: the queue order-adapter-scm-event-queue does not exist"),
-        ("adapter", "adapter: the topic order-events does not exist"),
+        (
+            "adapter",
+            "adapter: environment variable TOPIC_ARNS has no ARN of order-events, scm-events, to which ",
+        ),
     ],
 )
 async def test_in_production_what_is_missing_is_refused_in_one_line(
@@ -168,7 +171,8 @@ async def test_a_taken_port_is_refused_in_one_line(aws_url: str) -> None:
     """It names the address and the variables."""
     with socket.create_server((HOST, 0)) as taken:
         port = str(taken.getsockname()[1])
-        code, output = await run("-m", "services.adapter", PORT=port, AWS_ENDPOINT_URL=aws_url)
+        settings = {"ENVIRONMENT": "development", "PORT": port, "AWS_ENDPOINT_URL": aws_url}
+        code, output = await run("-m", "services.adapter", **settings)
     assert code == 2
     assert f"adapter: cannot listen on 127.0.0.1:{port} (HOST, PORT): " in output.splitlines()[-1]
     assert "Traceback" not in output
