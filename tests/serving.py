@@ -20,7 +20,7 @@ from services.order.settings import Settings as OrderSettings
 from services.scm.main import create_app as create_scm
 from services.scm.settings import Settings as ScmSettings
 from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
-from shared.service.process import Server, bind
+from shared.service import Server, bind
 from shared.web import components
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from services.adapter.settings import Settings
 from shared.operations.progress import progress_router
 from shared.runtime.service_client import ServiceClient
 from shared.runtime.tokens import bearer
-from shared.service import process
+from shared.service import StartRefused, command_line
 from shared.web import application, components, health_router
 
 log = structlog.get_logger(__name__)
@@ -86,7 +86,7 @@ def _read_routes(settings: Settings) -> tuple[RouteFile, Routes]:
         file = RouteFile.open(settings.routes_file)
         routes = file.usable()
     except RoutesInvalid as error:
-        raise process.StartRefused(error) from error
+        raise StartRefused(error) from error
     for warning in file.warnings:
         log.warning("route file", file=file.name, line=warning.line, reason=str(warning))
     return file, routes
@@ -99,12 +99,12 @@ def _resolve_topics(settings: Settings, routes: Routes) -> dict[str, str]:
     topics = {topic: arns.get(topic, topic) for topic in routes.topics}
     missing = [topic for topic, arn in topics.items() if not arn.startswith("arn:")]
     if missing and not settings.is_development:
-        raise process.StartRefused(
+        raise StartRefused(
             f"environment variable TOPIC_ARNS has no ARN of {', '.join(missing)}, to which "
             f"{settings.routes_file} forwards; add arn:aws:sns:REGION:ACCOUNT:{missing[0]}"
         )
     return topics
 
 
-cli = process.command_line("adapter", Settings, create_app)
+cli = command_line("adapter", Settings, create_app)
 cli.add_typer(routes_command.cli, name="routes")

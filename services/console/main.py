@@ -15,7 +15,7 @@ from services.console.topics import Topics
 from shared.runtime.background import BackgroundLoops
 from shared.runtime.service_client import ServiceClient
 from shared.runtime.tokens import bearer
-from shared.service import process
+from shared.service import command_line
 from shared.web import application, components, health_router
 
 _PROGRESS_TIMEOUT = 2.0
@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-cli = process.command_line("console", Settings, create_app)
+cli = command_line("console", Settings, create_app)
 cli.add_typer(commands.dead_letters, name="dead-letters")
 cli.add_typer(commands.parked, name="parked")
 cli.add_typer(commands.listeners, name="listeners")

@@ -11,8 +11,7 @@ from services.order import api, reconciliation, replies
 from services.order.idempotency import idempotency_keys
 from services.order.settings import Settings
 from shared import operations
-from shared.service import process
-from shared.service.event_driven import event_driven
+from shared.service import add_migrate, command_line, event_driven
 from shared.web import application, map_errors
 
 MIGRATIONS = (operations.MIGRATIONS, Path(__file__).parent / "migrations")
@@ -51,5 +50,5 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-cli = process.command_line("order", Settings, create_app)
-process.add_migrate(cli, "order", MIGRATIONS)
+cli = command_line("order", Settings, create_app)
+add_migrate(cli, "order", MIGRATIONS)

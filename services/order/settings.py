@@ -2,7 +2,7 @@
 
 from services.order.idempotency import IdempotencySettings
 from shared.runtime.settings import Port
-from shared.service.settings import EventDrivenSettings
+from shared.service import EventDrivenSettings
 
 
 class Settings(EventDrivenSettings, IdempotencySettings):

@@ -20,8 +20,7 @@ from services.scm import (
 )
 from services.scm.settings import Settings
 from shared import operations
-from shared.service import process
-from shared.service.event_driven import event_driven
+from shared.service import add_migrate, command_line, event_driven
 from shared.web import application, map_errors
 
 MIGRATIONS = (operations.MIGRATIONS, Path(__file__).parent / "migrations")
@@ -91,5 +90,5 @@ def listeners(order_client: delivery.OrderClient, signal: inventory.AllocationSi
     ]
 
 
-cli = process.command_line("scm", Settings, create_app)
-process.add_migrate(cli, "scm", MIGRATIONS)
+cli = command_line("scm", Settings, create_app)
+add_migrate(cli, "scm", MIGRATIONS)

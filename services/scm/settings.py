@@ -1,7 +1,7 @@
 """Settings of the SCM service."""
 
 from shared.runtime.settings import HttpUrl, Port
-from shared.service.settings import EventDrivenSettings
+from shared.service import EventDrivenSettings
 
 
 class Settings(EventDrivenSettings):

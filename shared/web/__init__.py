@@ -1,6 +1,6 @@
 """HTTP edge of a service: application, authentication, problem details, request limits, health, metrics."""
 
-from shared.web.access import (
+from shared.web._access import (
     OPTIONAL_TOKEN,
     Access,
     AnyAccess,
@@ -9,9 +9,9 @@ from shared.web.access import (
     OptionalOperator,
     ServiceAccess,
 )
-from shared.web.application import Gauges, application
-from shared.web.bounded_http import BoundedHttp
-from shared.web.components import (
+from shared.web._application import Gauges, application
+from shared.web._bounded_http import BoundedHttp
+from shared.web._components import (
     ComponentMissing,
     Components,
     DatabaseDependency,
@@ -19,11 +19,11 @@ from shared.web.components import (
     components,
     database,
 )
-from shared.web.entity_tag import IF_NONE_MATCH, IfMatch, if_match_tags, matches_if_none_match
-from shared.web.health import Monitored, health_router
-from shared.web.openapi import header, problems, with_headers
-from shared.web.problem import ErrorStatuses, Problem, add_problem_handlers, map_errors
-from shared.web.request import (
+from shared.web._entity_tag import IF_NONE_MATCH, IfMatch, if_match_tags, matches_if_none_match
+from shared.web._health import Monitored, health_router
+from shared.web._openapi import header, problems, with_headers
+from shared.web._problem import ErrorStatuses, Problem, add_problem_handlers, map_errors
+from shared.web._request import (
     ClampedTimestamp,
     Day,
     Integral,

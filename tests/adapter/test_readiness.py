@@ -19,7 +19,7 @@ from services.adapter.readiness import MAX_UNREADY, TopicNotReady, TopicReadines
 from services.adapter.settings import Settings
 from services.order.events import OrderCompleted
 from shared.runtime.tokens import OperatorToken
-from shared.service.process import StartRefused
+from shared.service import StartRefused
 from tests.adapter.test_adapter import BATCH, event, receive, send, subscribe
 from tests.serving import Served, adapter_service, eventually, serving
 from tests.snsqs.relays import all_decided, append, log_of, relaying

@@ -1,4 +1,4 @@
-"""The event log over REST: what is found, in which pages, and at what cost."""
+"""REST API of the event log: search criteria, pages, cost of a page, access."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ ANOTHER_ID = "20210717235959000001"
 
 @pytest.fixture(scope="module")
 async def order(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Served]:
-    """One service for all tests here, without an adapter: what waits goes on waiting."""
+    """One service for all tests of the module, without an adapter: waiting events keep waiting."""
     async with (
         fresh_database(postgres_server, "template_order") as url,
         order_service(url, aws_server, f"http://{HOST}:1") as served,
@@ -41,20 +41,20 @@ async def log(order: Served) -> Database:
     return database
 
 
-async def page(service: Served, **asked: object) -> dict[str, Any]:
-    params = {name: str(value) for name, value in asked.items()}
+async def page(service: Served, **criteria: object) -> dict[str, Any]:
+    params = {name: str(value) for name, value in criteria.items()}
     answer = await service.http.get("/event-log", params=params, headers=SERVICE)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
-async def versions(service: Served, **asked: object) -> list[int]:
-    return [event["sequence"] for event in (await page(service, **asked))["events"]]
+async def versions(service: Served, **criteria: object) -> list[int]:
+    return [event["sequence"] for event in (await page(service, **criteria))["events"]]
 
 
-async def test_an_event_is_shown_with_its_data_and_what_became_of_it(order: Served, log: Database) -> None:
-    """All that a person asks about an event that is stuck; and the data as the routes see it."""
+async def test_an_event_is_returned_with_data_and_state(order: Served, log: Database) -> None:
+    """Everything an operator needs about a stuck event, and the data as routes see it."""
     await append(log)
     await run(log, "UPDATE event_log SET attempts = 20, last_error = 'no', parked_at = now()")
     [event] = (await page(order))["events"]
@@ -79,7 +79,7 @@ async def test_an_event_is_shown_with_its_data_and_what_became_of_it(order: Serv
 
 
 async def test_every_event_is_on_one_page_newest_first(order: Served, log: Database) -> None:
-    """Also when more are published meanwhile; `next` and the Link header lead on, and end."""
+    """Also when more are published meanwhile. `next` and the Link header lead to the following page."""
     await append(log, 7)
     first = await order.http.get("/event-log", params={"limit": 3}, headers=OPERATOR)
     await append(log, 2, ANOTHER_ID)
@@ -90,8 +90,8 @@ async def test_every_event_is_on_one_page_newest_first(order: Served, log: Datab
     assert third["next"] is None
 
 
-async def test_the_log_is_read_from_its_beginning_too(order: Served, log: Database) -> None:
-    """Page by page, with the same cursor; what is published meanwhile comes last."""
+async def test_the_log_is_read_oldest_first(order: Served, log: Database) -> None:
+    """Page by page, with the same cursor; events published meanwhile come last."""
     await append(log, 3)
     first = await page(order, limit=2, oldestFirst=True)
     await append(log, 1, ANOTHER_ID)
@@ -101,15 +101,15 @@ async def test_the_log_is_read_from_its_beginning_too(order: Served, log: Databa
 
 
 async def test_events_are_found_by_their_ids(order: Served, log: Database) -> None:
-    """Several of them, whatever else is there."""
+    """Several at a time."""
     await append(log, 3)
     ids = [event["id"] for event in (await page(order))["events"]]
     answer = await order.http.get("/event-log", params={"ids": [ids[0], ids[2]]}, headers=SERVICE)
     assert [event["sequence"] for event in answer.json()["events"]] == [3, 1]
 
 
-async def test_what_a_search_finds_is_counted(order: Served, log: Database) -> None:
-    """On all pages together."""
+async def test_found_events_are_counted(order: Served, log: Database) -> None:
+    """On all pages."""
     await append(log, 3)
     await append(log, 2, ANOTHER_ID)
     for asked, events in (({}, 5), ({"orderId": ANOTHER_ID}, 2), ({"type": "NoSuchThing"}, 0)):
@@ -132,10 +132,8 @@ async def test_events_are_found_by_type_and_order(order: Served, log: Database) 
 @pytest.mark.parametrize(
     ("decision", "version"), [("forwarded", 1), ("held_back", 2), ("parked", 3), ("waiting", 4)]
 )
-async def test_events_are_found_by_what_they_have_come_to(
-    order: Served, log: Database, decision: str, version: int
-) -> None:
-    """By the adapter's decision, or by its being still to come."""
+async def test_events_are_found_by_state(order: Served, log: Database, decision: str, version: int) -> None:
+    """By the adapter's decision, or as waiting or parked without one."""
     await append(log, 4)
     await run(log, "UPDATE event_log SET parked_at = now() WHERE sequence = 3")
     await run(
@@ -147,7 +145,7 @@ async def test_events_are_found_by_what_they_have_come_to(
 
 
 async def test_events_are_found_by_their_time(order: Served, log: Database) -> None:
-    """From a time on, and before one; also an event that was logged a little out of its turn."""
+    """From a time on, and before one; also an event logged slightly out of order."""
     await append(log, 4)
     for version, minute in enumerate((0, 4, 1, 59), start=1):
         at = datetime(2026, 1, 1, 10, minute, tzinfo=UTC)
@@ -174,7 +172,7 @@ async def test_events_are_found_by_their_time(order: Served, log: Database) -> N
         {"type": "x" * 257},
     ],
 )
-async def test_what_cannot_be_asked_is_refused(order: Served, asked: dict[str, str]) -> None:
+async def test_invalid_criteria_are_rejected(order: Served, asked: dict[str, str]) -> None:
     """422, as problem details that name the parameter."""
     answer = await order.http.get("/event-log", params=asked, headers=OPERATOR)
     assert answer.status_code == 422
@@ -183,7 +181,7 @@ async def test_what_cannot_be_asked_is_refused(order: Served, asked: dict[str, s
 
 
 async def test_the_log_is_for_services_and_operators_only(order: Served, log: Database) -> None:
-    """Its data has buyers' names and phone numbers; everything else that is read is open."""
+    """Its data contains buyers' names and phone numbers; all other reads are public."""
     for headers, status in ((OPERATOR, 200), (SERVICE, 200), ({}, 401), ({"authorization": "Bearer x"}, 401)):
         answer = await order.http.get("/event-log", headers=headers)
         assert answer.status_code == status
@@ -215,8 +213,8 @@ SEARCHES = [
 
 
 async def test_a_page_costs_little_however_long_the_log_is(log: Database) -> None:
-    """Of the many blocks that 20,000 events fill, a page reads a few: by number, so that it does not
-    matter how fast this machine is."""
+    """A page reads few of the blocks that 20,000 events fill. Counted instead of timed, so that the speed of
+    the machine does not matter."""
     await run(log, FILL)
     await run(log, "ANALYZE event_log")
     [[blocks]] = await run(log, "SELECT pg_relation_size('event_log') / 8192")
@@ -230,5 +228,5 @@ async def test_a_page_costs_little_however_long_the_log_is(log: Database) -> Non
 
 
 async def test_scm_has_the_same_log(scm: Served) -> None:
-    """It is the outbox's, so every service that publishes has it."""
+    """It belongs to the outbox, so every publishing service has it."""
     assert await page(scm) == {"events": [], "next": None}

@@ -7,8 +7,7 @@ import pytest
 from snsqs import DomainEvent, ListenerMisconfigured, ListenerOptions, sqs_listener
 
 from services.order.settings import Settings
-from shared.service.connections import TooFewConnections, connection_limit
-from shared.service.event_driven import event_driven
+from shared.service import TooFewConnections, connection_limit, event_driven
 from shared.web import application
 
 UNUSED: Any = None

@@ -1,4 +1,4 @@
-"""Access: who may call what, what the others are told, and that no token is ever shown."""
+"""Authentication: permissions of services and operators, rejections, and no disclosure of tokens."""
 
 import json
 import re
@@ -21,34 +21,34 @@ from tests.adapter.test_adapter import BATCH, event
 from tests.order.test_api import ORDER
 from tests.serving import OPERATOR, PRODUCTION_TOKENS, SERVICE, Served, eventually, order_service, serving
 
-NOBODY = bearer(SecretStr("nobody-has-this-token"))
+UNKNOWN = bearer(SecretStr("a-token-that-is-unknown"))
 BASIC = {"authorization": "Basic ZGV2ZWxvcGVyOmRldmVsb3BtZW50LW9wZXJhdG9yLXRva2Vu"}
 ENVIRONMENT = {"DATABASE_URL": "postgresql://orders", **PRODUCTION_TOKENS}
 TOKEN = PRODUCTION_TOKENS["SERVICE_TOKEN"]
 OF_KIM = PRODUCTION_TOKENS["OPERATOR_TOKENS"].removeprefix("kim:")
 
 
-@pytest.mark.parametrize(("shown", "status"), [({}, 401), (BASIC, 401), (NOBODY, 401), (OPERATOR, 403)])
-async def test_only_a_service_hands_events_to_the_adapter(
-    adapter: Served, shown: dict[str, str], status: int
+@pytest.mark.parametrize(("headers", "status"), [({}, 401), (BASIC, 401), (UNKNOWN, 401), (OPERATOR, 403)])
+async def test_only_services_send_events_to_the_adapter(
+    adapter: Served, headers: dict[str, str], status: int
 ) -> None:
-    """401 for who is not known, 403 for who is somebody else; and a service is let in."""
+    """401 for unknown callers, 403 for operators; a service is accepted."""
     content = json.dumps([event()])
-    headers = {"content-type": BATCH["content-type"]}
-    refused(await adapter.http.post("/events", content=content, headers=headers | shown), status)
-    assert (await adapter.http.post("/events", content=content, headers=headers | SERVICE)).status_code == 200
+    batch = {"content-type": BATCH["content-type"]}
+    assert_rejected(await adapter.http.post("/events", content=content, headers=batch | headers), status)
+    assert (await adapter.http.post("/events", content=content, headers=batch | SERVICE)).status_code == 200
 
 
-@pytest.mark.parametrize(("shown", "status"), [({}, 401), (BASIC, 401), (NOBODY, 401), (SERVICE, 403)])
-async def test_only_an_operator_sets_the_stock(scm: Served, shown: dict[str, str], status: int) -> None:
-    """Who is refused has changed nothing."""
+@pytest.mark.parametrize(("headers", "status"), [({}, 401), (BASIC, 401), (UNKNOWN, 401), (SERVICE, 403)])
+async def test_only_operators_set_the_stock(scm: Served, headers: dict[str, str], status: int) -> None:
+    """A rejected request changes nothing."""
     path, body = "/back-office/stock/MUG-01", {"onHand": 1}
-    refused(await scm.http.put(path, json=body, headers=shown), status)
+    assert_rejected(await scm.http.put(path, json=body, headers=headers), status)
     assert (await scm.http.get("/back-office/stock")).json() == []
     assert (await scm.http.put(path, json=body, headers=OPERATOR)).status_code == 200
 
 
-OPEN = {
+PUBLIC = {
     ("POST", "/orders"),
     ("POST", "/orders/{order_id}/complete"),
     ("POST", "/orders/{order_id}/cancel"),
@@ -56,34 +56,34 @@ OPEN = {
     ("PUT", "/orders/{order_id}/memo"),
     ("POST", "/api/routes/explain"),
 }
-"""The commands of buyers, and a question that has a body. Nothing else but reads."""
+"""Public endpoints other than reads: commands of buyers, and a read with a body."""
 
 
-async def test_everything_else_that_is_no_read_wants_a_token(
+async def test_all_other_commands_require_a_token(
     order: Served, scm: Served, adapter: Served, console: Served
 ) -> None:
-    """Whatever the services have: 401 without one, 403 with one of the wrong kind."""
+    """For all endpoints of the services: 401 without a token, 403 with one of the wrong role."""
     for service in (order, scm, adapter, console):
         paths = (await service.http.get("/openapi.json")).json()["paths"]
         commands = [(each.upper(), path) for path, methods in paths.items() for each in methods]
         for method, path in commands:
-            if method == "GET" or (method, path) in OPEN:
+            if method == "GET" or (method, path) in PUBLIC:
                 continue
             url = re.sub(r"\{\w+\}", "1", path)
-            refused(await service.http.request(method, url), 401)
-            strangers = OPERATOR if path == "/events" else SERVICE
-            refused(await service.http.request(method, url, headers=strangers), 403)
+            assert_rejected(await service.http.request(method, url), 401)
+            wrong_role = OPERATOR if path == "/events" else SERVICE
+            assert_rejected(await service.http.request(method, url, headers=wrong_role), 403)
 
 
-def refused(answer: httpx.Response, status: int) -> None:
+def assert_rejected(answer: httpx.Response, status: int) -> None:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
     assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
 
 
-async def test_an_endpoint_is_told_which_operator_calls() -> None:
-    """For a record of who did what. A name may have two tokens, so that one can be replaced."""
+async def test_an_endpoint_gets_the_name_of_the_operator() -> None:
+    """For audit records. A name may have several tokens, so that one can be replaced."""
     app = create_app(settings_of(OPERATOR_TOKENS=f"kim:{OF_KIM}, lee:{OF_KIM}2,kim:{OF_KIM}3"))
 
     @app.get("/me")
@@ -91,7 +91,7 @@ async def test_an_endpoint_is_told_which_operator_calls() -> None:
         return operator
 
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         names = [
             (await http.get("/me", headers=bearer(SecretStr(token)))).json()
             for token in (OF_KIM, f"{OF_KIM}2", f"{OF_KIM}3")
@@ -99,11 +99,11 @@ async def test_an_endpoint_is_told_which_operator_calls() -> None:
     assert names == ["kim", "lee", "kim"]
 
 
-async def test_events_wait_while_the_adapter_does_not_take_the_service_token(
+async def test_events_wait_while_the_adapter_rejects_the_service_token(
     order_database: str, aws_url: str
 ) -> None:
-    """It is nobody's event that is to blame: none is tried in vain or parked, `/readyz` says what is wrong,
-    and once it is put right they leave."""
+    """No event is to blame: none counts an attempt or is parked, `/readyz` reports the reason, and the events
+    leave once the token is correct."""
     [port] = free_ports(1)
 
     def adapter(**settings: Any) -> Any:
@@ -116,12 +116,12 @@ async def test_events_wait_while_the_adapter_does_not_take_the_service_token(
         async with adapter(service_token=TOKEN):
             order_id = (await order.http.post("/orders", json=ORDER)).json()["id"]
 
-            async def trouble() -> str | None:
-                told: str = (await order.http.get("/readyz")).json()["checks"]["relay"]
-                return told if "401" in told else None
+            async def degraded_reason() -> str | None:
+                reason: str = (await order.http.get("/readyz")).json()["checks"]["relay"]
+                return reason if "401" in reason else None
 
-            said = await eventually(trouble)
-            assert said.endswith(": HTTP 401, this service's token is not the adapter's")
+            reason = await eventually(degraded_reason)
+            assert reason.endswith(": HTTP 401, this service's token is not the adapter's")
             [waiting] = (await order.http.get(f"/orders/{order_id}/events")).json()["published"]
             assert (waiting["attempts"], waiting["parkedAt"], waiting["decision"]) == (0, None, None)
         async with adapter():
@@ -133,7 +133,7 @@ async def test_events_wait_while_the_adapter_does_not_take_the_service_token(
             await eventually(decided)
 
 
-WRONG = [
+INVALID = [
     ("SERVICE_TOKEN", "", "must be set in production"),
     ("SERVICE_TOKEN", "development-service-token", "must be set in production and differ from the"),
     ("SERVICE_TOKEN", "secret-secret-1", "a token must have at least 16 characters"),
@@ -155,11 +155,15 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("variable", "value", "said"), WRONG)
-def test_production_does_not_start_with_a_token_that_protects_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, said: str
+@pytest.mark.parametrize(("variable", "value", "reason"), INVALID)
+def test_production_does_not_start_with_an_invalid_token(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    reason: str,
 ) -> None:
-    """One line names the variable and the reason, and shows no part of the value."""
+    """One line names the variable and the reason, without any part of the value."""
     for name, text in (ENVIRONMENT | {variable: value}).items():
         monkeypatch.setenv(name, text)
     with pytest.raises(SystemExit) as ended:
@@ -167,20 +171,20 @@ def test_production_does_not_start_with_a_token_that_protects_nothing(
     assert ended.value.code == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"order: environment variable {variable} is invalid: ")
-    assert said in line
+    assert reason in line
     assert "secret" not in line
     assert TOKEN not in line
 
 
 @pytest.mark.parametrize("settings", [Settings, ScmSettings, AdapterSettings])
 @pytest.mark.parametrize("token", ["", "development-service-token"])
-def test_no_service_accepts_the_development_token_in_production(
+def test_production_does_not_start_with_the_development_token(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     settings: type[EnvironmentSettings],
     token: str,
 ) -> None:
-    """Given or by default."""
+    """Set explicitly or by default."""
     for name, text in (ENVIRONMENT | {"SERVICE_TOKEN": token}).items():
         monkeypatch.setenv(name, text)
     with pytest.raises(SystemExit):
@@ -197,8 +201,8 @@ def settings_of(**environment: str) -> Settings:
         return load(Settings, "order")
 
 
-def test_no_token_is_shown_by_settings() -> None:
-    """Neither by their `repr`, nor by the error that refuses them."""
+def test_settings_disclose_no_token() -> None:
+    """Neither in their `repr`, nor in validation errors."""
     shown = repr(settings_of(DATABASE_URL="postgresql://kim:secret@here/orders"))
     with pytest.raises(ValidationError) as caught:
         Settings(database_url="postgresql://", service_token=SecretStr("secret"), environment="development")

@@ -1,4 +1,4 @@
-"""Requests that no client library would send: each is refused at little cost, and the next one is served."""
+"""Malformed requests: each is rejected at little cost, and the next one is served."""
 
 import asyncio
 import json
@@ -13,8 +13,8 @@ from tests.serving import OPERATOR, SERVICE, Served
 DEEP = b"[" * 30_000
 
 
-async def answer_to(service: Served, request: bytes) -> tuple[bytes, dict[str, object]]:
-    """Sends bytes as they are: the status line and the problem."""
+async def send_raw(service: Served, request: bytes) -> tuple[bytes, dict[str, object]]:
+    """Send raw bytes and return the status line and the problem document."""
     reader, writer = await asyncio.open_connection(HOST, service.port)
     writer.write(request)
     async with asyncio.timeout(10):
@@ -34,9 +34,9 @@ async def answer_to(service: Served, request: bytes) -> tuple[bytes, dict[str, o
     ],
     ids=["path", "query", "header", "headers"],
 )
-async def test_a_head_without_end_is_not_read_to_its_end(lone_order: Served, request_: bytes) -> None:
-    """G9: 431 after 64 KiB, whatever it is that does not end."""
-    status, problem = await answer_to(lone_order, request_)
+async def test_an_oversized_head_is_rejected(lone_order: Served, request_: bytes) -> None:
+    """G9: 431 after 64 KiB of path, query, header value or headers."""
+    status, problem = await send_raw(lone_order, request_)
     assert status == b"HTTP/1.1 431 Request Header Fields Too Large"
     assert problem["detail"] == "Request line and headers exceed 65536 bytes"
     assert (await lone_order.http.get("/livez")).status_code == 200
@@ -52,15 +52,15 @@ async def test_a_head_without_end_is_not_read_to_its_end(lone_order: Served, req
     ],
     ids=["TLS", "bytes", "NUL", "length"],
 )
-async def test_what_is_not_http_is_a_problem(lone_order: Served, request_: bytes) -> None:
-    """400, in the shape of all errors."""
-    status, problem = await answer_to(lone_order, request_)
+async def test_malformed_http_is_answered_with_a_problem(lone_order: Served, request_: bytes) -> None:
+    """400, in the format of all errors."""
+    status, problem = await send_raw(lone_order, request_)
     assert status == b"HTTP/1.1 400 Bad Request"
     assert problem["status"] == 400
 
 
 async def test_a_head_just_under_the_limit_is_served(lone_order: Served) -> None:
-    """In pieces too, and more than once on a connection: the limit is of one head."""
+    """In several writes, and repeatedly on one connection: the limit applies to each head."""
     reader, writer = await asyncio.open_connection(HOST, lone_order.port)
     for _ in range(3):
         for piece in (b"GET /livez HTTP/1.1\r\nhost: here\r\nx: ", *[b"x" * 6_000] * 10, b"\r\n\r\n"):
@@ -96,8 +96,8 @@ def placing(**changes: object) -> bytes:
         (b"[" + b"1," * 40_000 + b"1]", 413),
     ],
 )
-async def test_a_body_that_is_no_order_is_a_problem(lone_order: Served, body: bytes, status: int) -> None:
-    """Nested without end, with numbers and characters that nothing can hold: 4xx, and nothing is stored."""
+async def test_a_body_that_is_not_an_order_is_rejected(lone_order: Served, body: bytes, status: int) -> None:
+    """Deep nesting, out-of-range numbers, unencodable characters: 4xx, and nothing is stored."""
     answer = await lone_order.http.post("/orders", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
 
@@ -108,21 +108,20 @@ async def test_a_body_that_is_no_order_is_a_problem(lone_order: Served, body: by
         ("/events", BATCH["content-type"]),
         ("/api/routes/explain", "application/json"),
         ("/api/routes/dry-run", "application/json"),
-        ("/api/dead-letters/redrive", "application/json"),
     ],
 )
-async def test_the_adapter_refuses_what_is_nested_without_end(
+async def test_the_adapter_rejects_deeply_nested_bodies(
     adapter: Served, path: str, content_type: str
 ) -> None:
-    """Its limit of a body is larger, so the nesting may be deeper."""
+    """Its body limit is larger than that of the others, which allows deeper nesting."""
     access = SERVICE if path == "/events" else OPERATOR
     for body in (b"[" * 1_000_000, b'{"data":' * 500_000):
         answer = await adapter.http.post(path, content=body, headers={"content-type": content_type} | access)
         assert (answer.status_code, answer.headers["content-type"]) == (400, PROBLEM)
 
 
-async def test_an_event_that_is_nested_deeply_fails_alone(adapter: Served) -> None:
-    """Deeper than what is published can be written; its neighbours are decided."""
+async def test_a_deeply_nested_event_fails_alone(adapter: Served) -> None:
+    """It cannot be serialised for publication; the other events of the batch are decided."""
     deep = "[" * 900 + "]" * 900
     event = {
         "specversion": "1.0",
@@ -139,10 +138,10 @@ async def test_an_event_that_is_nested_deeply_fails_alone(adapter: Served) -> No
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain"])
-async def test_a_body_of_another_content_type_is_told_which_it_should_have(
+async def test_a_rejected_content_type_is_answered_with_the_expected_one(
     lone_order: Served, content_type: str
 ) -> None:
-    """curl's own among them, which says nothing about JSON."""
+    """Among them curl's default."""
     answer = await lone_order.http.post(
         "/orders", content=json.dumps(ORDER), headers={"content-type": content_type}
     )

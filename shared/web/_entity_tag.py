@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import Header
 from pydantic import WithJsonSchema
 
-from shared.web.openapi import header
-from shared.web.problem import Problem
+from shared.web._openapi import header
+from shared.web._problem import Problem
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")

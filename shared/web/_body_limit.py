@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.web.problem import Problem
+from shared.web._problem import Problem
 
 
 class BodyLimit:

@@ -19,8 +19,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
 from shared.runtime.tokens import OperatorToken
-from shared.web.components import components
-from shared.web.problem import Problem
+from shared.web._components import components
+from shared.web._problem import Problem
 
 
 class Access:

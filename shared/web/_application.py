@@ -19,11 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.runtime.background import BackgroundLoops
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import export_metrics, tracer
-from shared.web.access import Access
-from shared.web.body_limit import BodyLimit
-from shared.web.components import Components, components
-from shared.web.openapi import DocumentedProblems
-from shared.web.problem import add_problem_handlers
+from shared.web._access import Access
+from shared.web._body_limit import BodyLimit
+from shared.web._components import Components, components
+from shared.web._openapi import DocumentedProblems
+from shared.web._problem import add_problem_handlers
 
 log = structlog.get_logger(__name__)
 

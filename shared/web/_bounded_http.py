@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shared.web.problem import Problem
+from shared.web._problem import Problem
 
 MAX_HEAD_BYTES = 64 * 1024
 """Bytes of request line and headers, not counting the first and the last read of a head."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from shared.web.problem import MEDIA_TYPE
+from shared.web._problem import MEDIA_TYPE
 
 Responses = dict[int | str, dict[str, Any]]
 
