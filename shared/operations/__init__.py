@@ -1,4 +1,12 @@
-"""Endpoints of a service for operators and the console: progress, listeners, event log, reconciliation."""
+"""Endpoints of a service for operators and the console.
+
+- `progress`: outbox, listeners and recent activity of one instance
+- `listener_control`: status, pause and resumption of listeners
+- `event_log_api`, `event_search`: the event log and its parked events
+- `reconciliation`, `checksum`: figures to compare services and points in time
+- `selection`: criteria in requests of operators
+- `recent_entries`, `tally`: bounded memory of activity
+"""
 
 from pathlib import Path
 

@@ -159,10 +159,10 @@ class Progress:
         """Return the current progress, and the messages settled after the cursors."""
         settled, missed = self.settled.recent.after(cursors)
         cursor = self.settled.recent.cursor
-        backlog, trouble = await self._backlog()
+        backlog, error = await self._backlog()
         return ServiceProgress(
             service=self.service,
-            trouble=trouble,
+            trouble=error,
             relay=_relay_progress(self.relay, self.decided, backlog),
             listeners=[self._listener_progress(listener) for listener in self.listeners],
             settled=[SettledMessage.model_validate(each) for each in settled],
