@@ -1,4 +1,4 @@
-"""A relay under test: the event log that it reads, and an adapter that answers as it is told."""
+"""Relay under test: its event log, and an adapter with programmable answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,7 +29,7 @@ ORDER_ID = "20210717235959000000"
 async def append(
     database: Database, count: int = 1, subject: str = ORDER_ID, event: type[OrderEvent] = OrderPlaced
 ) -> None:
-    """Publishes so many events of one order, with the versions 1, 2, …"""
+    """Publish `count` events of one order, with the versions 1, 2, …"""
     order = Order.placed(subject, PlaceOrder.model_validate(ORDER))
     async with database.transaction() as tx:
         for version in range(1, count + 1):
@@ -52,7 +52,7 @@ async def all_decided(database: Database, subject: str = ORDER_ID) -> bool:
 
 
 class Adapter:
-    """An adapter that remembers what it was sent, and answers as it is told."""
+    """Adapter that keeps the batches it receives, and answers with `answer`."""
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
@@ -76,7 +76,7 @@ class Adapter:
         return JSONResponse({"results": [result(event) for event in batch]})
 
     def fail(self, is_bad: Callable[[dict[str, Any]], bool]) -> None:
-        """From now on, the events that are bad are answered as failed, and the others as held back."""
+        """Answer the events for which `is_bad` is true as failed, and the others as held back."""
 
         def answer(batch: Batch) -> Response:
             results = [
@@ -101,7 +101,8 @@ def result(event: dict[str, Any], decision: str = "held_back", **more: Any) -> d
 async def relaying(
     database: Database, url: str, *, event_log: EventLog | None = None, **options: Any
 ) -> AsyncIterator[Relay]:
-    """What is logged in another `event_log` is found by the poll, as what another process left would be."""
+    """Run a relay. Events appended through another `event_log` are found by polling, like those of another
+    process."""
     settings = {"poll_interval": 0.2, "max_backoff": 0.2} | options
     async with httpx.AsyncClient() as http:
         sink = HttpSink(http, url, source="order", headers=bearer(DEVELOPMENT_SERVICE))
@@ -119,7 +120,7 @@ async def sweeping(database: Database, *expiries: Expiry, **options: Any) -> Asy
 
 @asynccontextmanager
 async def running(loop: Loop) -> AsyncIterator[None]:
-    """Runs the loop until the body ends. It has 10 s to stop."""
+    """Run the loop until the body ends. It has 10 s to stop."""
     task = asyncio.create_task(loop.run())
     try:
         yield
@@ -131,7 +132,7 @@ async def running(loop: Loop) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def locked(url: str, table: str) -> AsyncIterator[asyncpg.Connection]:
-    """Nobody else can read or write the table until the body ends."""
+    """Lock the table against reads and writes until the body ends."""
     connection = await asyncpg.connect(url)
     try:
         async with connection.transaction():

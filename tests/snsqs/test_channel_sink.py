@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -125,7 +126,7 @@ async def test_the_example_of_the_package_runs(order_database: str) -> None:
             await received.wait()
 
     names |= {"serve": serve, "OrderPlaced": OrderPlaced}
-    program, transaction = blocks(inspect.getdoc(snsqs.outbox))
+    program, transaction = docstring_blocks(snsqs.outbox)
     exec(program, names)
     statement = "INSERT INTO orders VALUES ($1)"
     assert statement in transaction
@@ -137,10 +138,10 @@ async def test_the_example_of_the_package_runs(order_database: str) -> None:
             await names["run"](order_database, broker.topic("order-events"))
 
 
-def blocks(docstring: str | None) -> list[str]:
-    """The indented blocks of a docstring."""
-    assert docstring is not None
-    return [textwrap.dedent(each) for each in re.findall(r"(?:^    .*\n|^\n(?=    ))+", docstring, re.M)]
+def docstring_blocks(module: ModuleType) -> list[str]:
+    """The indented blocks of the module's docstring."""
+    found = re.findall(r"(?:^    .*\n|^\n(?=    ))+", inspect.getdoc(module) or "", re.MULTILINE)
+    return [textwrap.dedent(each) for each in found]
 
 
 @pytest.mark.usefixtures("processes")

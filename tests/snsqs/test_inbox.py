@@ -1,13 +1,15 @@
-"""The inbox, on a real PostgreSQL: once only, never backwards."""
+"""Inbox on a real PostgreSQL: each message once, never an older version."""
 
 import asyncio
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+import snsqs.inbox
 from pydantic import ValidationError
-from snsqs import Delivery, Message, TerminalError, Unavailable
+from snsqs import Delivery, DomainEvent, Message, TerminalError, Unavailable
 from snsqs.events import ApplicationEventPublisher
 from snsqs.inbox import Inbox, RetentionTooShort, received, received_messages
 from snsqs.postgres import Database, Transaction, connect
@@ -16,6 +18,7 @@ from services.scm.settings import Settings
 from tests.serving import eventually
 from tests.snsqs.queues import message
 from tests.snsqs.relays import run, sweeping
+from tests.snsqs.test_channel_sink import docstring_blocks
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ async def database(scm_database: str) -> AsyncIterator[Database]:
 
 
 async def effect(delivery: Delivery) -> None:
-    """A handler that has an effect in the transaction that the inbox gives it."""
+    """Handler with an effect in the transaction of the inbox."""
     await transaction_of(delivery).connection.execute("INSERT INTO effect VALUES ($1)", delivery.message.id)
 
 
@@ -38,7 +41,7 @@ def transaction_of(delivery: Delivery) -> Transaction:
 
 
 def random_text(characters: int) -> str:
-    """One that cannot be compressed, as PostgreSQL does before it says that a key is too long."""
+    """Incompressible text; PostgreSQL compresses a key before it checks its length."""
     return random.Random(0).randbytes(characters // 2).hex()
 
 
@@ -57,7 +60,7 @@ async def outcomes(database: Database, subject: str) -> list[tuple[int | None, s
 
 
 async def test_a_message_has_its_effect_once_however_often_it_is_delivered(database: Database) -> None:
-    """G3: one after the other, and all at the same time. What was absorbed is counted."""
+    """G3: sequential and concurrent deliveries. Duplicates are counted."""
     inbox, sent = Inbox(database), message()
     await inbox(delivered(sent), effect)
     await inbox(delivered(sent), effect)
@@ -69,7 +72,7 @@ async def test_a_message_has_its_effect_once_however_often_it_is_delivered(datab
 
 
 async def test_every_consumer_has_its_own_effect(database: Database) -> None:
-    """One message, several queues: what one has seen is news to the other."""
+    """One message on several queues is new to each of them."""
     inbox, sent = Inbox(database), message()
     await inbox(delivered(sent, "fulfilment"), effect)
     await inbox(delivered(sent, "demand"), effect)
@@ -77,7 +80,7 @@ async def test_every_consumer_has_its_own_effect(database: Database) -> None:
 
 
 async def test_an_older_version_has_no_effect(database: Database) -> None:
-    """G4: it is recorded as superseded, and comes to nothing when it is delivered again."""
+    """G4: it is recorded as superseded, and has no effect when it is delivered again either."""
     inbox = Inbox(database)
     older, newer = message(version=2), message(version=3)
     await inbox(delivered(newer), effect)
@@ -96,7 +99,7 @@ async def test_versions_are_counted_for_each_aggregate(database: Database) -> No
 
 
 async def test_versions_at_the_same_time_end_at_the_newest(database: Database) -> None:
-    """Whatever the interleaving, the last effect is the newest version's."""
+    """Whatever the interleaving, the last effect is that of the newest version."""
     inbox = Inbox(database)
     versions = [message(version=version) for version in range(1, 16)]
     await asyncio.gather(*(inbox(delivered(each), effect) for each in versions))
@@ -104,7 +107,7 @@ async def test_versions_at_the_same_time_end_at_the_newest(database: Database) -
 
 
 async def test_a_failed_handler_leaves_no_trace_and_may_run_again(database: Database) -> None:
-    """The record is in the handler's transaction, so a failure forgets it."""
+    """The record is rolled back with the handler's transaction."""
     inbox, sent = Inbox(database), message()
 
     async def fails(delivery: Delivery) -> None:
@@ -119,7 +122,7 @@ async def test_a_failed_handler_leaves_no_trace_and_may_run_again(database: Data
 
 
 async def test_a_database_that_goes_away_is_waited_for(database: Database) -> None:
-    """PostgreSQL ends the connection in the middle of a handler: Unavailable, and no effect."""
+    """PostgreSQL closes the connection while the handler runs: Unavailable, and no effect."""
     inbox, sent = Inbox(database), message()
 
     async def loses_its_connection(delivery: Delivery) -> None:
@@ -138,17 +141,17 @@ async def test_a_database_that_goes_away_is_waited_for(database: Database) -> No
 
 
 async def aged(database: Database, days: int) -> None:
-    """Lets everything in the inbox have been received so many days earlier."""
+    """Move the time of receipt of every record back by `days`."""
     await run(database, "UPDATE inbox SET received_at = received_at - make_interval(days => $1)", days)
 
 
-async def is_forgotten(database: Database, subject: str) -> bool:
-    """The inbox has no record about the aggregate any more."""
+async def has_expired(database: Database, subject: str) -> bool:
+    """The inbox has no record of messages about the aggregate."""
     return await outcomes(database, subject) == []
 
 
 async def test_old_records_are_deleted_and_newer_ones_kept(database: Database) -> None:
-    """Handled or superseded, in small batches."""
+    """Handled and superseded records, in small batches."""
     inbox = Inbox(database)
     for version in (9, *range(8)):
         await inbox(delivered(message(subject="1", version=version)), effect)
@@ -156,17 +159,17 @@ async def test_old_records_are_deleted_and_newer_ones_kept(database: Database) -
     await inbox(delivered(message(subject="2", version=1)), effect)
     await aged(database, 29)
     async with sweeping(database, received_messages(30), batch_size=2, pause=0.01):
-        await eventually(lambda: is_forgotten(database, "1"))
+        await eventually(lambda: has_expired(database, "1"))
     assert await outcomes(database, "2") == [(1, "handled")]
 
 
-async def test_what_comes_after_its_record_was_deleted_has_no_effect(database: Database) -> None:
-    """G3 and G4 beyond the retention: the newest version of each aggregate is never forgotten."""
+async def test_a_message_whose_record_has_expired_has_no_effect(database: Database) -> None:
+    """G3 and G4 beyond the retention: the newest version of each aggregate does not expire."""
     inbox, newest, older = Inbox(database), message(version=3), message(version=2)
     await inbox(delivered(newest), effect)
     await aged(database, 31)
     async with sweeping(database, received_messages(30)):
-        await eventually(lambda: is_forgotten(database, "1"))
+        await eventually(lambda: has_expired(database, "1"))
     await inbox(delivered(newest), effect)
     await inbox(delivered(older), effect)
     assert await effects(database) == [newest.id]
@@ -174,8 +177,8 @@ async def test_what_comes_after_its_record_was_deleted_has_no_effect(database: D
 
 
 def test_records_cannot_be_deleted_while_their_messages_may_come_again() -> None:
-    """4 days in the queue, 14 among the dead letters, 4 after a redrive: the library and the settings
-    refuse less, and say why."""
+    """4 days in the queue, 14 in the dead-letter queue, 4 after a redrive: the library and the settings
+    reject less, with the reason."""
     assert received_messages(22).days == 22
     with pytest.raises(RetentionTooShort, match="at least 22 days: a message may wait 4 days in its queue"):
         received_messages(21)
@@ -194,7 +197,7 @@ def test_records_cannot_be_deleted_while_their_messages_may_come_again() -> None
 async def test_a_value_that_cannot_be_stored_is_final(
     database: Database, statement: str, value: object
 ) -> None:
-    """It would be tried again in vain: the handler's transaction is undone, and the message a dead letter."""
+    """A retry cannot succeed: the transaction is rolled back, and the message becomes a dead letter."""
 
     async def handler(delivery: Delivery) -> None:
         await effect(delivery)
@@ -206,8 +209,8 @@ async def test_a_value_that_cannot_be_stored_is_final(
     assert await outcomes(database, "1") == []
 
 
-async def test_of_a_batch_only_what_is_new_reaches_the_handler(database: Database) -> None:
-    """Each message of a batch is recorded on its own: duplicates and older versions are left out."""
+async def test_only_new_messages_of_a_batch_reach_the_handler(database: Database) -> None:
+    """Each message of a batch is recorded; duplicates and older versions are left out."""
     inbox = Inbox(database)
     seen, newer, older = (
         message(subject="1"),
@@ -227,3 +230,16 @@ async def test_of_a_batch_only_what_is_new_reaches_the_handler(database: Databas
     await inbox(batch, handler)
     assert batches == [[fresh.id]]
     assert await outcomes(database, "2") == [(2, "handled"), (1, "superseded")]
+
+
+def test_the_example_of_the_module_runs() -> None:
+    """The program in the docstring of snsqs.inbox makes one listener."""
+
+    class OrderCompleted(DomainEvent):
+        pass
+
+    [program] = docstring_blocks(snsqs.inbox)
+    names: dict[str, Any] = {"OrderCompleted": OrderCompleted}
+    exec(program, names)
+    [container] = names["listeners"](topology=None, database=None)
+    assert container.binding.event_types == ["OrderCompleted"]

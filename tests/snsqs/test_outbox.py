@@ -1,4 +1,4 @@
-"""The outbox beyond one relay's good day: who shares the work, what fails, what is parked."""
+"""Outbox: several relays on one log, failing events, parked events, resubmission."""
 
 import asyncio
 import uuid
@@ -43,7 +43,7 @@ def is_second(event: dict[str, Any]) -> bool:
 async def test_a_relay_whose_adapter_hangs_does_not_hold_up_the_others(
     database: Database, fake: tuple[Adapter, str]
 ) -> None:
-    """They pass over what it has claimed, and nothing is sent twice."""
+    """They skip its claims, and no event is sent twice."""
     slow, (quick, url) = Adapter(), fake
     goes_on = asyncio.Event()
 
@@ -71,7 +71,7 @@ async def test_a_relay_whose_adapter_hangs_does_not_hold_up_the_others(
 async def test_a_relay_whose_adapter_is_away_does_not_hold_up_the_others(
     database: Database, fake: tuple[Adapter, str]
 ) -> None:
-    """What it claimed in vain is free at once, and no attempt of it is counted."""
+    """Its claims are released at once, and no attempt is counted."""
     _, url = fake
     async with relaying(database, UNREACHABLE) as failing:
         await append(database, 30)
@@ -90,8 +90,8 @@ async def test_a_relay_whose_adapter_is_away_does_not_hold_up_the_others(
 async def test_events_that_fail_all_the_time_do_not_keep_new_ones_waiting(
     database: Database, fake: tuple[Adapter, str]
 ) -> None:
-    """Of three hundred that failed and have been due for an hour, and five new ones, the new ones are in
-    the first batch of ten."""
+    """With 300 failed events that have been due for an hour and five new ones, the first batch of ten has all
+    of the new ones."""
     adapter, url = fake
     adapter.fail(lambda event: bool(event["subject"] == ORDER_ID))
     await append(database, 300)
@@ -125,7 +125,7 @@ async def test_the_delay_grows_with_every_failure(database: Database, fake: tupl
 
 
 async def test_an_event_that_fails_too_often_is_parked(database: Database, fake: tuple[Adapter, str]) -> None:
-    """Attempts, error and time stay visible; it waits no longer, and is counted apart."""
+    """Its attempts, error and time remain; it no longer counts as waiting but as parked."""
     adapter, url = fake
     adapter.fail(is_second)
     async with relaying(database, url, max_attempts=2) as relay:
@@ -147,8 +147,8 @@ async def test_an_event_that_fails_too_often_is_parked(database: Database, fake:
     assert "outbox_events_parked 1.0" in generate_latest().decode()
 
 
-async def test_a_parked_event_is_in_nobodys_way(database: Database, fake: tuple[Adapter, str]) -> None:
-    """It is not sent again, while others of the same order go on."""
+async def test_a_parked_event_does_not_block_others(database: Database, fake: tuple[Adapter, str]) -> None:
+    """It is not sent again, while later events are relayed."""
     adapter, url = fake
     adapter.fail(is_second)
     async with relaying(database, url, max_attempts=1):
@@ -164,7 +164,7 @@ async def test_a_parked_event_is_in_nobodys_way(database: Database, fake: tuple[
 async def test_a_resubmitted_event_leaves_at_once(
     database: Database, order_database: str, event_log: EventLog, fake: tuple[Adapter, str]
 ) -> None:
-    """The relay is woken, long before its slow poll would."""
+    """The commit wakes the relay, long before its next poll."""
     adapter, url = fake
     adapter.fail(is_second)
     app = create_app(Settings(database_url=order_database, environment="development"))
@@ -187,7 +187,7 @@ async def test_a_resubmitted_event_leaves_at_once(
 async def test_a_resubmitted_event_has_all_its_attempts_again(
     database: Database, fake: tuple[Adapter, str]
 ) -> None:
-    """When it fails on, it is parked again after as many as the first time."""
+    """If it keeps failing, it is parked again after the same number of attempts."""
     adapter, url = fake
     adapter.fail(is_second)
 
@@ -205,7 +205,7 @@ async def test_a_resubmitted_event_has_all_its_attempts_again(
 
 
 async def test_only_parked_events_are_resubmitted(database: Database, fake: tuple[Adapter, str]) -> None:
-    """One that is decided, or that nobody knows, is passed over; a rollback leaves the event parked."""
+    """Decided and unknown ids are skipped; a rollback leaves the event parked."""
     adapter, url = fake
     adapter.fail(is_second)
     async with relaying(database, url, max_attempts=1):
@@ -224,8 +224,8 @@ async def test_only_parked_events_are_resubmitted(database: Database, fake: tupl
 async def test_no_event_is_parked_while_the_adapter_is_not_ready(
     database: Database, fake: tuple[Adapter, str]
 ) -> None:
-    """G8: with SNS away the adapter answers every event as failed. None is to blame, however long it takes,
-    and all flow when it is ready."""
+    """G8: while SNS is unavailable the adapter answers every event as failed. No attempt is counted, however
+    long that lasts, and all events leave once it is ready."""
     adapter, url = fake
     adapter.fail(lambda event: True)
     adapter.is_ready = False
@@ -244,8 +244,8 @@ async def test_no_event_is_parked_while_the_adapter_is_not_ready(
     ] * 3
 
 
-async def test_the_adapter_says_that_it_is_not_ready_when_sns_is_away(database: Database) -> None:
-    """The same with the real adapter."""
+async def test_the_adapter_is_not_ready_while_sns_is_unavailable(database: Database) -> None:
+    """The same with the real adapter: the event waits, and no attempt is counted."""
     [port] = free_ports(1)
     settings = AdapterSettings(environment="development", aws_endpoint_url=f"http://{HOST}:{port}")
 
@@ -260,8 +260,8 @@ async def test_the_adapter_says_that_it_is_not_ready_when_sns_is_away(database: 
     assert (event.attempts, event.parked_at) == (0, None)
 
 
-async def test_how_many_wait_and_for_how_long(database: Database) -> None:
-    """The oldest counts, also when it is not the first to be tried next."""
+async def test_the_backlog_has_size_and_age(database: Database) -> None:
+    """The age is that of the oldest event, even if others are claimed before it."""
     await append(database, 3)
     await run(
         database,

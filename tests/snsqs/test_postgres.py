@@ -1,4 +1,4 @@
-"""The database when it has no connection to give."""
+"""Connection pool that is exhausted."""
 
 import asyncpg
 import pytest
@@ -6,8 +6,8 @@ from snsqs.events import ApplicationEventPublisher
 from snsqs.postgres import Database, DatabaseUnavailable
 
 
-async def test_who_waits_too_long_for_a_connection_is_told(order_database: str) -> None:
-    """All are in use. When one came back, the next who asks has it."""
+async def test_a_connection_that_is_not_available_in_time_raises(order_database: str) -> None:
+    """All are in use; once one is released, it can be acquired again."""
     async with asyncpg.create_pool(order_database, min_size=1, max_size=1) as pool:
         database = Database(pool, ApplicationEventPublisher())
         async with database.connection():

@@ -1,4 +1,4 @@
-"""The relay between a real event log and an adapter, which fails in every way that an adapter can."""
+"""Relay between a real event log and an adapter that fails in every way."""
 
 import asyncio
 
@@ -28,10 +28,12 @@ async def append_and_fail(database: Database) -> None:
 async def test_an_event_is_relayed_on_commit(
     database: Database, event_log: EventLog, fake: tuple[Adapter, str]
 ) -> None:
-    """The commit wakes the relay, long before its slow poll would; the decision is written on the row."""
+    """The commit wakes the relay, long before its next poll; the row has the decision."""
     adapter, url = fake
     async with relaying(database, url, event_log=event_log, poll_interval=60):
-        await append(database, 1, "20210717235959000002")  # so that it rests when the next one comes
+        await append(
+            database, 1, "20210717235959000002"
+        )  # so that it waits for its next poll when the second one is appended
         await eventually(lambda: all_decided(database, "20210717235959000002"))
         await append(database)
         await eventually(lambda: all_decided(database))
@@ -44,7 +46,7 @@ async def test_an_event_is_relayed_on_commit(
     assert set(sent["data"]) == {"source", "occurenceOn"}
 
 
-async def test_what_was_rolled_back_is_not_relayed(database: Database, fake: tuple[Adapter, str]) -> None:
+async def test_a_rolled_back_event_is_not_relayed(database: Database, fake: tuple[Adapter, str]) -> None:
     """G2: a command that failed leaves no event."""
     adapter, url = fake
     async with relaying(database, url):
@@ -56,20 +58,20 @@ async def test_what_was_rolled_back_is_not_relayed(database: Database, fake: tup
 
 
 async def test_events_wait_while_the_adapter_is_away_and_flow_when_it_returns(database: Database) -> None:
-    """G8: nobody has to do anything; no event is blamed for it."""
+    """G8: without intervention, and no attempt is counted."""
     [port] = free_ports(1)
     adapter = Adapter()
     async with relaying(database, f"http://{HOST}:{port}") as relay:
         await append(database, 3)
-        await eventually(lambda: _in_trouble(relay))
+        await eventually(lambda: is_degraded(relay))
         assert (await relay.backlog()).waiting == 3
         async with serving(adapter.app, port):
             await eventually(lambda: all_decided(database))
-            await eventually(lambda: _is_none(relay))
+            await eventually(lambda: is_well(relay))
     assert [event.attempts for event in await log_of(database)] == [1, 1, 1]
 
 
-async def _is_none(relay: Relay) -> bool:
+async def is_well(relay: Relay) -> bool:
     return relay.degraded_reason is None
 
 
@@ -84,10 +86,10 @@ async def _is_none(relay: Relay) -> bool:
         Response(status_code=302, headers={"location": "/"}),
     ],
 )
-async def test_a_garbage_answer_decides_nothing(
+async def test_an_invalid_response_decides_nothing(
     database: Database, fake: tuple[Adapter, str], garbage: Response
 ) -> None:
-    """The events are sent again until there is a real answer."""
+    """The events are sent again until there is a valid response."""
     adapter, url = fake
     adapter.answer = lambda batch: garbage if len(adapter.batches) < 3 else adapter.held_back(batch)
     async with relaying(database, url):
@@ -96,10 +98,8 @@ async def test_a_garbage_answer_decides_nothing(
     assert len(adapter.batches) == 3
 
 
-async def test_a_slow_adapter_is_given_up_and_asked_again(
-    database: Database, fake: tuple[Adapter, str]
-) -> None:
-    """The send timeout bounds how long a batch is claimed."""
+async def test_a_slow_adapter_is_retried(database: Database, fake: tuple[Adapter, str]) -> None:
+    """`publish_timeout` limits the time for which a batch is claimed."""
     adapter, url = fake
 
     async def slow_once(batch: Batch) -> Response:
@@ -117,7 +117,7 @@ async def test_a_slow_adapter_is_given_up_and_asked_again(
 async def test_one_failed_event_waits_and_the_others_do_not(
     database: Database, fake: tuple[Adapter, str]
 ) -> None:
-    """G5: it is tried again later, with its error on the row; the rest is decided at once."""
+    """G5: it is retried later, with its error on the row; the others are decided at once."""
     adapter, url = fake
 
     adapter.fail(lambda event: event["sequence"] == "2" and len(adapter.batches) == 1)
@@ -134,16 +134,14 @@ async def _decided(database: Database, count: int) -> bool:
     return sum(event.decision is not None for event in await log_of(database)) >= count
 
 
-async def test_an_event_that_the_answer_forgets_is_sent_again(
-    database: Database, fake: tuple[Adapter, str]
-) -> None:
-    """Silence is not a decision."""
+async def test_an_event_without_a_result_is_sent_again(database: Database, fake: tuple[Adapter, str]) -> None:
+    """A missing result counts as a failure."""
     adapter, url = fake
 
-    def forgets(batch: Batch) -> Response:
+    def omit(batch: Batch) -> Response:
         return adapter.held_back(batch[: 1 if len(adapter.batches) == 1 else None])
 
-    adapter.answer = forgets
+    adapter.answer = omit
     async with relaying(database, url):
         await append(database, 2)
         await eventually(lambda: all_decided(database))
@@ -151,10 +149,10 @@ async def test_an_event_that_the_answer_forgets_is_sent_again(
 
 
 @pytest.mark.parametrize(("status", "reason"), [(422, "422: no thirteen"), (500, "HTTP 500")])
-async def test_a_batch_is_halved_until_the_event_to_blame_stands_alone(
+async def test_a_batch_is_halved_until_the_bad_event_is_alone(
     database: Database, fake: tuple[Adapter, str], status: int, reason: str
 ) -> None:
-    """G5: one that makes the adapter refuse the whole batch, or break on it, does not hold up the others."""
+    """G5: one event for which the adapter rejects the batch, or fails on it, does not block the others."""
     adapter, url = fake
 
     def fails_on_thirteen(batch: Batch) -> Response:
@@ -171,16 +169,16 @@ async def test_a_batch_is_halved_until_the_event_to_blame_stands_alone(
     assert reason in str(bad.last_error)
 
 
-async def test_while_the_adapter_is_not_ready_the_relay_waits_and_says_so(
+async def test_the_relay_backs_off_while_the_adapter_is_not_ready(
     database: Database, fake: tuple[Adapter, str]
 ) -> None:
-    """G8: SNS is away, so every event fails; the relay does not run through the whole log in vain."""
+    """G8: SNS is unavailable and every event fails; the relay reports it, and does not try the whole log."""
     adapter, url = fake
     adapter.is_ready = False
     adapter.fail(lambda _: True)
     await append(database, 50)
     async with relaying(database, url, batch_size=10) as relay:
-        await eventually(lambda: _in_trouble(relay))
+        await eventually(lambda: is_degraded(relay))
         assert relay.degraded_reason == f"adapter at {url} is not ready"
         assert len(adapter.batches) <= 2
         adapter.is_ready, adapter.answer = True, adapter.held_back
@@ -191,7 +189,7 @@ async def test_while_the_adapter_is_not_ready_the_relay_waits_and_says_so(
 async def test_several_relays_share_the_log_without_doubling(
     database: Database, fake: tuple[Adapter, str]
 ) -> None:
-    """SKIP LOCKED: each event is sent once, though four relays want it."""
+    """SKIP LOCKED: each event is sent once, although four relays claim events."""
     adapter, url = fake
     await append(database, 200)
     async with (
@@ -205,7 +203,7 @@ async def test_several_relays_share_the_log_without_doubling(
 
 
 async def test_a_batch_is_bounded_in_bytes(database: Database, fake: tuple[Adapter, str]) -> None:
-    """What the limit leaves out of one batch is in the next; an event over the limit goes alone."""
+    """Events over the limit are left to the next batch; a single event over the limit is sent alone."""
     adapter, url = fake
     await append(database, 6)
     async with relaying(database, url, max_batch_bytes=1_500):
@@ -217,7 +215,7 @@ async def test_a_batch_is_bounded_in_bytes(database: Database, fake: tuple[Adapt
 async def test_the_relay_goes_on_when_postgresql_ends_its_connections(
     database: Database, event_log: EventLog, fake: tuple[Adapter, str]
 ) -> None:
-    """What is appended afterwards is relayed without a hand."""
+    """Events appended afterwards are relayed."""
     _, url = fake
     async with relaying(database, url, event_log=event_log, poll_interval=60):
         await append(database)
@@ -231,25 +229,27 @@ async def test_the_relay_goes_on_when_postgresql_ends_its_connections(
         await eventually(lambda: all_decided(database, "20210717235959000002"))
 
 
-async def test_a_database_that_is_slow_is_waited_for(order_database: str, fake: tuple[Adapter, str]) -> None:
-    """A claim that PostgreSQL does not finish in time is no reason to end the service."""
+async def test_a_database_that_is_slow_is_waited_for(
+    database: Database, order_database: str, fake: tuple[Adapter, str]
+) -> None:
+    """A claim that times out is retried; it does not end the service."""
     _, url = fake
     async with asyncpg.create_pool(order_database, command_timeout=0.2) as pool:
-        impatient = Database(pool, ApplicationEventPublisher([EventLog()]))
+        impatient = Database(pool, ApplicationEventPublisher())
         async with relaying(impatient, url) as relay:
             async with locked(order_database, "event_log"):
-                await eventually(lambda: _in_trouble(relay))
+                await eventually(lambda: is_degraded(relay))
             assert "TimeoutError" in str(relay.degraded_reason)
-            await append(impatient)
-            await eventually(lambda: all_decided(impatient))
+            await append(database)
+            await eventually(lambda: all_decided(database))
 
 
-async def _in_trouble(relay: Relay) -> bool:
+async def is_degraded(relay: Relay) -> bool:
     return relay.degraded_reason is not None
 
 
 async def test_an_event_and_its_order_are_one_transaction(order: Served, order_database: str) -> None:
-    """PostgreSQL ends the command's connection between the order's row and the event's: neither stays."""
+    """PostgreSQL closes the connection between the inserts of order and event: neither remains."""
     blocker = await asyncpg.connect(order_database)
     admin = await asyncpg.connect(order_database)
     try:

@@ -1,4 +1,4 @@
-"""Retention: what is deleted, when, and in how small pieces. The inbox's own part is in test_inbox.py."""
+"""Retention: expired rows are deleted, in small batches. The inbox's rules are in test_inbox.py."""
 
 import asyncpg
 from snsqs.events import ApplicationEventPublisher
@@ -23,7 +23,7 @@ END_THE_DELETION = """
 
 
 async def decide(database: Database, subject: str = ORDER_ID, *, days_ago: int) -> None:
-    """Lets the waiting events of an order have been decided so many days ago."""
+    """Record a decision on the waiting events of an order, made `days_ago`."""
     await run(
         database,
         "UPDATE event_log SET decision = 'held_back', occurred_at = now() - make_interval(days => $2), "
@@ -54,7 +54,7 @@ async def test_old_events_are_deleted_and_newer_ones_kept(database: Database) ->
 
 
 async def test_events_that_wait_or_are_parked_are_never_deleted(database: Database) -> None:
-    """However old they are: nobody has had them yet."""
+    """However old they are: they have not been published yet."""
     await append(database, 2)
     await run(database, "UPDATE event_log SET occurred_at = now() - interval '1 year'")
     await run(database, "UPDATE event_log SET parked_at = occurred_at, last_error = '' WHERE sequence = 2")
@@ -66,7 +66,7 @@ async def test_events_that_wait_or_are_parked_are_never_deleted(database: Databa
 
 
 async def test_one_transaction_deletes_only_a_small_batch(database: Database) -> None:
-    """And then there is a pause, which does not hold up stopping."""
+    """A pause follows, which does not delay stopping."""
     await append(database, 25)
     await decide(database, days_ago=31)
     async with sweeping(database, decided_events(30), batch_size=10, pause=60):
@@ -76,8 +76,8 @@ async def test_one_transaction_deletes_only_a_small_batch(database: Database) ->
         await eventually(lambda: is_left(database, 0))
 
 
-async def test_several_sweep_at_once_and_wait_for_nobody(database: Database) -> None:
-    """A row that somebody has locked is passed over, and deleted in a later sweep."""
+async def test_concurrent_sweeps_skip_locked_rows(database: Database) -> None:
+    """A locked row is deleted in a later sweep."""
     await append(database, 200)
     await decide(database, days_ago=31)
     options = {"batch_size": 7, "pause": 0.0, "interval": 0.05}
@@ -95,43 +95,43 @@ async def test_several_sweep_at_once_and_wait_for_nobody(database: Database) -> 
 
 
 async def test_a_sweep_that_is_slow_is_tried_again(database: Database, order_database: str) -> None:
-    """It says so meanwhile, and is no reason to end the service."""
+    """It reports the error meanwhile, and does not end the service."""
     async with asyncpg.create_pool(order_database, command_timeout=0.2) as pool:
         impatient = Database(pool, ApplicationEventPublisher())
         async with sweeping(impatient, decided_events(30), max_backoff=0.05, interval=0.05) as retention:
             async with locked(order_database, "event_log"):
-                await eventually(lambda: _in_trouble(retention))
+                await eventually(lambda: is_degraded(retention))
             assert "TimeoutError" in str(retention.degraded_reason)
             await append(database, 5)
             await decide(database, days_ago=31)
             await eventually(lambda: is_left(database, 0))
-            await eventually(lambda: _is_well(retention))
+            await eventually(lambda: is_well(retention))
 
 
 async def test_a_sweep_whose_connection_ends_is_tried_again(database: Database, order_database: str) -> None:
-    """PostgreSQL ends it in the middle of the deletion."""
+    """PostgreSQL closes it during the deletion."""
     async with sweeping(database, decided_events(30), max_backoff=0.05, interval=0.05) as retention:
         async with locked(order_database, "event_log"), asyncpg.create_pool(order_database) as admin:
             await eventually(lambda: admin.fetchval(END_THE_DELETION))
-            await eventually(lambda: _in_trouble(retention))
+            await eventually(lambda: is_degraded(retention))
         await append(database, 5)
         await decide(database, days_ago=31)
         await eventually(lambda: is_left(database, 0))
 
 
-async def _in_trouble(retention: Retention) -> bool:
+async def is_degraded(retention: Retention) -> bool:
     return retention.degraded_reason is not None
 
 
-async def _is_well(retention: Retention) -> bool:
+async def is_well(retention: Retention) -> bool:
     return retention.degraded_reason is None
 
 
-async def test_a_service_keeps_its_events_unless_told_otherwise(
+async def test_a_service_keeps_its_events_by_default(
     database: Database, order_database: str, aws_url: str
 ) -> None:
-    """EVENT_RETENTION_DAYS is not set: when the sweep has come to the inbox, after the events, all are
-    there. Set, the old ones go. INBOX_RETENTION_DAYS is 30."""
+    """Without EVENT_RETENTION_DAYS no event is deleted; the inbox, swept after the events, shows the end of
+    the sweep (INBOX_RETENTION_DAYS is 30). With it, old events are deleted."""
     await append(database, 2)
     await decide(database, days_ago=365)
     await receive(database, days_ago=31)
@@ -140,13 +140,13 @@ async def test_a_service_keeps_its_events_unless_told_otherwise(
         await eventually(lambda: is_left(database, 0, "inbox"))
         assert (await order.http.get("/readyz")).json()["checks"]["retention"] == "ok"
     assert await count(database) == 2
-    told = settings.model_copy(update={"event_retention_days": 364})
-    async with serving(create_order(told)):
+    with_retention = settings.model_copy(update={"event_retention_days": 364})
+    async with serving(create_order(with_retention)):
         await eventually(lambda: is_left(database, 0))
 
 
 async def test_scm_prunes_its_tables_too(scm_database: str, aws_url: str) -> None:
-    """The same two settings; a record of 31 days stays when it is to be kept for 60."""
+    """SCM has the same two settings; with a retention of 60 days, a record of 31 days remains."""
     async with connect(scm_database, ApplicationEventPublisher([EventLog()])) as database:
         await append(database, 2)
         await decide(database, days_ago=3)
@@ -165,7 +165,7 @@ async def test_scm_prunes_its_tables_too(scm_database: str, aws_url: str) -> Non
 
 
 async def receive(database: Database, *, days_ago: int) -> None:
-    """Lets a message have been received so many days ago."""
+    """Record a message that was received `days_ago`."""
     await run(
         database,
         "INSERT INTO inbox (consumer, message_id, type, subject, receive_count, received_at) "
