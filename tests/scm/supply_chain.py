@@ -94,7 +94,7 @@ class Scm:
             records = {(each["consumer"], each["messageId"]): each for each in received}
             return records.get((queue, message.id))
 
-        return await eventually(record, within=30)
+        return await eventually(record)
 
     async def invoiced_order(self, **lines: int) -> str:
         """Deliver a completed order that gets its invoice. Return the order's id."""
@@ -186,7 +186,7 @@ async def order_locked(
                 locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
                 return bool(await connection.fetchval(locks) == count)
 
-        await eventually(are_waiting, within=30)
+        await eventually(are_waiting)
 
     async with database.transaction() as tx:
         await lock_order(tx, order_id)

@@ -120,7 +120,7 @@ async def test_more_goods_than_ordered_are_rejected(warehouse: Warehouse) -> Non
     response = await receive(warehouse, number, "note-2", tray=1, mug=3)
     assert response.status_code == 409
     assert response.json()["detail"] == (
-        f"of mug, 2 are still to come on purchase order {number}; 3 are more than were ordered"
+        f"of mug, 2 are outstanding on purchase order {number}; 3 are more than were ordered"
     )
     assert await warehouse.stock("mug") == (3, 0)
     assert (await receive(warehouse, number, "note-2", tray=1, mug=2)).json()["status"] == "RECEIVED"

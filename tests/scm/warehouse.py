@@ -125,14 +125,14 @@ class Warehouse:
             """The orders do not wait any more."""
             return not set(order_ids) & set(await self.waiting())
 
-        await eventually(is_served, within=30)
+        await eventually(is_served)
 
     async def wait_until_idle(self) -> None:
         async def is_idle() -> bool:
             """The allocation waits for its signal."""
             return self.woken.is_awaited and not self.woken.is_set()
 
-        await eventually(is_idle, within=30)
+        await eventually(is_idle)
 
     async def waiting(self) -> list[str]:
         """Return the ids of the waiting orders, oldest first."""

@@ -43,7 +43,7 @@ class Fulfilment(Aggregate):
 
     @property
     def has_left(self) -> bool:
-        """Whether the goods have left the warehouse."""
+        """True once the goods have left the warehouse."""
         return self.status in (Status.DISPATCHED, Status.DELIVERED)
 
     def changed(self, **changes: object) -> "Fulfilment":

@@ -78,7 +78,7 @@ class PurchaseOrder(WireModel):
     def _received(self, line: PurchaseLine, quantity: int) -> PurchaseLine:
         if quantity > line.outstanding:
             raise NotAllowed(
-                f"of {line.sku}, {line.outstanding} are still to come on purchase order {self.id}; "
+                f"of {line.sku}, {line.outstanding} are outstanding on purchase order {self.id}; "
                 f"{quantity} are more than were ordered"
             )
         return line.model_copy(update={"received": line.received + quantity})
