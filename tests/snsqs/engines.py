@@ -1,4 +1,4 @@
-"""Engines: what a listener can run on. The same tests run on each, so that no one's quirks matter."""
+"""Engines: implementations of SNS and SQS on which the same tests run."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ from tests.snsqs.queues import DeadLetter, Handler
 
 
 class Transport(Protocol):
-    """One engine's way to what is behind a listener."""
+    """Access of one engine to the topic and queues of a listener."""
 
     @property
     def channel(self) -> MessageChannel: ...
@@ -44,7 +44,7 @@ class Transport(Protocol):
 
 @dataclass(frozen=True)
 class Bench:
-    """A running listener: sends to its topic and its queue, and looks into its dead letters."""
+    """A running listener, with access to its topic, queue and dead letters."""
 
     listener: ListenerContainer
     transport: Transport
@@ -57,30 +57,30 @@ class Bench:
         assert all(isinstance(result, str) for result in results), results
 
     async def send(self, body: str, **attributes: str) -> None:
-        """Past the topic, straight into the queue: what no filter policy holds back."""
+        """Send to the queue, without the topic and its filter policy."""
         await self.transport.send(body, attributes)
 
     async def dead_letters(self) -> list[DeadLetter]:
-        """Those that are there now; each is seen once."""
+        """Return and remove the present dead letters."""
         return await self.transport.dead_letters()
 
     async def counts(self) -> tuple[int, int]:
-        """Messages that wait in the queue, and messages that are leased."""
+        """Return the numbers of visible and of received messages."""
         return await self.transport.counts()
 
     async def is_empty(self) -> bool:
-        """Whether all that was published has been delivered, nothing waits and nothing is leased. SNS may
-        deliver a while after it took a message."""
+        """Return whether all published messages were delivered and deleted. SNS may deliver a message
+        some time after it accepted it."""
         return self.deliveries.expected <= self.deliveries.seen and await self.counts() == (0, 0)
 
     async def purge(self) -> None:
-        """Takes the messages away from their consumer for good."""
+        """Delete all messages, received ones included."""
         await self.transport.purge()
 
 
 @dataclass(frozen=True)
 class Deliveries:
-    """Middleware that sees which of the published messages have come."""
+    """Middleware that records which of the published messages were delivered."""
 
     expected: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
@@ -92,7 +92,7 @@ class Deliveries:
 
 
 class Engine(Protocol):
-    """SNS and SQS, in one of their kinds."""
+    """An implementation of SNS and SQS."""
 
     def start(
         self,
@@ -112,7 +112,7 @@ async def listening(
     max_receive_count: int = 5,
     **options: Any,
 ) -> AsyncIterator[Bench]:
-    """Runs the listener of the handlers, which name one queue, until the body ends; then drains it."""
+    """Run the listener of handlers of one queue until the body ends, then drain it."""
     [binding] = bindings(handlers)
     settings = QueueSettings(visibility=visibility, max_receive_count=max_receive_count)
     async with engine.start(binding, middleware, settings, ListenerOptions(**options)) as bench:
@@ -121,7 +121,7 @@ async def listening(
 
 @dataclass(frozen=True)
 class AwsEngine:
-    """A server that speaks the protocols of SNS and SQS."""
+    """A server with the protocols of SNS and SQS."""
 
     clients: AwsClients
 
@@ -183,7 +183,7 @@ class _AwsTransport:
 
 
 class MemoryEngine:
-    """The simulator, without faults and on the real clock."""
+    """The in-memory broker, without faults and on the real clock."""
 
     @asynccontextmanager
     async def start(

@@ -22,7 +22,7 @@ class Painted(DomainEvent):
 
 
 class Sold(DomainEvent):
-    """Another one."""
+    """Another event for tests."""
 
     source: Aggregate
 
@@ -37,7 +37,7 @@ def message(
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """What is found in a dead-letter queue."""
+    """A message in a dead-letter queue."""
 
     body: str
     attributes: dict[str, str]
@@ -56,7 +56,7 @@ listener = sqs_listener(QUEUE, topic=TOPIC)
 
 
 class Recorder:
-    """Handlers of two event types on one queue, which remember what they were given."""
+    """Handlers of two event types on one queue, which record the ids of their events."""
 
     def __init__(self) -> None:
         self.painted: list[str] = []

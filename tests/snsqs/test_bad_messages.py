@@ -1,4 +1,4 @@
-"""A flood of messages that can never be handled, on every queue, while orders go their way."""
+"""A flood of messages that cannot be handled, on every queue, while orders are processed."""
 
 import asyncio
 import json
@@ -22,28 +22,28 @@ FLOOD = 1_000
 """Bad messages on each queue."""
 
 ORDERS = 20
-"""Good ones, placed and paid while the flood comes."""
+"""Valid orders, placed and paid during the flood."""
 
 NUMBER = "number"
-"""The attribute that tells which of them a message is, whatever else is wrong with it."""
+"""Attribute with the number of a bad message."""
 
 
 @dataclass
 class Draft:
-    """A good message, until a `Change` makes it bad."""
+    """A valid message, until a `Change` makes it invalid."""
 
     source: dict[str, Any]
     about: dict[str, str]
     document: Any
     body: str = ""
-    """What is sent instead of the document, if anything."""
+    """Body sent instead of the document, if any."""
 
 
 Change = Callable[[Draft], object]
 
 
 def draft(topic: str, event_type: str, number: int) -> Draft:
-    """What the handlers of all services take; each reads its part of it."""
+    """Return a message that the handlers of all services accept; each reads its part."""
     order_id = f"{number:020}"
     source = {
         "id": order_id,
@@ -76,7 +76,7 @@ def attribute(name: str, value: str) -> Change:
 
 
 def of_order(order_id: str) -> Change:
-    """In the document and in the attributes."""
+    """Set the order id, in the document and in the attributes."""
     return lambda draft: (draft.source.update(id=order_id), draft.about.update({SUBJECT: order_id}))
 
 
@@ -142,7 +142,7 @@ EVERYWHERE: list[tuple[str, Change]] = [
     ("UndecodableMessage|TerminalError", of_order("1")),
     ("UndecodableMessage|TerminalError", of_order("../../etc/passwd")),
 ]
-"""The reason that the dead letter is to have, and what is wrong with the message."""
+"""Expected reasons of dead letters, each with the change that causes it."""
 
 WHERE_READ: dict[str, list[tuple[str, Change]]] = {
     "status": [
@@ -165,11 +165,11 @@ WHERE_READ: dict[str, list[tuple[str, Change]]] = {
         ("TerminalError: there is no order", source()),
     ],
 }
-"""What is wrong only for a handler that reads the field."""
+"""Changes that affect only a handler that reads the field."""
 
 
 def flood(binding: Binding) -> list[tuple[str, Draft]]:
-    """Every kind in turn for every type that the queue takes, each with the reason that is expected."""
+    """Return bad messages of every kind for every type of the queue, each with the expected reason."""
     bad = []
     for number in range(FLOOD):
         event_type = binding.event_types[number % len(binding.event_types)]
@@ -208,7 +208,7 @@ async def send(aws: AwsClients, queue: str, messages: list[Draft]) -> None:
 
 
 async def reasons(aws: AwsClients, binding: Binding) -> dict[int, str]:
-    """Of the dead letters that lie there, by the numbers of the messages."""
+    """Return the reasons of the present dead letters, by the numbers of the messages."""
     url = (await aws.sqs.get_queue_url(QueueName=binding.dead_letter_queue))["QueueUrl"]
     found: dict[int, str] = {}
     while letters := await receive(aws, url):
@@ -219,10 +219,10 @@ async def reasons(aws: AwsClients, binding: Binding) -> dict[int, str]:
     return found
 
 
-async def test_a_thousand_bad_messages_on_each_queue_hold_up_nobody(
+async def test_a_thousand_bad_messages_on_each_queue_delay_no_order(
     order: Served, scm: Served, aws: AwsClients
 ) -> None:
-    """Each is a dead letter, once and with its reason; each order that is paid meanwhile has its invoice."""
+    """Each is a dead letter once, with its reason; each order that is paid meanwhile gets its invoice."""
     await stock(scm, **{"MUG-01": ORDERS})
     floods = [(binding, flood(binding)) for binding in bindings([*ORDER_HANDLERS, *SCM_HANDLERS])]
     async with asyncio.TaskGroup() as group:

@@ -27,7 +27,7 @@ from tests.snsqs.queues import message
 
 @pytest.fixture(params=["memory", "sns", "sns.fifo", "sqs", "sqs.fifo"])
 async def channel(request: pytest.FixtureRequest, aws: AwsClients) -> MessageChannel:
-    """Every kind of channel in turn."""
+    """Each implementation."""
     kind: str = request.param
     if kind == "memory":
         return MemoryBroker().topic("topic")
@@ -39,20 +39,20 @@ async def channel(request: pytest.FixtureRequest, aws: AwsClients) -> MessageCha
     return SqsChannel(aws.sqs, name, url)
 
 
-async def test_every_message_has_its_own_answer_in_the_order_given(channel: MessageChannel) -> None:
-    """More messages than a call takes: each is taken once, under an id of its own."""
+async def test_every_message_has_its_own_result_in_order(channel: MessageChannel) -> None:
+    """More messages than fit into a call: each is accepted once, with an id of its own."""
     results = await channel.send([message(subject=str(number)) for number in range(37)])
     assert all(isinstance(result, str) for result in results)
     assert len(set(map(str, results))) == 37
 
 
-async def test_nothing_to_send_is_nothing_sent(channel: MessageChannel) -> None:
-    """An empty list gives an empty answer."""
+async def test_sending_no_messages_makes_no_call(channel: MessageChannel) -> None:
+    """An empty list returns an empty list."""
     assert await channel.send([]) == []
 
 
-async def test_a_message_over_the_limit_is_an_error_to_its_own_caller_only(channel: MessageChannel) -> None:
-    """In bytes, not characters, with the attributes counted; and in the number of attributes."""
+async def test_a_message_over_the_limit_fails_alone(channel: MessageChannel) -> None:
+    """The limit is in bytes, not characters, attributes included; and the number of attributes is limited."""
     many = message().copy(headers={f"header-{number}": "x" for number in range(7)})
     large = Message("é" * 125_000, message().headers)
     attributes = message(reason="é" * 125_000)
@@ -67,20 +67,20 @@ async def test_a_message_over_the_limit_is_an_error_to_its_own_caller_only(chann
 
 
 async def test_large_messages_are_split_by_bytes(channel: MessageChannel) -> None:
-    """Ten that fit alone but not together are all taken."""
+    """Ten messages that exceed the limit of a call together are all accepted."""
     results = await channel.send([Message("x" * 100_000, message().headers) for _ in range(10)])
     assert all(isinstance(result, str) for result in results)
 
 
-async def test_concurrent_callers_get_their_own_answers(channel: MessageChannel) -> None:
-    """However their messages were put together."""
+async def test_concurrent_senders_receive_their_own_results(channel: MessageChannel) -> None:
+    """However their messages were batched."""
     answers = await asyncio.gather(*(channel.send([message(subject=str(n))]) for n in range(25)))
     assert len({str(answer[0]) for answer in answers}) == 25
 
 
 @contextmanager
 def counted(client: Any, call: str) -> Any:
-    """Counts the calls of a client as they go out."""
+    """Count the calls of a client."""
     calls: list[dict[str, Any]] = []
 
     def count(params: dict[str, Any], **_: Any) -> None:
@@ -91,8 +91,8 @@ def counted(client: Any, call: str) -> Any:
     client.meta.events.unregister(f"before-call.*.{call}", count)
 
 
-async def test_concurrent_callers_share_calls(aws: AwsClients) -> None:
-    """Fifty callers with one message each: five calls instead of fifty."""
+async def test_concurrent_senders_share_calls(aws: AwsClients) -> None:
+    """Fifty senders with one message each: five calls instead of fifty."""
     channel = SnsChannel(aws.sns, Topology(aws, create=True), "topic")
     await channel.prepare()
     with counted(aws.sns, "PublishBatch") as calls:
@@ -100,8 +100,8 @@ async def test_concurrent_callers_share_calls(aws: AwsClients) -> None:
     assert len(calls) == 5
 
 
-async def test_a_fifo_topic_keeps_what_one_aggregate_did_in_order(aws: AwsClients) -> None:
-    """One call at a time, the subject as the group, the event's id against duplicates."""
+async def test_a_fifo_topic_keeps_the_messages_of_an_aggregate_in_order(aws: AwsClients) -> None:
+    """One call at a time, with the subject as the group and the event's id as the deduplication id."""
     channel = SnsChannel(aws.sns, Topology(aws, create=True), "topic.fifo")
     await channel.prepare()
     sent = [message(subject="a", version=version) for version in range(25)]
@@ -112,7 +112,7 @@ async def test_a_fifo_topic_keeps_what_one_aggregate_did_in_order(aws: AwsClient
     assert places == sorted(places)
 
 
-async def test_a_refused_connection_is_an_error_per_message_that_may_pass() -> None:
+async def test_a_refused_connection_is_a_retryable_error_per_message() -> None:
     """Not a TerminalError: sending the same message again may succeed."""
     async with aws_clients(region="us-east-1", endpoint_url="http://127.0.0.1:1") as nowhere:
         channel = SnsChannel(nowhere.sns, Topology(nowhere, create=True), "topic")
@@ -122,7 +122,7 @@ async def test_a_refused_connection_is_an_error_per_message_that_may_pass() -> N
 
 
 async def test_interceptors_wrap_sending() -> None:
-    """In the order in which they are named; one may change what is sent, or keep it."""
+    """In the order of their registration; one may change messages, or not pass them on."""
     order: list[str] = []
 
     def interceptor(name: str) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""The listener's contract: what becomes of each message. One suite for every engine, see engines.py."""
+"""Contract of the listener: the outcome of each message. One suite for every engine, see engines.py."""
 
 import asyncio
 import time
@@ -26,12 +26,12 @@ from tests.snsqs.queues import QUEUE, Painted, Recorder, Sold, listener, message
 
 
 async def counted(bench: Bench, counts: tuple[int, int]) -> bool:
-    """So many wait and so many are leased. SQS's counts are approximate: they may come late."""
+    """The queue has as many visible and received messages. SQS's counts are approximate and may be late."""
     return await bench.counts() == counts
 
 
-async def test_many_event_types_on_one_queue_reach_the_handler_that_names_them(engine: Engine) -> None:
-    """What the old @SqsListener could not: the annotation decides, message by message."""
+async def test_events_of_one_queue_reach_the_handler_of_their_type(engine: Engine) -> None:
+    """The annotation decides, for each message."""
     recorder = Recorder()
     async with listening(engine, *recorder.handlers) as bench:
         await bench.publish(*(message("Painted" if n % 2 else "Sold", str(n)) for n in range(25)))
@@ -40,8 +40,8 @@ async def test_many_event_types_on_one_queue_reach_the_handler_that_names_them(e
     assert sorted(map(int, recorder.sold)) == list(range(0, 25, 2))
 
 
-async def test_a_handler_is_given_what_it_asks_for(engine: Engine) -> None:
-    """The event, the message and the delivery, in any order, each by its type."""
+async def test_parameters_are_filled_by_type(engine: Engine) -> None:
+    """Event, message and delivery, in any order."""
     seen: list[Any] = []
 
     @listener
@@ -54,8 +54,8 @@ async def test_a_handler_is_given_what_it_asks_for(engine: Engine) -> None:
     assert seen == [(Sold, "7", 1, QUEUE)]
 
 
-async def test_the_filter_policy_keeps_away_what_no_handler_takes(engine: Engine) -> None:
-    """It is derived from the handlers, so a type that nobody takes never costs a receive."""
+async def test_the_filter_policy_excludes_types_without_a_handler(engine: Engine) -> None:
+    """It is derived from the handlers, so such a message never costs a receive."""
     recorder = Recorder()
     async with listening(engine, *recorder.handlers) as bench:
         await bench.publish(message("Melted"), message("Painted", "2"))
@@ -79,10 +79,10 @@ GOOD = '{"source": {"id": "1", "version": 1}, "occurenceOn": 1}'
         ("[" * 50_000, {}, "UndecodableMessage"),
     ],
 )
-async def test_what_can_never_succeed_is_a_dead_letter_at_once(
+async def test_an_undecodable_message_is_a_dead_letter_at_once(
     engine: Engine, body: str, attributes: dict[str, str], reason: str
 ) -> None:
-    """It goes to the dead-letter queue unchanged, with the reason; the others flow on."""
+    """It goes to the dead-letter queue unchanged, with the reason; other messages are handled."""
     recorder = Recorder()
     async with listening(engine, *recorder.handlers) as bench:
         await bench.send(body, **attributes)
@@ -97,7 +97,7 @@ async def test_what_can_never_succeed_is_a_dead_letter_at_once(
 
 
 async def test_a_terminal_error_of_a_handler_is_a_dead_letter_at_once(engine: Engine) -> None:
-    """Its type says that trying again cannot help; reason, handler and original ids go with it."""
+    """Reason, handler and original ids go with it."""
 
     @listener
     async def handler(event: Painted) -> None:
@@ -112,8 +112,8 @@ async def test_a_terminal_error_of_a_handler_is_a_dead_letter_at_once(engine: En
     assert letter.attributes[ID] == sent.id
 
 
-async def test_a_failed_message_comes_again_until_it_succeeds(engine: Engine) -> None:
-    """The visibility grows with the receive count, and the other messages do not wait for it."""
+async def test_a_failed_message_is_retried_until_it_succeeds(engine: Engine) -> None:
+    """It is delivered again with a higher receive count."""
     counts: list[int] = []
 
     @listener
@@ -129,7 +129,7 @@ async def test_a_failed_message_comes_again_until_it_succeeds(engine: Engine) ->
 
 
 async def test_the_last_permitted_receive_ends_in_a_dead_letter_with_its_reason(engine: Engine) -> None:
-    """Not SQS's silent redrive: the error that the handler raised goes along."""
+    """The error of the handler, which the redrive of SQS would lose."""
 
     @listener
     async def handler(event: Painted) -> None:
@@ -142,7 +142,7 @@ async def test_the_last_permitted_receive_ends_in_a_dead_letter_with_its_reason(
     assert letter.details["receiveCount"] == 2
 
 
-async def test_a_message_waits_for_what_is_away_without_being_received_again(engine: Engine) -> None:
+async def test_a_message_waits_for_a_dependency_without_being_received_again(engine: Engine) -> None:
     """Unavailable costs no receive, however often it is raised."""
     counts: list[int] = []
 
@@ -160,7 +160,7 @@ async def test_a_message_waits_for_what_is_away_without_being_received_again(eng
 
 
 async def test_a_lease_is_extended_for_as_long_as_the_handler_runs(engine: Engine) -> None:
-    """A handler may take longer than the visibility timeout: nobody else is given its message."""
+    """A handler may take longer than the visibility timeout; no other consumer receives its message."""
     calls = 0
 
     @listener
@@ -175,8 +175,8 @@ async def test_a_lease_is_extended_for_as_long_as_the_handler_runs(engine: Engin
     assert calls == 1
 
 
-async def test_a_buffered_message_is_kept_while_it_waits_for_its_turn(engine: Engine) -> None:
-    """Extended from the moment it is received, not from when its handler begins."""
+async def test_the_lease_of_a_pending_message_is_extended(engine: Engine) -> None:
+    """From the moment it is received, not from the start of its handler."""
     received: list[tuple[str, int]] = []
 
     @listener
@@ -191,7 +191,7 @@ async def test_a_buffered_message_is_kept_while_it_waits_for_its_turn(engine: En
 
 
 async def test_a_handler_is_cancelled_when_its_lease_is_lost(engine: Engine) -> None:
-    """Somebody else deleted the message: what is going on here must not commit."""
+    """Another consumer deleted the message, so its handler must not commit."""
     began, ended = asyncio.Event(), asyncio.Event()
     outcomes: list[str] = []
 
@@ -210,15 +210,14 @@ async def test_a_handler_is_cancelled_when_its_lease_is_lost(engine: Engine) -> 
     async with listening(engine, handler, visibility=2) as bench:
         await bench.publish(message())
         await began.wait()
-        # Purging is what takes a leased message away from its consumer for good.
         await bench.purge()
         async with asyncio.timeout(10):
             await ended.wait()
     assert outcomes == ["cancelled"]
 
 
-async def test_stopping_lets_running_handlers_finish_and_gives_back_the_rest(engine: Engine) -> None:
-    """One runs, two wait behind it: after the drain one is done and two are receivable at once."""
+async def test_stopping_lets_running_handlers_finish_and_requeues_the_rest(engine: Engine) -> None:
+    """One is running and two are pending: after the drain one is handled and two are visible at once."""
     finished: list[str] = []
     began = asyncio.Event()
 
@@ -235,8 +234,8 @@ async def test_stopping_lets_running_handlers_finish_and_gives_back_the_rest(eng
     await eventually(lambda: counted(bench, (2, 0)))
 
 
-async def test_stopping_does_not_wait_for_ever(engine: Engine) -> None:
-    """A handler that does not end is cancelled, and its message is receivable at once."""
+async def test_stopping_has_a_timeout(engine: Engine) -> None:
+    """A handler that does not end is cancelled, and its message is visible at once."""
     began = asyncio.Event()
 
     @listener
@@ -244,7 +243,7 @@ async def test_stopping_does_not_wait_for_ever(engine: Engine) -> None:
         began.set()
         await asyncio.sleep(60)
 
-    # The drain outlasts a receive call: servers give messages to one that nobody waits for any more.
+    # The drain outlasts a receive call: servers deliver messages to one that was cancelled.
     async with listening(engine, handler, shutdown_timeout=1.0, poll_timeout=1) as bench:
         await bench.publish(message())
         await began.wait()
@@ -253,8 +252,8 @@ async def test_stopping_does_not_wait_for_ever(engine: Engine) -> None:
     await eventually(lambda: counted(bench, (1, 0)))
 
 
-def test_a_handler_that_asks_for_what_nobody_provides_is_found_at_start() -> None:
-    """ListenerMisconfigured names the handler and what it asks for."""
+def test_a_missing_dependency_is_found_at_start() -> None:
+    """ListenerMisconfigured names the handler and the dependency."""
 
     @listener
     async def handler(event: Painted, tx: Transaction) -> None: ...
@@ -278,7 +277,7 @@ def test_two_handlers_of_one_type_on_one_queue_are_found_at_start() -> None:
 
 
 def test_two_events_in_one_handler_are_found_at_start() -> None:
-    """Both would be given the same one."""
+    """Both parameters would receive the same event."""
 
     @listener
     async def handler(first: Painted, second: Sold) -> None: ...
@@ -287,8 +286,8 @@ def test_two_events_in_one_handler_are_found_at_start() -> None:
         bindings([handler])
 
 
-def test_a_union_with_what_is_no_event_is_found_at_start() -> None:
-    """It would never be given, and the handler may count on it."""
+def test_a_union_with_another_type_is_found_at_start() -> None:
+    """No value of it would ever be passed, and the handler may rely on one."""
 
     @listener
     async def handler(event: Painted | None) -> None: ...
@@ -304,7 +303,7 @@ def test_a_union_with_what_is_no_event_is_found_at_start() -> None:
 
 
 def test_a_parameter_without_annotation_is_found_at_start() -> None:
-    """Parameters go by type, so each needs one."""
+    """Parameters are filled by type, so each needs one."""
 
     @listener
     async def handler(event: Painted, extra) -> None: ...  # type: ignore[no-untyped-def]
@@ -314,7 +313,7 @@ def test_a_parameter_without_annotation_is_found_at_start() -> None:
 
 
 async def test_a_handler_that_is_cancelled_from_elsewhere_has_failed(engine: Engine) -> None:
-    """It awaited what somebody else cancelled. The message comes again, and the workers go on."""
+    """It awaited a task that was cancelled. The message is retried, and the workers go on."""
     counts: list[int] = []
 
     @listener
@@ -329,7 +328,7 @@ async def test_a_handler_that_is_cancelled_from_elsewhere_has_failed(engine: Eng
     assert sorted(counts) == [1, 1, 2, 2]
 
 
-async def test_a_batch_handler_is_given_what_waits_together(engine: Engine) -> None:
+async def test_a_batch_handler_receives_pending_messages_together(engine: Engine) -> None:
     """`list[Painted]`: one call for many messages, each acknowledged."""
     batches: list[list[str]] = []
 
@@ -346,7 +345,7 @@ async def test_a_batch_handler_is_given_what_waits_together(engine: Engine) -> N
 
 
 async def test_one_bad_message_of_a_batch_fails_alone(engine: Engine) -> None:
-    """The batch is handled again one by one, so that its neighbours succeed."""
+    """The batch is handled again one by one, and the other messages succeed."""
     painted: set[str] = set()
 
     @listener
@@ -363,8 +362,8 @@ async def test_one_bad_message_of_a_batch_fails_alone(engine: Engine) -> None:
     assert painted == {str(number) for number in range(10)} - {"7"}
 
 
-async def test_manual_acknowledgement_is_up_to_the_handler(engine: Engine) -> None:
-    """Returning is not enough: what was not acknowledged comes again after its visibility timeout."""
+async def test_with_manual_acknowledgement_the_handler_decides(engine: Engine) -> None:
+    """Without acknowledgement a message is delivered again after its visibility timeout."""
     counts: list[int] = []
 
     @listener
@@ -379,8 +378,8 @@ async def test_manual_acknowledgement_is_up_to_the_handler(engine: Engine) -> No
     assert counts == [1, 2]
 
 
-async def test_a_handler_may_ask_for_its_lease(engine: Engine) -> None:
-    """It knows how long the message is ours."""
+async def test_a_handler_receives_its_lease(engine: Engine) -> None:
+    """The lease has the deadline of the message."""
     seconds: list[float] = []
 
     @listener
@@ -395,12 +394,12 @@ async def test_a_handler_may_ask_for_its_lease(engine: Engine) -> None:
 
 
 async def test_a_paused_listener_receives_nothing_until_it_is_resumed(engine: Engine) -> None:
-    """At run time, as often as one likes."""
+    """At run time, repeatedly."""
     recorder = Recorder()
     async with listening(engine, *recorder.handlers, poll_timeout=1) as bench:
         for subject in ("1", "2"):
             bench.listener.pause()
-            # ministack gives messages to a call that nobody waits for any more, so let it end.
+            # ministack delivers messages to a call that was cancelled, so let it end.
             await asyncio.sleep(1.5)
             await bench.publish(message(subject=subject))
             await eventually(lambda: counted(bench, (1, 0)))
@@ -413,8 +412,8 @@ async def test_a_paused_listener_receives_nothing_until_it_is_resumed(engine: En
 
 
 @pytest.mark.parametrize("policy", ["ignore", "fail"])
-async def test_the_policy_for_unknown_types_is_the_queues(engine: Engine, policy: str) -> None:
-    """`ignore` deletes; `fail` tries again, for a queue whose consumers are of several versions."""
+async def test_unknown_types_follow_the_option(engine: Engine, policy: str) -> None:
+    """`ignore` deletes them; `fail` retries them, for a queue whose consumers have several versions."""
     recorder = Recorder()
     async with listening(engine, *recorder.handlers, unknown_types=policy, max_receive_count=2) as bench:
         await bench.send(GOOD, **{TYPE: "Melted"})
@@ -425,8 +424,8 @@ async def test_the_policy_for_unknown_types_is_the_queues(engine: Engine, policy
         assert await bench.dead_letters() == []
 
 
-async def test_stopping_strands_nothing(engine: Engine) -> None:
-    """G7: a receive call that is under way brings its messages back before the listener is gone."""
+async def test_stopping_leaves_no_message_leased(engine: Engine) -> None:
+    """G7: the messages of a receive call that is under way are requeued or handled."""
     recorder = Recorder()
     async with listening(engine, *recorder.handlers, max_concurrency=2) as bench:
         await bench.publish(*(message(subject=str(number)) for number in range(150)))
@@ -442,7 +441,7 @@ fifo = sqs_listener("test-queue.fifo", topic="test-topic.fifo")
 
 
 async def test_a_fifo_group_is_handled_in_order_and_groups_in_parallel(engine: Engine) -> None:
-    """The message's subject is its group; one group's handlers never overlap, two groups' do."""
+    """The subject of a message is its group. Handlers of one group never overlap, those of two groups do."""
     handled: dict[str, list[int]] = {"a": [], "b": []}
     running: set[str] = set()
     together: list[int] = []
@@ -465,7 +464,7 @@ async def test_a_fifo_group_is_handled_in_order_and_groups_in_parallel(engine: E
 
 
 async def test_a_failure_holds_back_the_rest_of_its_fifo_group_only(engine: Engine) -> None:
-    """The failed one comes first again; the other group does not wait for it."""
+    """The failed message is the first to be delivered again; the other group does not wait for it."""
     handled: list[tuple[str, int]] = []
 
     @fifo
@@ -499,8 +498,8 @@ async def test_a_failed_batch_of_a_fifo_group_stays_in_order(engine: Engine) -> 
     assert handled == list(range(5))
 
 
-async def test_a_dead_letter_of_a_fifo_queue_lets_its_group_go_on(engine: Engine) -> None:
-    """It goes to a FIFO dead-letter queue, and what follows in its group is handled."""
+async def test_after_a_dead_letter_its_fifo_group_goes_on(engine: Engine) -> None:
+    """It goes to a FIFO dead-letter queue, and the next messages of its group are handled."""
     handled: list[int] = []
 
     @fifo

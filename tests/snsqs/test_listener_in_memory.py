@@ -1,4 +1,4 @@
-"""The listener where only the clock can tell: on the simulator, where minutes take no time."""
+"""Timing of the listener, on the in-memory broker with a virtual clock."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ from snsqs.testing import Faults, MemoryBroker, MemoryQueue, NoProgress, run_on_
 from tests.snsqs.queues import QUEUE, TOPIC, Handler, Painted, Recorder, listener, message
 
 
-def test_what_is_away_for_too_long_is_a_failure() -> None:
-    """A message is kept for `max_unavailable` seconds; then it is given back, and that is a receive."""
+def test_a_dependency_that_stays_unavailable_is_a_failure() -> None:
+    """A message is kept for `max_unavailable` seconds; then it is requeued, which costs a receive."""
     tries: list[tuple[int, float]] = []
 
     @listener
@@ -35,20 +35,20 @@ def test_what_is_away_for_too_long_is_a_failure() -> None:
         if delivery.receive_count == 1:
             raise Unavailable("the other service is away")
 
-    async def story() -> None:
+    async def scenario() -> None:
         async with MemoryBroker() as broker:
             broker.listen(handler, options=ListenerOptions(max_unavailable=60))
             await broker.topic(TOPIC).send([message()])
             await broker.join()
 
-    run_on_virtual_clock(story())
+    run_on_virtual_clock(scenario())
     in_place = [at for count, at in tries if count == 1]
     assert [count for count, _ in tries] == [1] * len(in_place) + [2]
     assert 50 < in_place[-1] - in_place[0] <= 60
 
 
 class _SlowAnswers(MemoryQueue):
-    """A queue whose answers are on their way for a while: what they bring is leased already."""
+    """A queue with slow responses, whose messages are leased before they arrive."""
 
     async def receive(self, *, limit: int, wait: int, visibility: int) -> list[Received]:
         received = await super().receive(limit=limit, wait=wait, visibility=visibility)
@@ -57,7 +57,7 @@ class _SlowAnswers(MemoryQueue):
 
 
 class _SlowDeletes(MemoryQueue):
-    """A queue that takes a second for every delete."""
+    """A queue whose deletes take a second."""
 
     async def delete(self, handles: Sequence[str]) -> BatchOutcome:
         await asyncio.sleep(1)
@@ -66,7 +66,7 @@ class _SlowDeletes(MemoryQueue):
 
 @dataclass(frozen=True)
 class _Source:
-    """Where the listener gets that queue from."""
+    """Provider of that queue."""
 
     queue: MemoryQueue
     settings: QueueSettings = field(default_factory=QueueSettings)
@@ -76,22 +76,22 @@ class _Source:
 
 
 def full(queue: MemoryQueue) -> MemoryQueue:
-    """With a hundred messages."""
+    """Return the queue with a hundred messages."""
     for number in range(100):
         sent = message(subject=str(number))
         queue.put(str(number), sent.payload, message_attributes(sent), None, sent.id)
     return queue
 
 
-def test_pausing_for_a_moment_strands_nothing() -> None:
-    """Calls that are under way bring their messages; those that follow are not cut short by the pause."""
+def test_a_short_pause_leaves_no_message_leased() -> None:
+    """Messages of calls that are under way are handled; the pause does not cut short later calls."""
     counts: list[int] = []
 
     @listener
     async def handler(event: Painted, delivery: Delivery) -> None:
         counts.append(delivery.receive_count)
 
-    async def story() -> None:
+    async def scenario() -> None:
         [binding] = bindings([handler])
         container = ListenerContainer(_Source(full(_SlowAnswers(QUEUE, Faults()))), binding)
         running = asyncio.create_task(container.run())
@@ -102,14 +102,14 @@ def test_pausing_for_a_moment_strands_nothing() -> None:
         container.stop()
         await running
 
-    run_on_virtual_clock(story())
+    run_on_virtual_clock(scenario())
     assert counts == [1] * 100
 
 
-def test_a_slow_delete_does_not_hold_up_the_next() -> None:
-    """A hundred messages are gone after little more than the time of one call."""
+def test_slow_deletes_run_concurrently() -> None:
+    """A hundred messages are deleted in little more than the time of one call."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         queue = full(_SlowDeletes(QUEUE, Faults()))
         [binding] = bindings(Recorder().handlers)
         container = ListenerContainer(_Source(queue), binding)
@@ -119,11 +119,11 @@ def test_a_slow_delete_does_not_hold_up_the_next() -> None:
         container.stop()
         await running
 
-    run_on_virtual_clock(story())
+    run_on_virtual_clock(scenario())
 
 
 async def fails(*errors: Exception) -> None:
-    """As a handler's task group does."""
+    """Raise the errors from a task group."""
     async with asyncio.TaskGroup() as group:
         for error in errors:
             group.create_task(raises(error))
@@ -134,23 +134,23 @@ async def raises(error: Exception) -> None:
 
 
 def drained(handler: Handler, *sent: Message[str]) -> list[str]:
-    """Why messages died."""
+    """Return the reasons of dead letters."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         async with MemoryBroker() as broker:
             broker.listen(handler)
             await broker.topic(TOPIC).send(sent)
             await broker.join()
 
     try:
-        run_on_virtual_clock(story())
+        run_on_virtual_clock(scenario())
     except ExceptionGroup as group:
         return [f"{type(error).__name__}: {error}" for error in group.exceptions]
     return []
 
 
-def test_errors_of_a_task_group_count_as_what_they_are() -> None:
-    """One that is terminal is enough; what is away is waited for; anything else among them is a failure."""
+def test_errors_of_a_task_group_count_as_one() -> None:
+    """One TerminalError is enough; Unavailable is waited for; with any other error it is a failure."""
     counts: list[int] = []
 
     @listener
@@ -186,7 +186,7 @@ def test_join_raises_the_reason_of_messages_without_a_handler() -> None:
     @listener
     async def handler(event: Painted) -> None: ...
 
-    async def story() -> None:
+    async def scenario() -> None:
         async with MemoryBroker() as broker:
             broker.listen(handler)
             melted = message_attributes(message("Melted"))
@@ -194,7 +194,7 @@ def test_join_raises_the_reason_of_messages_without_a_handler() -> None:
             await broker.join()
 
     with pytest.raises(ExceptionGroup) as raised:
-        run_on_virtual_clock(story())
+        run_on_virtual_clock(scenario())
     assert raised.group_contains(TerminalError, match="UnknownType: no handler on test-queue takes 'Melted'")
 
 
@@ -202,7 +202,7 @@ def test_join_raises_the_reason_of_messages_without_a_handler() -> None:
 def test_join_raises_where_no_listener_receives(is_crashed: bool, why: str) -> None:
     """It would wait for ever."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         async with MemoryBroker() as broker:
             [container] = broker.listen(*Recorder().handlers)
             container.pause()
@@ -213,11 +213,11 @@ def test_join_raises_where_no_listener_receives(is_crashed: bool, why: str) -> N
             await broker.join()
 
     with pytest.raises(NoProgress, match=f"{QUEUE} has messages and {why}"):
-        run_on_virtual_clock(story())
+        run_on_virtual_clock(scenario())
 
 
-def test_an_event_goes_with_what_it_is_recognised_by() -> None:
-    """`message_of` is what a consumer takes: its type finds the handler, its id and version the inbox."""
+def test_a_message_of_an_event_has_its_identity() -> None:
+    """Headers of `message_of`: the type for the handler, id and version for the inbox."""
     received: list[Message[str]] = []
 
     @listener

@@ -1,4 +1,4 @@
-"""What the listener does about SQS itself: away, or without its queue."""
+"""The listener when SQS is unreachable or its queue is deleted."""
 
 import asyncio
 
@@ -9,8 +9,8 @@ from tests.snsqs.engines import AwsEngine, listening
 from tests.snsqs.queues import QUEUE, Recorder, message
 
 
-async def test_a_deleted_queue_is_made_again_in_development(aws: AwsClients) -> None:
-    """The listener goes on with the new one, without a hand."""
+async def test_a_deleted_queue_is_created_again_in_development(aws: AwsClients) -> None:
+    """The listener goes on with the new one, without intervention."""
     recorder = Recorder()
     async with listening(AwsEngine(aws), *recorder.handlers, poll_timeout=1) as bench:
         url = (await aws.sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"]
@@ -24,8 +24,8 @@ async def test_a_deleted_queue_is_made_again_in_development(aws: AwsClients) -> 
     assert bench.listener.degraded_reason is None
 
 
-async def test_the_listener_waits_for_sqs_and_says_so(aws: AwsClients) -> None:
-    """A service starts without SQS; the trouble can be read, and stopping still works."""
+async def test_the_listener_waits_for_sqs_and_reports_it(aws: AwsClients) -> None:
+    """A service starts without SQS; the degraded reason is set, and stopping works."""
     recorder = Recorder()
     async with aws_clients(region="us-east-1", endpoint_url="http://127.0.0.1:1") as nowhere:
         [binding] = bindings(recorder.handlers)

@@ -1,4 +1,4 @@
-"""The listener under every fault that a queue has, on the simulator: thousands of histories, by seed."""
+"""The listener under every fault of a queue, on the in-memory broker: thousands of histories, by seed."""
 
 import asyncio
 import os
@@ -25,12 +25,12 @@ from tests.snsqs.queues import QUEUE, TOPIC, Painted, message
 pytestmark = pytest.mark.usefixtures("silence")
 
 HISTORIES = int(os.environ.get("HISTORIES", "1000"))
-"""How many are tried; `make simulate` tries many more."""
+"""Number of examples; `make simulate` runs many more."""
 
 
 @dataclass
 class OnceOnly:
-    """An inbox in memory: a second delivery waits for the first, and has an effect only if that had none."""
+    """An inbox in memory. A duplicate waits for the first delivery, and is handled only if that failed."""
 
     provides = ()
     seen: set[str] = field(default_factory=set)
@@ -48,7 +48,7 @@ class OnceOnly:
 
 @dataclass
 class World:
-    """What happened, outside of any process."""
+    """Effects of the handlers, which survive a crash."""
 
     inbox: OnceOnly = field(default_factory=OnceOnly)
     effects: list[Message[str]] = field(default_factory=list)
@@ -72,7 +72,7 @@ rates = st.floats(0, 0.4)
     crashes=st.integers(0, 3),
     count=st.integers(1, 25),
 )
-def test_every_message_ends_handled_once_or_dead_with_a_reason(
+def test_every_message_is_handled_once_or_a_dead_letter(
     suffix: str,
     in_batches: bool,
     seed: int,
@@ -86,8 +86,8 @@ def test_every_message_ends_handled_once_or_dead_with_a_reason(
     crashes: int,
     count: int,
 ) -> None:
-    """G3, G5, G7: whatever the faults and crashes, nothing is lost, nothing is doubled, the loop drains; and
-    on a FIFO queue nothing overtakes within its group."""
+    """G3, G5, G7: under all faults and crashes no message is lost or handled twice, the queues become empty,
+    and the messages of a FIFO group stay in order."""
     faults = Faults(
         seed,
         duplicate=duplicate,
