@@ -19,10 +19,10 @@ from benchmarks.event import REGION
 from benchmarks.figure import Figure
 from benchmarks.latency import bare
 from benchmarks.server import CREDENTIALS, make_queue
-from local.door import Door
+from local.fault_proxy import FaultProxy
 from local.order import order_of
 from local.ports import HOST
-from local.reconcile import settled
+from local.reconcile import read_settled
 from local.system import OPERATOR, LocalSystem, Ports, running_system
 
 PER_SECOND = 20
@@ -44,10 +44,10 @@ _ORDER = order_of({"MUG-01": 1})
 
 @dataclass
 class Flow:
-    """The running system, whose calls of SNS/SQS go through a door that counts them."""
+    """The running system, whose calls of SNS/SQS go through a proxy that counts them."""
 
     system: LocalSystem
-    aws: Door
+    aws: FaultProxy
     order: httpx.AsyncClient
     scm: httpx.AsyncClient
 
@@ -60,7 +60,7 @@ class Flow:
     async def steady(self, count: int) -> dict[str, float]:
         """Orders at an even pace. An invoice is timed where its transaction writes it, which is committed a
         few milliseconds later."""
-        calls, pace = self.aws.calls, asyncio.get_running_loop().time()
+        calls, pace = self.aws.post_count, asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
             coming = []
             for number in range(count):
@@ -71,11 +71,15 @@ class Flow:
         invoiced = await self._read("scm", INVOICED, list(accepted))
         milliseconds = [(issued_at - accepted[order_id]) * 1e3 for order_id, issued_at in invoiced]
         percentiles = statistics.quantiles(milliseconds, n=100)
-        return {"p50": percentiles[49], "p99": percentiles[98], "calls": (self.aws.calls - calls) / count}
+        return {
+            "p50": percentiles[49],
+            "p99": percentiles[98],
+            "calls": (self.aws.post_count - calls) / count,
+        }
 
     async def burst(self) -> dict[str, float]:
         """Orders as fast as the Order service takes them, until it knows the last invoice."""
-        calls, began = self.aws.calls, time.time()
+        calls, began = self.aws.post_count, time.time()
         await self.take(BURST)
         taken = time.time() - began
         await self.settle()
@@ -83,7 +87,7 @@ class Flow:
         return {
             "taken": BURST / taken,
             "settled": BURST / (ended - began),
-            "calls": (self.aws.calls - calls) / BURST,
+            "calls": (self.aws.post_count - calls) / BURST,
         }
 
     async def take(self, count: int) -> None:
@@ -98,7 +102,7 @@ class Flow:
 
     async def settle(self) -> None:
         """Returns when every order has its invoice, and both sides agree."""
-        _, differences = await settled(self.order, self.scm, within=_SETTLED_MOST)
+        _, differences = await read_settled(self.order, self.scm, timeout=_SETTLED_MOST)
         if differences:
             raise SystemExit(f"not settled after {_SETTLED_MOST:g} s: {differences[0]}")
 
@@ -115,7 +119,7 @@ async def flowing() -> AsyncIterator[Flow]:
     """The local system, started for this."""
     ports = Ports.free()
     with tempfile.TemporaryDirectory() as folder:
-        async with Door(ports.aws) as aws:
+        async with FaultProxy(ports.aws) as aws:
             through = {"AWS_ENDPOINT_URL": f"http://{HOST}:{aws.port}"}
             overrides = dict.fromkeys(("order", "adapter", "scm"), through)
             async with (

@@ -26,7 +26,7 @@ async def aws_server() -> AsyncIterator[str]:
         server = aws_program(port, Path(folder))
         await server.start()
         try:
-            await server.ready(f"{url}/_ministack/health")
+            await server.wait_until_ready(f"{url}/_ministack/health")
             yield url
         finally:
             await server.stop()

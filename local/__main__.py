@@ -1,4 +1,4 @@
-"""`python -m local`: what `make up`, `make demo` and `make smoke` run."""
+"""The whole system on one machine: the commands behind `make up`, `make demo` and others."""
 
 import asyncio
 import signal
@@ -13,7 +13,7 @@ from local.chaos import run_chaos
 from local.conformance import run_conformance
 from local.demo import run_demo
 from local.program import ProgramFailed
-from local.reconcile import NotReached, run_reconcile
+from local.reconcile import ServiceUnreadable, run_reconcile
 from local.smoke import run_smoke
 from local.system import CannotStart, Ports
 from local.up import run_up
@@ -23,20 +23,20 @@ cli = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=F
 
 @cli.command()
 def up(
-    folder: Annotated[Path, typer.Option(help="Where data and logs are kept.")] = Path(".local"),
+    folder: Annotated[Path, typer.Option(help="Folder of data and logs.")] = Path(".local"),
     console_port: Annotated[int, typer.Option(envvar="CONSOLE_PORT", min=1, max=65535)] = Ports.console,
     order_port: Annotated[int, typer.Option(envvar="ORDER_PORT", min=1, max=65535)] = Ports.order,
     adapter_port: Annotated[int, typer.Option(envvar="ADAPTER_PORT", min=1, max=65535)] = Ports.adapter,
     scm_port: Annotated[int, typer.Option(envvar="SCM_PORT", min=1, max=65535)] = Ports.scm,
     aws_port: Annotated[int, typer.Option(envvar="AWS_PORT", min=1, max=65535)] = Ports.aws,
 ) -> None:
-    """Run the whole system until Ctrl-C. Data is kept for the next time."""
+    """Run the whole system until Ctrl-C. Data is kept for the next run."""
     _run(run_up(folder.resolve(), Ports(console_port, order_port, adapter_port, scm_port, aws_port)))
 
 
 @cli.command()
 def demo() -> None:
-    """Send orders through a fresh system on free ports, show their way, and check the outcome."""
+    """Send orders through a fresh system on free ports, show their events, and check the outcome."""
     _run(run_demo())
 
 
@@ -44,43 +44,43 @@ def demo() -> None:
 def reconcile(
     order_url: Annotated[str, typer.Option(envvar="ORDER_URL")] = "http://127.0.0.1:8001",
     scm_url: Annotated[str, typer.Option(envvar="SCM_URL")] = "http://127.0.0.1:8003",
-    wait: Annotated[float, typer.Option(min=0, help="Seconds for what is on its way to arrive.")] = 10,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for messages on their way.")] = 10,
 ) -> None:
-    """Compare what Order and SCM say about every order, article and event; 1 when something differs."""
+    """Compare all orders, articles and events of Order and SCM; 1 if any differ."""
     _run(run_reconcile(order_url, scm_url, wait))
 
 
 @cli.command()
 def chaos(
-    seed: Annotated[int, typer.Option(help="What the customers do, and what breaks when.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the orders and of the sequence of faults.")] = 1,
 ) -> None:
-    """Break one part after the other under a stream of orders; in the end everything has to agree."""
+    """Inject one fault after the other under a stream of orders; 1 if an order is lost or differs."""
     _run(run_chaos(seed))
 
 
 @cli.command()
 def smoke() -> None:
-    """Send an order through the system in containers, on free ports, and remove them again. Needs Docker."""
+    """Send an order through containers on free ports, and remove them again. Needs Docker."""
     _run(run_smoke())
 
 
 @cli.command()
 def conformance() -> None:
-    """Run the suites of listener, channels and topology on a second SNS/SQS engine."""
+    """Run the suites of listener, channels and topology on a second SNS/SQS server."""
     _run(run_conformance())
 
 
 def _run(work: Coroutine[None, None, int]) -> None:
-    """Ends the process with the exit code that the work returns. SIGINT and SIGTERM cancel the work, so
-    that it stops what it started."""
+    """End the process with the exit code that the work returns. SIGINT and SIGTERM cancel the work, so
+    that it stops the processes it has started."""
     try:
         code = asyncio.run(_cancelled_by_signals(work))
     except BaseExceptionGroup as group:
-        code = _told(_first(group))
-    except (CannotStart, NotReached, ProgramFailed) as error:
-        code = _told(error)
+        code = _report(_first(group))
+    except (CannotStart, ServiceUnreadable, ProgramFailed) as error:
+        code = _report(error)
     except asyncio.CancelledError:
-        code = _told(ProgramFailed("interrupted"))
+        code = _report(ProgramFailed("interrupted"))
     raise SystemExit(code)
 
 
@@ -96,8 +96,9 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-def _told(error: BaseException) -> int:
-    if not isinstance(error, CannotStart | NotReached | ProgramFailed):
+def _report(error: BaseException) -> int:
+    """Print an expected error in one line and return the exit code; raise any other one."""
+    if not isinstance(error, CannotStart | ServiceUnreadable | ProgramFailed):
         raise error
     print(f"error: {error}", file=sys.stderr)
     return 1

@@ -1,5 +1,4 @@
-"""`make chaos`: orders without a pause while one part after the other is really broken; then everything has
-to agree."""
+"""`make chaos`: inject one fault after the other under a stream of orders, then reconcile."""
 
 import asyncio
 import random
@@ -18,25 +17,26 @@ import stamina
 import stamina.instrumentation
 from rich.console import Console
 
-from local.door import Door
+from local.fault_proxy import FaultProxy
 from local.order import ORDER, order_of
 from local.ports import HOST
-from local.reconcile import Books, settled
+from local.reconcile import Snapshot, read_settled
 from local.system import DATABASES, OPERATOR, LocalSystem, Ports, running_system
 
 FOLDER = Path(__file__).parent.parent / ".local" / "chaos"
 """Data and logs of the last run."""
 
-_PER_SECOND = 6
-_FAULT = 3.0
-"""Seconds that a fault goes on, if it does not end by itself."""
-_BETWEEN = 2.0
-_SETTLED_MOST = 75.0
-"""Seconds; the relays' longest pause is 60. What has not settled by then is told as it is."""
-_SHOWN = 20
-"""Differences, of perhaps many that are of a kind."""
+_ORDERS_PER_SECOND = 6
+_FAULT_DURATION = 3.0
+"""Seconds, of faults that do not end by themselves."""
+_PAUSE = 2.0
+"""Seconds between two faults."""
+_SETTLE_TIMEOUT = 75.0
+"""Seconds; the longest backoff of a relay is 60."""
+MAX_SHOWN = 20
+"""Differences that are printed."""
 _STOCK = {"MUG-01": 100_000, "TRAY-03": 60}
-"""Enough of the one, too little of the other."""
+"""One article in abundance, one that runs short."""
 
 _REDELIVERED = "SELECT count(*) FROM inbox WHERE receive_count > 1"
 _END_CONNECTIONS = """
@@ -51,82 +51,84 @@ _GARBAGE = (
 _ERROR = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class NotYet(Exception):
-    """The Order service could not do it just now; a customer tries again with the same key."""
+class TemporaryFailure(Exception):
+    """The Order service answered 5xx; the customer retries with the same idempotency key."""
 
 
 @dataclass
 class Customers:
-    """Place orders, pay most of them, change their minds; and try again, as clients do, until it worked."""
+    """Place orders, complete most of them, readdress or cancel some; retry each request until it succeeds."""
 
     http: httpx.AsyncClient
-    chance: random.Random
+    rng: random.Random
     placed: dict[str, str] = field(default_factory=dict)
-    """The order that was answered, by the key under which it was placed."""
-    paid: set[str] = field(default_factory=set)
-    """The orders whose completion was answered."""
-    tries: int = 0
+    """Id of the acknowledged order, by its idempotency key."""
+    completed: set[str] = field(default_factory=set)
+    """Ids of the orders whose completion was acknowledged."""
+    requests: int = 0
 
-    async def come(self, until: asyncio.Event) -> None:
-        """A steady stream, and returns when the last one has gone."""
+    async def run(self, until: asyncio.Event) -> None:
+        """Place orders at a steady rate, and return when the last customer is done."""
         async with asyncio.TaskGroup() as group:
             while not until.is_set():
                 group.create_task(self._customer())
-                await asyncio.sleep(1 / _PER_SECOND)
+                await asyncio.sleep(1 / _ORDERS_PER_SECOND)
 
     async def _customer(self) -> None:
         key = str(uuid.uuid4())
-        skus = self.chance.sample(sorted(_STOCK), self.chance.choice((1, 1, 2)))
-        wanted = order_of({sku: self.chance.randint(1, 3) for sku in skus})
+        skus = self.rng.sample(sorted(_STOCK), self.rng.choice((1, 1, 2)))
+        wanted = order_of({sku: self.rng.randint(1, 3) for sku in skus})
         order = await self._do("POST", "/orders", key, wanted)
         self.placed[key] = order["id"]
-        if self.chance.random() < 0.1:
+        if self.rng.random() < 0.1:
             return
         await self._do("POST", f"/orders/{order['id']}/complete", f"{key}-complete")
-        self.paid.add(order["id"])
-        if self.chance.random() < 0.25:
-            address = ORDER["deliveryAddress"] | {"street": f"{self.chance.randrange(999)} Sejong-daero"}
+        self.completed.add(order["id"])
+        if self.rng.random() < 0.25:
+            address = ORDER["deliveryAddress"] | {"street": f"{self.rng.randrange(999)} Sejong-daero"}
             await self._do("PUT", f"/orders/{order['id']}/delivery-address", f"{key}-address", address)
-        if self.chance.random() < 0.25:
+        if self.rng.random() < 0.25:
             await self._do("POST", f"/orders/{order['id']}/cancel", f"{key}-cancel")
 
-    def missing(self, books: Books) -> Iterator[str]:
-        """A sentence for each answer that does not hold."""
-        told = set(self.placed.values())
-        for order_id in sorted(told - books.orders.keys()):
-            yield f"order {order_id}: was answered, and is not there"
-        for order_id in sorted(books.orders.keys() - told):
-            yield f"order {order_id}: is there, and nobody was told"
-        for order_id in sorted(self.paid & books.orders.keys()):
-            if books.orders[order_id]["completedAt"] is None:
-                yield f"order {order_id}: its completion was answered, and did not happen"
+    def contradictions(self, snapshot: Snapshot) -> Iterator[str]:
+        """Yield one sentence per acknowledgement that does not hold."""
+        acknowledged = set(self.placed.values())
+        for order_id in sorted(acknowledged - snapshot.orders.keys()):
+            yield f"order {order_id}: was acknowledged, but does not exist"
+        for order_id in sorted(snapshot.orders.keys() - acknowledged):
+            yield f"order {order_id}: exists, but was never acknowledged"
+        for order_id in sorted(self.completed & snapshot.orders.keys()):
+            if snapshot.orders[order_id]["completedAt"] is None:
+                yield f"order {order_id}: its completion was acknowledged, but is not stored"
 
-    @stamina.retry(on=(httpx.TransportError, NotYet), attempts=None, timeout=60, wait_initial=0.1, wait_max=1)
+    @stamina.retry(
+        on=(httpx.TransportError, TemporaryFailure), attempts=None, timeout=60, wait_initial=0.1, wait_max=1
+    )
     async def _do(self, method: str, path: str, key: str, body: Any = None) -> Any:
-        self.tries += 1
+        self.requests += 1
         answer = await self.http.request(
             method, path, json=body, headers={"idempotency-key": key}, timeout=10
         )
         if answer.is_server_error:
-            raise NotYet(f"{path}: {answer.status_code} {answer.text}")
-        if answer.status_code != httpx.codes.CONFLICT:  # what an order's state does not allow is an answer
+            raise TemporaryFailure(f"{path}: {answer.status_code} {answer.text}")
+        if answer.status_code != httpx.codes.CONFLICT:  # the order's state does not allow it: final
             answer.raise_for_status()
         return answer.json()
 
 
 @dataclass
 class Chaos:
-    """The running system, the doors before SNS/SQS and the adapter, and the ways to break it."""
+    """The faults, injected into a running system with proxies in front of SNS/SQS and the adapter."""
 
     system: LocalSystem
-    aws: Door
-    adapter: Door
+    aws: FaultProxy
+    adapter: FaultProxy
 
     async def kill(self, program: str) -> None:
-        self.system.programs[program].send(signal.SIGKILL)
-        await self.system.programs[program].ended()
+        self.system.programs[program].send_signal(signal.SIGKILL)
+        await self.system.programs[program].wait()
 
-    def killed(self, service: str) -> Callable[[], Awaitable[None]]:
+    def kill_and_restart(self, service: str) -> Callable[[], Awaitable[None]]:
         async def fault() -> None:
             await self.kill(service)
             await asyncio.sleep(1)
@@ -134,14 +136,14 @@ class Chaos:
 
         return fault
 
-    async def one_of_two_killed(self) -> None:
-        """Two instances of SCM share the queues; one dies, and is not started again."""
-        await self.system.start_second("scm")
-        await asyncio.sleep(_FAULT)
+    async def kill_one_of_two(self) -> None:
+        """Start a second instance of SCM, which shares the queues, and kill it."""
+        await self.system.start_another("scm")
+        await asyncio.sleep(_FAULT_DURATION)
         await self.kill("scm-2")
 
-    async def relays_disconnected(self) -> None:
-        """PostgreSQL ends the connections on which the relays (and all others) work."""
+    async def end_connections(self) -> None:
+        """Let PostgreSQL end all connections, those of the relays included."""
         for service, database in DATABASES.items():
             connection = await asyncpg.connect(self.system.database_url(service))
             try:
@@ -149,107 +151,114 @@ class Chaos:
             finally:
                 await connection.close()
 
-    async def postgres_restarted(self) -> None:
+    async def restart_postgres(self) -> None:
         await asyncio.to_thread(self.system.postgres.restart)
 
-    async def aws_unreachable(self) -> None:
-        async with self.aws.closed():
-            await asyncio.sleep(_FAULT)
+    async def refuse_aws(self) -> None:
+        async with self.aws.refusing():
+            await asyncio.sleep(_FAULT_DURATION)
 
-    async def adapter_broken(self) -> None:
-        async with self.adapter.answering(_ERROR):
-            await asyncio.sleep(_FAULT)
+    async def fail_adapter(self) -> None:
+        async with self.adapter.responding(_ERROR):
+            await asyncio.sleep(_FAULT_DURATION)
 
-    async def adapter_talks_nonsense(self) -> None:
-        async with self.adapter.answering(_GARBAGE):
-            await asyncio.sleep(_FAULT)
+    async def garble_adapter(self) -> None:
+        async with self.adapter.responding(_GARBAGE):
+            await asyncio.sleep(_FAULT_DURATION)
 
-    async def adapter_slow(self) -> None:
-        async with self.adapter.slow(5):
-            await asyncio.sleep(_FAULT)
+    async def delay_adapter(self) -> None:
+        async with self.adapter.delaying(5):
+            await asyncio.sleep(_FAULT_DURATION)
 
     def faults(self) -> dict[str, Callable[[], Awaitable[None]]]:
         return {
-            "kill -9 order": self.killed("order"),
-            "kill -9 adapter": self.killed("adapter"),
-            "kill -9 scm": self.killed("scm"),
-            "kill -9 one of two scm": self.one_of_two_killed,
-            "database connections ended": self.relays_disconnected,
-            "PostgreSQL restarted": self.postgres_restarted,
-            "SNS/SQS unreachable": self.aws_unreachable,
-            "adapter answers 500": self.adapter_broken,
-            "adapter answers garbage": self.adapter_talks_nonsense,
-            "adapter takes 5 s": self.adapter_slow,
+            "kill -9 order": self.kill_and_restart("order"),
+            "kill -9 adapter": self.kill_and_restart("adapter"),
+            "kill -9 console": self.kill_and_restart("console"),
+            "kill -9 scm": self.kill_and_restart("scm"),
+            "kill -9 one of two scm": self.kill_one_of_two,
+            "database connections ended": self.end_connections,
+            "PostgreSQL restarted": self.restart_postgres,
+            "SNS/SQS unreachable": self.refuse_aws,
+            "adapter answers 500": self.fail_adapter,
+            "adapter answers garbage": self.garble_adapter,
+            "adapter delayed by 5 s": self.delay_adapter,
         }
 
 
 async def run_chaos(seed: int) -> int:
-    """Returns 0 when in the end nothing was lost, doubled or left in disagreement."""
-    stamina.instrumentation.set_on_retry_hooks([])  # the customers' tries are told as a number
-    console, chance = Console(highlight=False, soft_wrap=True), random.Random(seed)  # noqa: S311
-    console.print(f"[bold]Chaos[/], seed {seed}: starting the system, its log is {FOLDER / 'logs'} …")
-    async with _broken_into(Ports.free()) as chaos, _clients(chaos.system) as (order, scm):
+    """Return 0 if in the end no order is lost or doubled and nothing differs.
+
+    Raises CannotStart, ProgramFailed and ServiceUnreadable.
+    """
+    stamina.instrumentation.set_on_retry_hooks([])  # the number of requests is printed instead
+    console, rng = Console(highlight=False, soft_wrap=True), random.Random(seed)  # noqa: S311
+    console.print(f"[bold]Chaos[/], seed {seed}: starting the system, logs in {FOLDER / 'logs'} …")
+    async with _system_with_proxies(Ports.free()) as chaos, _clients(chaos.system) as (order, scm):
         await _stock(scm)
-        customers = Customers(order, chance)
-        await _break_everything(console, chaos, customers)
+        customers = Customers(order, rng)
+        await _inject_faults(console, chaos, customers)
         healed = time.monotonic()
-        books, differences = await settled(order, scm, within=_SETTLED_MOST)
-        found = [*customers.missing(books), *differences]
-        for each in found[:_SHOWN]:
-            console.print(f"[red]✗[/] {each}")
-        if len(found) > _SHOWN:
-            console.print(f"  … and {len(found) - _SHOWN} more")
+        snapshot, differences = await read_settled(order, scm, timeout=_SETTLE_TIMEOUT)
+        found = [*customers.contradictions(snapshot), *differences]
+        for difference in found[:MAX_SHOWN]:
+            console.print(f"[red]✗[/] {difference}")
+        if len(found) > MAX_SHOWN:
+            console.print(f"  … and {len(found) - MAX_SHOWN} more")
         seconds = time.monotonic() - healed
         console.print(f"{'[red]✗[/] not' if found else '[green]✓[/]'} settled after {seconds:.1f} s")
-        _summarise(console, customers, books, differences, await _redelivered(chaos.system))
+        _summarise(console, customers, snapshot, differences, await _redelivered(chaos.system))
         return 1 if found else 0
 
 
-async def _break_everything(console: Console, chaos: Chaos, customers: Customers) -> None:
-    """One part after the other, in an order that is another one with each seed, while customers come.
-    Returns when all parts are well and the last customer has gone."""
-    console.print(f"{_PER_SECOND} orders a second, while this breaks:")
-    enough, began = asyncio.Event(), time.monotonic()
-    faults = list(chaos.faults().items())
-    customers.chance.shuffle(faults)
+async def _inject_faults(console: Console, chaos: Chaos, customers: Customers) -> None:
+    """Inject every fault once, in an order that depends on the seed, while customers place orders.
 
-    def tell(what: str, end: str = "\n") -> None:
+    Return when all faults are over and the last customer is done.
+    """
+    console.print(f"{_ORDERS_PER_SECOND} orders a second under these faults:")
+    done, began = asyncio.Event(), time.monotonic()
+    faults = list(chaos.faults().items())
+    customers.rng.shuffle(faults)
+
+    def report(text: str, end: str = "\n") -> None:
         seconds = time.monotonic() - began
-        console.print(f"  {seconds:5.0f} s  {len(customers.placed):4} orders  {what}", end=end)
+        console.print(f"  {seconds:5.0f} s  {len(customers.placed):4} orders  {text}", end=end)
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(customers.come(enough))
+        group.create_task(customers.run(done))
         for name, fault in faults:
-            await asyncio.sleep(_BETWEEN)
-            tell(f"{name:<27}", end="")
-            broken = time.monotonic()
+            await asyncio.sleep(_PAUSE)
+            report(f"{name:<27}", end="")
+            injected = time.monotonic()
             await fault()
-            console.print(f"for {time.monotonic() - broken:4.1f} s")
-        enough.set()
-    tell("all is well again, and nobody comes any more")
+            console.print(f"for {time.monotonic() - injected:4.1f} s")
+        done.set()
+    report("all faults are over, no more orders")
 
 
 def _summarise(
-    console: Console, customers: Customers, books: Books, differences: list[str], redelivered: int
+    console: Console, customers: Customers, snapshot: Snapshot, differences: list[str], redelivered: int
 ) -> None:
-    told = set(customers.placed.values())
+    acknowledged = set(customers.placed.values())
+    lost, doubled = acknowledged - snapshot.orders.keys(), snapshot.orders.keys() - acknowledged
     console.print(
-        f"{len(books.orders)} orders in {customers.tries} requests: {len(told - books.orders.keys())} lost, "
-        f"{len(books.orders.keys() - told)} doubled, {len(differences)} differences"
+        f"{len(snapshot.orders)} orders in {customers.requests} requests: "
+        f"{len(lost)} lost, {len(doubled)} doubled, {len(differences)} differences"
     )
     console.print(
-        f"{redelivered} messages were redelivered before they were handled, {books.absorbed()} duplicates "
-        f"were absorbed, {books.superseded()} messages superseded by newer ones"
+        f"{redelivered} messages redelivered before they were handled, "
+        f"{snapshot.duplicates()} duplicates absorbed, {snapshot.superseded()} messages superseded"
     )
 
 
 @asynccontextmanager
-async def _broken_into(ports: Ports) -> AsyncIterator[Chaos]:
-    """The system with doors in it. They stay open until its services have drained."""
-    async with Door(ports.aws) as aws, Door(ports.adapter) as adapter:
-        through = {"AWS_ENDPOINT_URL": f"http://{HOST}:{aws.port}"}
-        relaying = through | {"ADAPTER_URL": f"http://{HOST}:{adapter.port}"}
-        overrides = {"order": relaying, "adapter": through, "scm": relaying}
+async def _system_with_proxies(ports: Ports) -> AsyncIterator[Chaos]:
+    """Run the system behind proxies, which stay open until its services have drained."""
+    async with FaultProxy(ports.aws) as aws, FaultProxy(ports.adapter) as adapter:
+        behind_proxy = {"AWS_ENDPOINT_URL": f"http://{HOST}:{aws.port}"}
+        relaying = behind_proxy | {"ADAPTER_URL": f"http://{HOST}:{adapter.port}"}
+        overrides = {"order": relaying, "adapter": behind_proxy, "scm": relaying}
         async with running_system(FOLDER, ports, fresh=True, overrides=overrides) as system:
             yield Chaos(system, aws, adapter)
 

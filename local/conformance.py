@@ -1,4 +1,4 @@
-"""`make conformance`: the suites of listener, channels and topology on a second engine, LocalStack."""
+"""`make conformance`: the suites of listener, channels and topology on LocalStack, a second server."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ _SUITES = ["tests/snsqs/test_listener.py", "tests/snsqs/test_channels.py", "test
 
 
 async def run_conformance() -> int:
-    """Returns pytest's exit code. Raises CannotStart, and ProgramFailed when the engine does not come up."""
+    """Return pytest's exit code. Raises CannotStart and ProgramFailed."""
     if not _PYTHON.exists():
         raise CannotStart("LocalStack is not installed: run `make conformance`")
     [port] = free_ports(1)
@@ -30,7 +30,7 @@ async def run_conformance() -> int:
     engine = Program("localstack", command, settings, log=_LOGS / "localstack.log")
     await engine.start()
     try:
-        await engine.ready(f"{url}/_localstack/health")
+        await engine.wait_until_ready(f"{url}/_localstack/health")
         return await _suites(url)
     finally:
         await engine.stop()
@@ -42,10 +42,10 @@ async def _suites(url: str) -> int:
         [sys.executable, "-m", "pytest", "-q", *_SUITES],
         {**os.environ, "SNS_SQS_URL": url},
         log=_LOGS / "conformance.log",
-        tell=lambda _, line: print(line),
+        on_line=lambda _, line: print(line),
     )
     await pytest.start()
     try:
-        return await pytest.ended()
+        return await pytest.wait()
     finally:
         await pytest.stop()

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from local.order import order_of
 from local.program import ProgramFailed
-from local.reconcile import settled
+from local.reconcile import read_settled
 from local.scenario import Json, OrderState, Scenario, Step
 from local.scenarios import NEW_ADDRESS, scenarios
 from local.system import OPERATOR, Ports, running_system
@@ -31,7 +31,10 @@ _BODIES = {"memo": {"memo": "Please call before noon."}, "delivery-address": NEW
 
 
 async def run_demo() -> int:
-    """Return 0 when every check holds, 1 otherwise. Raises CannotStart, ProgramFailed and NotReached."""
+    """Run the demo on a fresh system, and return 0 if every check holds, 1 otherwise.
+
+    Raises CannotStart, ProgramFailed and ServiceUnreadable.
+    """
     console = Console(highlight=False, soft_wrap=True)
     console.print(
         "[bold]Starting[/] PostgreSQL, an SNS/SQS server and the services order, adapter, scm, console …"
@@ -61,7 +64,7 @@ class Demo:
     timeout: float = TIMEOUT
 
     async def run(self) -> int:
-        """Return 0 when every check holds, 1 otherwise. Raises ProgramFailed and NotReached."""
+        """Return 0 when every check holds, 1 otherwise. Raises ProgramFailed and ServiceUnreadable."""
         try:
             await self._seed()
             for scenario in self.scenarios:
@@ -169,7 +172,7 @@ class Demo:
         """Print every check, and the lineage of the orders that failed one; return whether all hold."""
         self.console.print("\n[bold]Checks[/], over REST")
         results = [result for scenario in self.scenarios for result in await self._check_one(scenario)]
-        snapshot, differences = await settled(self.order, self.scm, within=10)
+        snapshot, differences = await read_settled(self.order, self.scm, timeout=10)
         claim = f"Order and SCM agree on all {len(snapshot.orders)} orders and on the stock"
         results.append(self._print_check(claim, holds=not differences))
         for difference in differences:

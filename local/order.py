@@ -1,4 +1,4 @@
-"""The order that customers send here: that of `docs/order.json`, also with other lines."""
+"""The example order of `docs/order.json`, also with other lines."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _PRICES = {"MUG-01": 12_000, "TEAPOT-02": 48_000, "TRAY-03": 21_000, "LAMP-04": 
 
 
 def order_of(quantities: Mapping[str, int]) -> dict[str, Any]:
-    """With so many of each article."""
+    """Return the example order with these quantities by SKU."""
     lines = [
         {"sku": sku, "name": sku.title(), "quantity": quantity, "unitPrice": _PRICES[sku]}
         for sku, quantity in quantities.items()

@@ -6,7 +6,7 @@ HOST = "127.0.0.1"
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on just now, all different."""
+    """Return distinct ports that are free at present."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -18,7 +18,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def is_taken(port: int) -> bool:
-    """Whether somebody listens on it, so that a process of ours could not."""
+    """Whether a program already listens on the port."""
     try:
         socket.create_server((HOST, port)).close()
     except OSError:

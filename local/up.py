@@ -13,17 +13,17 @@ _COLOURS = {"console": "blue", "order": "cyan", "adapter": "magenta", "scm": "gr
 
 
 async def run_up(folder: Path, ports: Ports) -> int:
-    """Runs the system and shows its log, until cancelled or until a part of it fails."""
+    """Run the system and print its output until cancelled. Raises CannotStart and ProgramFailed."""
     console = Console(highlight=False, soft_wrap=True)
 
-    def tell(program: str, line: str) -> None:
+    def on_line(program: str, line: str) -> None:
         console.print(Text(f"{program:<8}", _COLOURS.get(program, "dim")), Text.from_ansi(line))
 
     console.print("starting …")
-    async with running_system(folder, ports, tell) as system:
+    async with running_system(folder, ports, on_line) as system:
         console.print(_welcome(system))
-        with suppress(asyncio.CancelledError):  # the one way to end it
-            await system.first_failure()
+        with suppress(asyncio.CancelledError):  # by Ctrl-C, the intended end
+            await system.watch()
     return 0
 
 
@@ -32,7 +32,7 @@ def _welcome(system: LocalSystem) -> Text:
     json = "-H 'content-type: application/json' -d"
     operator = f"-H 'authorization: {OPERATOR['authorization']}'"
     return Text.from_markup(f"""
-[bold green]The system is up.[/] Data and logs are in {system.folder}. Ctrl-C stops it.
+[bold green]The system is running.[/] Data and logs are in {system.folder}. Ctrl-C stops it.
 
 Console: [bold]{console}[/]
 
@@ -41,7 +41,7 @@ Console: [bold]{console}[/]
   adapter  {adapter}/docs
   scm      {scm}/docs
 
-Try, from the project's folder: put mugs into stock, place an order, complete it and read it again.
+Try, in the project's folder: put mugs into stock, place an order, complete it and read it again.
 
   curl -s -X PUT {scm}/back-office/stock/MUG-01 {operator} {json} '{{"onHand": 100}}'
   ID=$(curl -s {order}/orders {json} @docs/order.json | sed 's/.*"id":"\\([0-9]*\\)".*/\\1/')

@@ -112,7 +112,7 @@ async def aws_server(processes: None, tmp_path_factory: pytest.TempPathFactory) 
     url = f"http://{HOST}:{port}"
     await program.start()
     try:
-        await program.ready(f"{url}/_ministack/health")
+        await program.wait_until_ready(f"{url}/_ministack/health")
         yield url
     finally:
         await program.stop()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from snsqs import Unavailable
 
-from local.door import Door
+from local.fault_proxy import FaultProxy
 from local.ports import HOST
 from services.scm.delivery import OrderClient, UnknownOrder
 from tests.order.test_api import PROBLEM
@@ -274,9 +274,9 @@ async def test_a_broken_connection_is_retried(breaks: int, raised: type[Exceptio
 
 async def test_a_service_that_hangs_times_out() -> None:
     """After 2 s per attempt, 3 s for all attempts."""
-    async with Door(behind=1) as door, door.slow(60), httpx.AsyncClient() as http, asyncio.timeout(5.5):
+    async with FaultProxy(1) as proxy, proxy.delaying(60), httpx.AsyncClient() as http, asyncio.timeout(5.5):
         with pytest.raises(Unavailable):
-            await OrderClient(http, f"http://{HOST}:{door.port}").current_order("1" * 20)
+            await OrderClient(http, f"http://{HOST}:{proxy.port}").current_order("1" * 20)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from tests.serving import Served, adapter_service, console_service, order_servic
 
 @dataclass(frozen=True)
 class System:
-    """Everything, on real ports."""
+    """All services, on real ports."""
 
     order: Served
     scm: Served

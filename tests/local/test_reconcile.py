@@ -1,4 +1,4 @@
-"""`make reconcile`: what differs between Order and SCM is found, and told so that somebody can look for it.
+"""`make reconcile` finds every difference between Order and SCM.
 
 The differences are planted in the databases: no service makes them.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from local.postgres import Postgres
-from local.reconcile import differences, read_books, settled
+from local.reconcile import differences, read_settled, read_snapshot
 from tests.conftest import emptied, fresh_database
 from tests.order.test_reconciliation import place
 from tests.serving import OPERATOR, Served, adapter_service, order_service, scm_service
@@ -20,36 +20,36 @@ from tests.system.test_processes import run
 
 @dataclass(frozen=True)
 class Planted:
-    """A statement for the database of a service, and what is then told. `{order}` and `{sku}` are of an order
-    in that state, for two pieces."""
+    """A statement for the database of a service, and the sentences that report its effect. `{order}` and
+    `{sku}` stand for an order in that state, of two pieces."""
 
-    what: str
+    name: str
     service: str
     statement: str
-    told: tuple[str, ...]
+    reported: tuple[str, ...]
     state: str = "PREPARING"
 
 
-SOMEBODY = "20200101000000000000"
-NOBODY = "20200101000000000001"
+UNKNOWN_TO_ORDER = "20200101000000000000"
+UNKNOWN = "20200101000000000001"
 INVOICE = "00000000-0000-0000-0000-000000000000"
 
-LEFT = ("SHIPPED", "DELIVERED")
+DISPATCHED = ("SHIPPED", "DELIVERED")
 
 PLANTED = [
     Planted(
         "an order that only SCM knows",
         "scm",
-        f"INSERT INTO fulfilment VALUES ('{SOMEBODY}', 1, 'CANCELLED', '[]', '[]')",
-        (f"order {SOMEBODY}: SCM knows it, the Order service does not",),
+        f"INSERT INTO fulfilment VALUES ('{UNKNOWN_TO_ORDER}', 1, 'CANCELLED', '[]', '[]')",
+        (f"order {UNKNOWN_TO_ORDER}: known to SCM, but not to the Order service",),
     ),
     Planted(
         "a fulfilment that is lost",
         "scm",
         "DELETE FROM fulfilment WHERE order_id = '{order}'",
         (
-            "order {order}: is PREPARING, but SCM has not heard of it",
-            "article {sku}: 2 set aside, but for orders 0",
+            "order {order}: is PREPARING, but unknown to SCM",
+            "article {sku}: 2 reserved, but 0 for orders",
         ),
     ),
     Planted(
@@ -109,7 +109,7 @@ PLANTED = [
             ("order {order}: its parcel went to another address",),
             state=state,
         )
-        for state in LEFT
+        for state in DISPATCHED
     ),
     Planted(
         "other lines",
@@ -117,7 +117,7 @@ PLANTED = [
         """UPDATE fulfilment SET lines = '[{{"sku": "{sku}", "quantity": 3}}]' WHERE order_id = '{order}'""",
         (
             "order {order}: SCM has other lines",
-            "order {order}: is INVOICED at SCM, with 2 {sku} set aside for it",
+            "order {order}: is INVOICED at SCM, with 2 {sku} reserved for it",
         ),
     ),
     Planted(
@@ -127,7 +127,7 @@ PLANTED = [
         UPDATE stock SET reserved = 2 WHERE sku = '{sku}';
         UPDATE reservation SET status = 'OPEN' WHERE order_id = '{order}'
         """,
-        ("order {order}: is CANCELLED at SCM, with 2 {sku} set aside for it",),
+        ("order {order}: is CANCELLED at SCM, with 2 {sku} reserved for it",),
         state="CANCELLED",
     ),
     Planted(
@@ -135,18 +135,18 @@ PLANTED = [
         "scm",
         "DELETE FROM reservation WHERE order_id = '{order}'",
         (
-            "article {sku}: 2 set aside, but for orders 0",
-            "order {order}: is INVOICED at SCM, with nothing set aside for it",
+            "article {sku}: 2 reserved, but 0 for orders",
+            "order {order}: is INVOICED at SCM, with nothing reserved for it",
         ),
     ),
     Planted(
-        "a reservation of an order that nobody knows",
+        "a reservation of an unknown order",
         "scm",
         f"""
         UPDATE stock SET reserved = 3 WHERE sku = '{{sku}}';
-        INSERT INTO reservation (order_id, sku, quantity, status) VALUES ('{NOBODY}', '{{sku}}', 1, 'OPEN')
+        INSERT INTO reservation (order_id, sku, quantity, status) VALUES ('{UNKNOWN}', '{{sku}}', 1, 'OPEN')
         """,
-        ("article {sku}: 3 set aside, but for orders 2",),
+        ("article {sku}: 3 reserved, but 2 for orders",),
     ),
     Planted(
         "an order that does not wait any more",
@@ -179,14 +179,14 @@ PLANTED = [
         UPDATE stock SET on_hand = 10 WHERE sku = '{sku}';
         DELETE FROM stock_movement WHERE sku = '{sku}' AND reason = 'DISPATCHED'
         """,
-        ("article {sku}: 2 on orders that have left, but 0 dispatched",),
+        ("article {sku}: 2 on dispatched orders, but 0 taken out of stock",),
         state="SHIPPED",
     ),
     Planted(
         "stock off by one",
         "scm",
         "UPDATE stock SET on_hand = on_hand + 1 WHERE sku = '{sku}'",
-        ("article {sku}: 11 in stock, but its movements make 10",),
+        ("article {sku}: 11 in stock, but the sum of its movements is 10",),
     ),
     Planted(
         "demand off by one",
@@ -217,17 +217,17 @@ PLANTED = [
 
 @dataclass
 class Sides:
-    """Both services, and an order for each difference that is planted, on which they agree."""
+    """Both services, and an order per planted difference, on which they agree before."""
 
     order: Served
     scm: Served
     ids: dict[str, str]
 
     async def differences(self) -> list[str]:
-        return list(differences(await read_books(self.order.http, self.scm.http)))
+        return list(differences(await read_snapshot(self.order.http, self.scm.http)))
 
     async def details(self, planted: Planted) -> dict[str, str | None]:
-        order_id = self.ids[planted.what]
+        order_id = self.ids[planted.name]
         invoice_id = (await self.order.http.get(f"/orders/{order_id}")).json()["invoiceId"]
         return {"order": order_id, "sku": sku_of(planted), "invoice": invoice_id}
 
@@ -238,13 +238,13 @@ class Sides:
 
 
 def sku_of(planted: Planted) -> str:
-    """Of the order that the difference is planted in."""
-    return planted.what.replace(" ", "-")
+    """Return the article of the order in which the difference is planted."""
+    return planted.name.replace(" ", "-")
 
 
 @pytest.fixture(scope="module")
 async def sides(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Sides]:
-    """One system for all tests here: what is planted in one order's rows stays, and concerns no other's."""
+    """One system for all tests here: a difference stays in the rows of its own order."""
     async with (
         fresh_database(postgres_server, "template_order") as order_database,
         fresh_database(postgres_server, "template_scm") as scm_database,
@@ -253,23 +253,23 @@ async def sides(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Sid
         scm_service(scm_database, aws_server, adapter.url, order.url) as scm,
     ):
         await stock(scm, **{sku_of(each): 10 for each in PLANTED if each.state != "BACKORDERED"})
-        ids = {each.what: await place(order, **{sku_of(each): 2}) for each in PLANTED}
+        ids = {each.name: await place(order, **{sku_of(each): 2}) for each in PLANTED}
         for command, states in (
-            ("complete", ("PREPARING", "CANCELLED", "BACKORDERED", *LEFT)),
+            ("complete", ("PREPARING", "CANCELLED", "BACKORDERED", *DISPATCHED)),
             ("cancel", ("CANCELLED",)),
-            ("dispatched", LEFT),
+            ("dispatched", DISPATCHED),
             ("delivered", ("DELIVERED",)),
         ):
             for each in PLANTED:
                 if each.state in states:
-                    await tell(order, scm, ids[each.what], command)
-            _, differing = await settled(order.http, scm.http, within=15)
+                    await give_command(order, scm, ids[each.name], command)
+            _, differing = await read_settled(order.http, scm.http, timeout=60)
             assert differing == []
         yield Sides(order, scm, ids)
 
 
-async def tell(order: Served, scm: Served, order_id: str, command: str) -> None:
-    """A customer tells the Order service, a carrier SCM."""
+async def give_command(order: Served, scm: Served, order_id: str, command: str) -> None:
+    """Commands of customers go to the Order service, those of carriers to SCM."""
     if command in ("dispatched", "delivered"):
         invoice_id = (await order.http.get(f"/orders/{order_id}")).json()["invoiceId"]
         answer = await scm.http.post(f"/external-api/invoices/{invoice_id}/{command}", headers=OPERATOR)
@@ -278,49 +278,48 @@ async def tell(order: Served, scm: Served, order_id: str, command: str) -> None:
     answer.raise_for_status()
 
 
-async def test_sides_that_agree_differ_in_nothing(sides: Sides) -> None:
-    """Prepared, cancelled, backordered, unpaid and dispatched orders; the command ends with 0."""
+async def test_without_differences_the_exit_code_is_0(sides: Sides) -> None:
+    """For prepared, cancelled, backordered, unpaid and dispatched orders."""
     states = set()
     for planted in PLANTED:
-        order = (await sides.order.http.get(f"/orders/{sides.ids[planted.what]}")).json()
+        order = (await sides.order.http.get(f"/orders/{sides.ids[planted.name]}")).json()
         assert order["status"] == planted.state
         states.add(order["status"])
-    assert states == {"PREPARING", "CANCELLED", "BACKORDERED", "PLACED", *LEFT}
-    code, said = await sides.command()
+    assert states == {"PREPARING", "CANCELLED", "BACKORDERED", "PLACED", *DISPATCHED}
+    code, output = await sides.command()
     assert code == 0
-    assert f"{len(PLANTED)} orders, {len(PLANTED) - 1} of them at SCM" in said
-    assert "no differences" in said
+    assert f"{len(PLANTED)} orders, {len(PLANTED) - 1} of them at SCM" in output
+    assert "no differences" in output
 
 
-async def test_a_service_that_is_away_is_named(sides: Sides) -> None:
-    """One line with its URL instead of a traceback, for a refused connection as for an answer that is none of
-    a service."""
-    (away, unreached), (stranger, misled) = await asyncio.gather(
+async def test_an_unreadable_service_is_named(sides: Sides) -> None:
+    """In one line with its URL, for a refused connection and for an unexpected answer."""
+    (refused, unreachable), (unexpected, misdirected) = await asyncio.gather(
         sides.command("--scm-url", "http://127.0.0.1:1"),
         sides.command("--order-url", f"{sides.scm.url}/nowhere"),
     )
-    assert (away, stranger) == (1, 1)
-    assert unreached.startswith("error: http://127.0.0.1:1/reconciliation ")
-    assert misled.startswith(f"error: {sides.scm.url}/nowhere/reconciliation ")
-    assert (unreached.count("\n"), misled.count("\n")) == (1, 1)
+    assert (refused, unexpected) == (1, 1)
+    assert unreachable.startswith("error: http://127.0.0.1:1/reconciliation ")
+    assert misdirected.startswith(f"error: {sides.scm.url}/nowhere/reconciliation ")
+    assert (unreachable.count("\n"), misdirected.count("\n")) == (1, 1)
 
 
-@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.what)
-async def test_a_difference_is_told(sides: Sides, planted: Planted) -> None:
-    """In a sentence that names the order, the article or the service, and nothing else is told."""
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
+async def test_a_difference_is_reported(sides: Sides, planted: Planted) -> None:
+    """In sentences that name the order, the article or the service; no other difference is."""
     details = await sides.details(planted)
     before = await sides.differences()
     async with getattr(sides, planted.service).database.connection() as connection:
         await connection.execute(planted.statement.format(**details))
     found = set(await sides.differences()) - set(before)
-    assert found == {each.format(**details) for each in planted.told}
+    assert found == {each.format(**details) for each in planted.reported}
 
 
-async def test_the_command_tells_every_difference_and_fails(sides: Sides) -> None:
-    """Exit code 1. What differs, above, is still there."""
-    code, said = await sides.command()
+async def test_the_command_prints_every_difference_and_fails(sides: Sides) -> None:
+    """Exit code 1. The differences planted above are still there."""
+    code, output = await sides.command()
     assert code == 1
     found = await sides.differences()
     assert len(found) > len(PLANTED)
-    assert all(f"✗ {each}\n" in said for each in found)
-    assert f"{len(found)} differences" in said
+    assert all(f"✗ {each}\n" in output for each in found)
+    assert f"{len(found)} differences" in output
