@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from snsqs import AwsClients, Message, MessagingError, SendFailed, TerminalError
 from snsqs.postgres import Database
 
-from local.door import Door
+from local.fault_proxy import FaultProxy
 from local.ports import HOST
 from services.adapter.main import create_app
 from services.adapter.readiness import MAX_UNREADY, TopicNotReady, TopicReadiness
@@ -35,17 +35,17 @@ async def readiness(adapter: Served) -> tuple[int, str]:
 
 
 @pytest.fixture
-async def sns(aws_url: str) -> AsyncIterator[Door]:
+async def sns(aws_url: str) -> AsyncIterator[FaultProxy]:
     """A proxy in front of the SNS/SQS server."""
-    async with Door(behind=httpx.URL(aws_url).port or 0) as door:
-        yield door
+    async with FaultProxy(httpx.URL(aws_url).port or 0) as proxy:
+        yield proxy
 
 
-async def test_a_failed_publish_ends_readiness_until_one_succeeds(sns: Door) -> None:
+async def test_a_failed_publish_ends_readiness_until_one_succeeds(sns: FaultProxy) -> None:
     """A new instance is ready; `/readyz` reports the error as soon as there is one."""
     async with adapter_service(f"http://{HOST}:{sns.port}") as adapter:
         assert await readiness(adapter) == (200, "ok")
-        async with sns.closed():
+        async with sns.refusing():
             assert await readiness(adapter) == (200, "ok")
             [result] = await send(adapter, event())
             assert result["decision"] == "failed"
@@ -58,13 +58,13 @@ async def test_a_failed_publish_ends_readiness_until_one_succeeds(sns: Door) -> 
         assert await readiness(adapter) == (200, "ok")
 
 
-async def test_an_outage_of_sns_parks_nothing(sns: Door, database: Database) -> None:
+async def test_an_outage_of_sns_parks_nothing(sns: FaultProxy, database: Database) -> None:
     """The relay asks `/readyz` before it counts an attempt, and its next batch ends the outage."""
     async with (
         adapter_service(f"http://{HOST}:{sns.port}") as adapter,
         relaying(database, adapter.url, max_attempts=1) as relay,
     ):
-        async with sns.closed():
+        async with sns.refusing():
             await append(database, 3, event=OrderCompleted)
 
             async def is_postponed() -> bool:
