@@ -1,14 +1,21 @@
 """Composition of a service: PostgreSQL connections and options of its listeners."""
 
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
-from snsqs import DomainEvent, ListenerMisconfigured, ListenerOptions, sqs_listener
+from fastapi import FastAPI
+from snsqs import AwsClients, DomainEvent, ListenerMisconfigured, ListenerOptions, sqs_listener
+from snsqs.headers import ID, SEQUENCE, SUBJECT, TYPE
 
 from services.order.settings import Settings
 from shared.service import TooFewConnections, connection_limit, event_driven
 from shared.web import application
+from tests.serving import eventually, serving
 
 UNUSED: Any = None
 
@@ -17,9 +24,13 @@ class Painted(DomainEvent):
     """An event for the tests."""
 
 
+release = asyncio.Event()
+
+
 @sqs_listener("orders-queue", topic="order-events")
 async def on_painted(event: Painted) -> None:
-    """Handles nothing."""
+    """Waits until the test releases it."""
+    await release.wait()
 
 
 async def start(database_max_connections: int | None = None, **options: Any) -> None:
@@ -73,3 +84,44 @@ async def test_options_of_a_queue_without_handlers_prevent_a_start() -> None:
     """A mistyped queue name must not leave a listener with the default options."""
     with pytest.raises(ListenerMisconfigured, match=r"other-queue.*the queues are orders-queue"):
         await start(listener_options={"other-queue": ListenerOptions()})
+
+
+async def test_a_listener_runs_with_the_options_of_its_queue(order_database: str, aws: AwsClients) -> None:
+    """With one handler at a time, the second message waits in the buffer."""
+    settings = Settings(
+        environment="development", database_url=order_database, aws_endpoint_url=aws.sqs.meta.endpoint_url
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        options = {"orders-queue": ListenerOptions(max_concurrency=1)}
+        async with (
+            httpx.AsyncClient() as http,
+            event_driven(
+                app, settings, source="test", handlers=[on_painted], http=http, listener_options=options
+            ),
+        ):
+            yield
+
+    async with serving(
+        application(title="Test", description="", lifespan=lifespan, settings=settings)
+    ) as test:
+        url = (await aws.sqs.get_queue_url(QueueName="orders-queue"))["QueueUrl"]
+        for number in ("1", "2"):
+            attributes: Any = {
+                name: {"DataType": "String", "StringValue": value}
+                for name, value in {ID: number, TYPE: "Painted", SUBJECT: number, SEQUENCE: "1"}.items()
+            }
+            body = json.dumps({"source": {"id": number, "version": 1}, "occurenceOn": 1})
+            await aws.sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=attributes)
+
+        async def both_received() -> dict[str, Any] | None:
+            [listener] = (await test.http.get("/progress")).json()["listeners"]
+            found: dict[str, Any] = listener
+            return found if found["inFlight"] + found["buffered"] == 2 else None
+
+        try:
+            listener = await eventually(both_received)
+        finally:
+            release.set()
+    assert (listener["inFlight"], listener["buffered"]) == (1, 1)
