@@ -87,7 +87,10 @@ def silence() -> Iterator[None]:
     prints that runs in the same process."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    library = logging.getLogger("snsqs")
+    library.setLevel(logging.CRITICAL)
     yield
+    library.setLevel(logging.NOTSET)
     structlog.configure(**before)
 
 

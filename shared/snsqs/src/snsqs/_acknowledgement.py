@@ -27,16 +27,16 @@ class Acknowledgement:
     """
 
     def __init__(self, acknowledger: "Acknowledger", leases: Sequence[Lease]) -> None:
-        self.given = False
-        """Whether the message was acknowledged."""
+        self.is_acknowledged = False
+        """True once `acknowledge` was called."""
         self._acknowledger = acknowledger
         self._leases = leases
 
     async def acknowledge(self) -> None:
         """Delete the message, or every message of a batch. Calls after the first have no effect."""
-        if self.given:
+        if self.is_acknowledged:
             return
-        self.given = True
+        self.is_acknowledged = True
         for lease in self._leases:
             await self._acknowledger.acknowledge(lease)
 

@@ -173,7 +173,7 @@ class Consumer:
         if not self._options.manual_ack:
             await acknowledgement.acknowledge()
         for incoming in batch:
-            if acknowledgement.given:
+            if acknowledgement.is_acknowledged:
                 self._record_outcome(incoming, outcomes.get(incoming.message.id, "handled"))
             else:
                 self._record_outcome(incoming, "not_acknowledged")
@@ -190,7 +190,7 @@ class Consumer:
     async def _on_failure(
         self, batch: Sequence[Incoming], acknowledgement: Acknowledgement, error: BaseException
     ) -> None:
-        if acknowledgement.given:
+        if acknowledgement.is_acknowledged:
             log.error("handler failed after it acknowledged", exc_info=error)
         elif len(batch) > 1:
             about = {"count": len(batch), "error": repr(error)}

@@ -31,7 +31,7 @@ class Lease:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the deadline has passed: the queue may have delivered the message to another consumer."""
+        """True after the deadline: the queue may have delivered the message to another consumer."""
         return asyncio.get_running_loop().time() >= self.deadline
 
     def change(self, deadline: float) -> None:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _HALT_TIMEOUT = 0.5
-"""Seconds that a running receive call is given when the listener is paused or stopped."""
+"""Seconds before a running receive call is cancelled when the listener is paused or stopped."""
 
 
 class QueueSource(Protocol):

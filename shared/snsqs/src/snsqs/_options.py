@@ -31,5 +31,5 @@ class ListenerOptions:
     """Treatment of a message whose type has no handler: `ignore` deletes it, `fail` retries it, for a queue
     whose consumers are not all of the same version."""
     shutdown_timeout: float = 12.0
-    """Time that running handlers are given when the listener stops. Acknowledging and requeueing have six
-    seconds more, so that a listener stops within twenty."""
+    """Time after which running handlers are cancelled when the listener stops. Acknowledging and requeueing
+    have six seconds more, so that a listener stops within twenty."""
