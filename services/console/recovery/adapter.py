@@ -5,29 +5,20 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from snsqs import WireModel
+from snsqs import WireModel, cloudevents
+from snsqs.cloudevents import BATCH_CONTENT_TYPE, BatchResult, EventResult
 
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 
 M = TypeVar("M", bound=WireModel)
 
 CloudEvent = dict[str, Any]
-"""JSON format of CloudEvents 1.0, as the relay sends it."""
+"""JSON of a `snsqs.cloudevents.CloudEvent`."""
 
-_BATCH = {"content-type": "application/cloudevents-batch+json"}
+Decision = EventResult
+"""The adapter's decision on one event."""
 
-
-class Decision(WireModel):
-    """The adapter's decision about one event."""
-
-    id: str
-    decision: str
-    rule: str | None = None
-    error: str | None = None
-
-
-class _Decisions(WireModel):
-    results: list[Decision]
+_BATCH = {"content-type": BATCH_CONTENT_TYPE}
 
 
 class _Route(WireModel):
@@ -56,7 +47,7 @@ class AdapterClient:
         """Hand the events over as the relay does. The decisions are in the order of the events."""
         adapter = self._adapter.with_headers({**self._service_headers, **_BATCH})
         answer = await adapter.send("POST", "/events", events)
-        return _validated(self._adapter, _Decisions, answer).results
+        return _validated(self._adapter, BatchResult, answer).results
 
     async def evaluate(
         self, events: Sequence[CloudEvent], operator_headers: Mapping[str, str]
@@ -64,7 +55,7 @@ class AdapterClient:
         """Return the decisions that the present routes would make; nothing is published."""
         adapter = self._adapter.with_headers(operator_headers)
         answer = await adapter.send("POST", "/api/routes/evaluate", events)
-        return _validated(self._adapter, _Decisions, answer).results
+        return _validated(self._adapter, BatchResult, answer).results
 
 
 class _LoggedEvent(WireModel):
@@ -90,18 +81,17 @@ class EventLogPage(WireModel):
 
 
 def _cloud_event(event: _LoggedEvent, source: str) -> CloudEvent:
-    attributes = {
-        "specversion": "1.0",
-        "id": event.id,
-        "source": source,
-        "type": event.type,
-        "subject": event.subject,
-        "time": event.occurred_at.isoformat(),
-        "sequence": str(event.sequence),
-        "datacontenttype": "application/json",
-        "data": event.data,
-    }
-    return attributes | ({"traceparent": event.traceparent} if event.traceparent else {})
+    sent = cloudevents.CloudEvent(
+        id=event.id,
+        source=source,
+        type=event.type,
+        subject=event.subject,
+        time=event.occurred_at,
+        sequence=str(event.sequence),
+        traceparent=event.traceparent,
+        data=event.data,
+    )
+    return sent.model_dump(mode="json", exclude_none=True)
 
 
 def _validated(adapter: ServiceClient, model: type[M], answer: Any) -> M:
