@@ -38,6 +38,4 @@ COPY --from=build-services /venv /venv
 WORKDIR /app
 COPY services services
 COPY shared shared
-# The console's audit file is in a volume there, which takes on the owner of the folder that it is mounted on.
-RUN install -d -o service -g service /var/lib/console
 USER 10001:10001

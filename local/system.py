@@ -18,7 +18,7 @@ MINISTACK = Path(__file__).parent.parent / ".venv-aws" / "bin" / "ministack"
 REGION = "us-east-1"
 
 SERVICES = ("order", "adapter", "scm", "console")
-DATABASES = {"order": "orders", "scm": "scm"}
+DATABASES = {"order": "orders", "scm": "scm", "console": "console"}
 
 OPERATOR = bearer(DEVELOPMENT_OPERATOR.token)
 """HTTP headers of an operator of the local system."""
@@ -112,7 +112,6 @@ class LocalSystem:
             "ORDER_URL": self.ports.url("order"),
             "ADAPTER_URL": self.ports.url("adapter"),
             "SCM_URL": self.ports.url("scm"),
-            "AUDIT_FILE": str(self.folder / "audit.jsonl"),
             "AWS_ENDPOINT_URL": self.ports.url("aws"),
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "local",

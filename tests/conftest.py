@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -22,6 +21,7 @@ from local.ports import HOST, free_ports
 from local.postgres import Postgres, postgres
 from local.program import Program
 from local.system import aws_program
+from services.console.main import MIGRATIONS as CONSOLE_MIGRATIONS
 from services.order.main import MIGRATIONS as ORDER_MIGRATIONS
 from services.scm.main import MIGRATIONS as SCM_MIGRATIONS
 from shared.runtime.migration import migrate
@@ -99,6 +99,7 @@ def postgres_server(processes: None, tmp_path_factory: pytest.TempPathFactory) -
     with postgres(tmp_path_factory.mktemp("postgres") / "data") as server:
         migrate(server.url("template_order"), ORDER_MIGRATIONS)
         migrate(server.url("template_scm"), SCM_MIGRATIONS)
+        migrate(server.url("template_console"), CONSOLE_MIGRATIONS, messaging=False)
         yield server
 
 
@@ -218,10 +219,15 @@ async def adapter(aws_url: str) -> AsyncIterator[Served]:
 
 
 @pytest.fixture
-async def console(aws_url: str, adapter: Served, tmp_path: Path) -> AsyncIterator[Served]:
+async def console_database(postgres_server: Postgres) -> AsyncIterator[str]:
+    async with fresh_database(postgres_server, "template_console") as url:
+        yield url
+
+
+@pytest.fixture
+async def console(console_database: str, aws_url: str, adapter: Served) -> AsyncIterator[Served]:
     """The Console service with the adapter; the other services are down."""
-    settings = {"adapter_url": adapter.url, "audit_file": tmp_path / "audit.jsonl"}
-    async with console_service(aws_url, **settings) as served:
+    async with console_service(console_database, aws_url, adapter_url=adapter.url) as served:
         yield served
 
 
@@ -252,8 +258,9 @@ async def system(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Sy
     async with (
         fresh_database(postgres_server, "template_order") as order_database,
         fresh_database(postgres_server, "template_scm") as scm_database,
+        fresh_database(postgres_server, "template_console") as console_database,
         aws_clients(region=REGION, endpoint_url=url) as clients,
-        whole_system(order_database, scm_database, clients, url) as running,
+        whole_system(order_database, scm_database, console_database, clients, url) as running,
     ):
         yield running
 

@@ -94,11 +94,12 @@ async def adapter_service(aws_url: str, **settings: Any) -> AsyncIterator[Served
 
 
 @asynccontextmanager
-async def console_service(aws_url: str, **settings: Any) -> AsyncIterator[Served]:
+async def console_service(database_url: str, aws_url: str, **settings: Any) -> AsyncIterator[Served]:
     """The Console service alone, with any other settings. A service whose URL is not given is down."""
     down = f"http://{HOST}:1"
     usual = {
         "environment": "development",
+        "database_url": database_url,
         "aws_endpoint_url": aws_url,
         "order_url": down,
         "adapter_url": down,

@@ -1,32 +1,46 @@
 """The Console service put together: its settings, resources and endpoints."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import httpx
 from fastapi import FastAPI
-from snsqs import aws_clients
+from snsqs import AwsClients, aws_clients
+from snsqs.events import ApplicationEventPublisher
+from snsqs.postgres import Database, connect
+from snsqs.retention import Expiry, Retention
 
 from services.console import cli as commands
 from services.console import experiments, page, recovery, watch
-from services.console.recovery.adapter import AdapterClient
+from services.console.queues import QueueFinder, Topics
 from services.console.settings import Settings
-from services.console.topics import Topics
 from shared.runtime.background import BackgroundLoops
 from shared.runtime.service_client import ServiceClient
 from shared.runtime.tokens import bearer
-from shared.service import command_line
-from shared.web import application, components, health_router
+from shared.service import add_migrate, command_line
+from shared.web import application, components, health_router, map_errors
+
+MIGRATIONS = (Path(__file__).parent / "migrations",)
+
+OPERATION_RETENTION_DAYS = 90
+"""Days that operations are kept. The audit is kept."""
 
 _PROGRESS_TIMEOUT = 2.0
 
+_CONNECTIONS = 8
+"""One for the heartbeats of operations and one for the retention; the others serve requests."""
+
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application; its lifespan opens and closes everything that it needs."""
+    """Build the application; its lifespan opens and closes everything that it needs."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
+            connect(
+                settings.database_url, ApplicationEventPublisher([]), connections=_CONNECTIONS
+            ) as database,
             aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
             httpx.AsyncClient() as http,
             AsyncExitStack() as stack,
@@ -35,43 +49,63 @@ def create_app(settings: Settings) -> FastAPI:
             adapter = ServiceClient("adapter", settings.adapter_url, http)
             scm = ServiceClient("scm", settings.scm_url, http)
             token = bearer(settings.service_token)
-            watched = {
-                each.name: each.with_headers(token, timeout=_PROGRESS_TIMEOUT)
-                for each in (order, scm, adapter)
-            }
-            topics = Topics(watched["adapter"])
-            live = app.state.live = watch.Live()
-            queues = watch.Queues(clients, topics)
-            stations = app.state.stations = watch.Stations(list(watched.values()), queues, live)
-            app.state.neighbours = watched
-            audit = recovery.Audit(settings.audit_file)
-            operations = recovery.Operations(audit)
+            watched = [each.with_headers(token, timeout=_PROGRESS_TIMEOUT) for each in (order, scm, adapter)]
+            finder = QueueFinder(clients, Topics(watched[-1]))
+
+            audit, operations = recovery.Audit(database), recovery.Operations(database)
             services = recovery.Services([order, scm], audit)
-            replays = recovery.Replays(services, operations, AdapterClient(adapter, token), queues.held)
-            app.state.recovery = recovery.Recovery(
-                recovery.Queues(clients, topics), services, operations, audit, replays
-            )
-            app.state.dead_letters = watch.DeadLetters(queues, app.state.recovery)
+            dead_letters = recovery.DeadLetters(finder, operations, audit)
+            depths = watch.Depths(finder)
+            adapter_client = recovery.AdapterClient(adapter, token)
+            replays = recovery.Replays(services, operations, adapter_client, depths.count)
+            live = watch.Live()
+            stations = watch.Stations(watched, depths, live)
+            lineages = watch.Lineages(watched[0], watched[1], depths, dead_letters)
+            components(app).add(audit, operations, services, dead_letters, replays, live, stations, lineages)
             if settings.is_development:
-                customers = experiments.Customers(order, scm)
-                letterbox = experiments.Letterbox(clients)
-                laboratory = experiments.Laboratory(adapter, customers, letterbox)
-                app.state.laboratory = await stack.enter_async_context(laboratory)
-            app.include_router(health_router({}, loops={}))
+                laboratory = await stack.enter_async_context(_laboratory(order, adapter, scm, clients))
+                components(app).add(laboratory)
+
+            retention = Retention(database, Expiry("operation", "began_at", OPERATION_RETENTION_DAYS))
+            app.include_router(
+                health_router(
+                    {"database": _migrated(database)}, {"operations": operations, "retention": retention}
+                )
+            )
             loops = components(app).get(BackgroundLoops)
-            await stack.enter_async_context(loops.running(live, stations, operations))
+            await stack.enter_async_context(loops.running(live, stations, operations, retention))
             yield
 
     app = application(title="Console service", description=__doc__, lifespan=lifespan, settings=settings)
     app.include_router(watch.router)
     app.include_router(recovery.router)
+    map_errors(app, recovery.ERRORS)
     if settings.is_development:
         app.include_router(experiments.router)
+        map_errors(app, experiments.ERRORS)
     page.serve(app, laboratory=settings.is_development)
     return app
 
 
+def _laboratory(
+    order: ServiceClient, adapter: ServiceClient, scm: ServiceClient, clients: AwsClients
+) -> experiments.Laboratory:
+    customers = experiments.Customers(order, scm)
+    return experiments.Laboratory(adapter, customers, experiments.ExperimentQueue(clients))
+
+
+def _migrated(database: Database) -> Callable[[], Awaitable[None]]:
+    """Return the readiness check of the database."""
+
+    async def check() -> None:
+        async with database.connection() as connection:
+            await connection.execute("SELECT FROM operation, audit LIMIT 0")
+
+    return check
+
+
 cli = command_line("console", Settings, create_app)
+add_migrate(cli, "console", MIGRATIONS, messaging=False)
 cli.add_typer(commands.dead_letters, name="dead-letters")
 cli.add_typer(commands.parked, name="parked")
 cli.add_typer(commands.listeners, name="listeners")

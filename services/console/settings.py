@@ -1,16 +1,15 @@
 """Settings of the Console service."""
 
-from pathlib import Path
+from pydantic import Field
 
-from shared.runtime.settings import HttpUrl, Port, ServiceSettings
+from shared.runtime.settings import HttpUrl, Port, PostgresUrl, ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """See ServiceSettings for the rest."""
+    """Environment variables of the Console service; common ones are in ServiceSettings."""
 
+    database_url: PostgresUrl = Field(repr=False)
     order_url: HttpUrl = "http://127.0.0.1:8001"
     adapter_url: HttpUrl = "http://127.0.0.1:8002"
     scm_url: HttpUrl = "http://127.0.0.1:8003"
-    audit_file: Path = Path("audit.jsonl")
-    """Who did what to the messages, a JSON object a line. Nothing is moved while it cannot be written."""
     port: Port = 8000

@@ -20,15 +20,17 @@ _LOCK_KEY = 5_310_071
 """Key of the advisory lock under which migrations run; PostgreSQL releases it when a process dies."""
 
 
-def migrate(url: str, folders: Sequence[Path]) -> list[str]:
+def migrate(url: str, folders: Sequence[Path], *, messaging: bool = True) -> list[str]:
     """Create the database if it is missing, and apply new migrations: the library's, then those in `folders`.
+
+    `messaging` is false for a service without outbox and inbox, which needs no tables of the library.
 
     Safe when several processes start at once. Return the ids of the applied migrations. Raises psycopg.Error.
     """
     _create_database(url)
     with psycopg.connect(url, autocommit=True) as lock:
         lock.execute("SELECT pg_advisory_lock(%s)", [_LOCK_KEY])
-        applied = asyncio.run(snsqs.migrations.migrate(url))
+        applied = asyncio.run(snsqs.migrations.migrate(url)) if messaging else []
         with get_backend(url.replace("postgresql://", "postgresql+psycopg://", 1)) as backend:
             new = backend.to_apply(read_migrations(*map(str, folders)))
             backend.apply_migrations(new)

@@ -61,15 +61,15 @@ def command_line(service: str, settings_type: type[S], create_app: Callable[[S],
     return cli
 
 
-def add_migrate(cli: typer.Typer, service: str, folders: Sequence[Path]) -> None:
-    """Add the command that creates and migrates the service's database."""
+def add_migrate(cli: typer.Typer, service: str, folders: Sequence[Path], *, messaging: bool = True) -> None:
+    """Add the command that creates and migrates the service's database; see `migrate`."""
 
     @cli.command("migrate")
     def _migrate() -> None:
         """Create the database if it is missing and apply new migrations. Reads DATABASE_URL."""
         url = load(MigrationSettings, service).database_url
         try:
-            applied = migrate(url, folders)
+            applied = migrate(url, folders, messaging=messaging)
         except (psycopg.Error, asyncpg.PostgresError) as error:
             exit_with_error(service, f"{without_password(url)}: {str(error).splitlines()[0]}")
         typer.echo(f"{service}: {', '.join(applied) if applied else 'the database is up to date'}")

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from snsqs import AwsClients, aws_clients
@@ -23,6 +22,7 @@ class Operated:
     scm: Served
     aws: AwsClients
     scm_database: str
+    console_database: str
     aws_url: str
 
     async def get(self, path: str, **params: Any) -> Any:
@@ -43,20 +43,21 @@ class Operated:
 
 
 @asynccontextmanager
-async def operated(server: Postgres, aws_server: str, folder: Path) -> AsyncIterator[Operated]:
+async def operated(server: Postgres, aws_server: str) -> AsyncIterator[Operated]:
     async with (
         fresh_database(server, "template_order") as order_database,
         fresh_database(server, "template_scm") as scm_database,
+        fresh_database(server, "template_console") as console_database,
         aws_clients(region=REGION, endpoint_url=await emptied(aws_server)) as aws,
         adapter_service(aws_server) as adapter,
         order_service(order_database, aws_server, adapter.url) as order,
         scm_service(scm_database, aws_server, adapter.url, order.url) as scm,
         console_service(
+            console_database,
             aws_server,
             order_url=order.url,
             adapter_url=adapter.url,
             scm_url=scm.url,
-            audit_file=folder / "audit.jsonl",
         ) as console,
     ):
-        yield Operated(console, adapter, order, scm, aws, scm_database, aws_server)
+        yield Operated(console, adapter, order, scm, aws, scm_database, console_database, aws_server)

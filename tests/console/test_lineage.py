@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -182,9 +182,16 @@ async def send(
     await eventually(lambda: all_absorbed(system.aws, [REPLIES]))
 
 
+def lone_console(system: System, order_url: str) -> AbstractAsyncContextManager[Served]:
+    """A console that reaches only the Order service."""
+    return console_service(system.console_database, system.aws_url, order_url=order_url)
+
+
 async def test_a_service_that_is_down_is_a_gap(system: System, answered: str) -> None:
     """The reason is told, and the rest is shown."""
-    async with console_service(system.aws_url, order_url=system.order.url) as console:
+    async with console_service(
+        system.console_database, system.aws_url, order_url=system.order.url
+    ) as console:
         found = await lineage(console, answered)
     [gap] = found["gaps"]
     assert gap["service"] == "scm"
@@ -208,7 +215,10 @@ async def test_a_service_that_comes_to_no_end_is_a_gap_in_seconds(system: System
 
     async with await asyncio.start_server(go_on, HOST) as endless:
         url = f"http://{HOST}:{endless.sockets[0].getsockname()[1]}"
-        async with console_service(system.aws_url, order_url=url) as console, asyncio.timeout(10):
+        async with (
+            lone_console(system, url) as console,
+            asyncio.timeout(10),
+        ):
             found = await lineage(console, "2" * 20)
     assert [gap["service"] for gap in found["gaps"]] == ["order", "scm"]
     assert "no answer within 2 s" in found["gaps"][0]["reason"]
@@ -245,7 +255,7 @@ async def test_an_order_is_unknown_only_when_both_services_say_so(console: Serve
     answer = await console.http.get(path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
-    async with console_service(system.aws_url, order_url=system.order.url) as half:
+    async with lone_console(system, system.order.url) as half:
         found = await get(half, path)
     assert (found["order"], found["hops"], found["startedAt"]) == (None, [], None)
     assert (await console.http.get("/api/orders/1/lineage")).status_code == 422

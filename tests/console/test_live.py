@@ -15,11 +15,13 @@ import pytest
 from fastapi import FastAPI
 
 from local.ports import HOST, free_ports
+from local.postgres import Postgres
 from services.console.watch import Live, router
 from services.console.watch.live import LiveOptions
 from shared.runtime.background import BackgroundLoops
-from shared.web import add_problem_handlers
+from shared.web import Components, add_problem_handlers
 from tests.adapter.test_adapter import event, send
+from tests.conftest import fresh_database
 from tests.serving import Served, adapter_service, console_service, eventually, serving
 
 
@@ -75,9 +77,12 @@ async def adapter(aws_server: str) -> AsyncIterator[Served]:
 
 
 @pytest.fixture(scope="module")
-async def console(aws_server: str, adapter: Served) -> AsyncIterator[Served]:
+async def console(postgres_server: Postgres, aws_server: str, adapter: Served) -> AsyncIterator[Served]:
     """A console without the other services."""
-    async with console_service(aws_server, adapter_url=adapter.url) as served:
+    async with (
+        fresh_database(postgres_server, "template_console") as database_url,
+        console_service(database_url, aws_server, adapter_url=adapter.url) as served,
+    ):
         yield served
 
 
@@ -93,7 +98,8 @@ async def telling(**options: Any) -> AsyncIterator[tuple[Live, Served]]:
     """A stream with bounds that a test can reach, and nothing else."""
     app = FastAPI()
     add_problem_handlers(app)
-    app.state.live = live = Live(LiveOptions(**options))
+    live = Live(LiveOptions(**options))
+    app.state.components = Components(live)
     app.include_router(router)
     async with serving(app) as served, BackgroundLoops().running(live):
         yield live, served
@@ -297,12 +303,15 @@ async def test_each_viewer_is_told_what_it_has_not_seen() -> None:
         assert later.seen == [("told", {"number": 3})]
 
 
-async def test_the_process_stops_at_once_although_somebody_watches(aws_server: str) -> None:
+async def test_the_process_stops_at_once_although_somebody_watches(
+    console_database: str, aws_server: str
+) -> None:
     """The stream ends, and the console with it: well within the five seconds that requests are given."""
     [port] = free_ports(1)
     environment = {
         "ENVIRONMENT": "development",
         "PORT": str(port),
+        "DATABASE_URL": console_database,
         "AWS_ENDPOINT_URL": aws_server,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

@@ -8,7 +8,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
-from snsqs import AwsClients
 
 from local.system import LocalSystem, Ports, running_system
 from services.console.main import create_app
@@ -339,11 +338,13 @@ async def test_it_says_which_service_is_down(page: Page, system: LocalSystem, tm
     await expect(scm).to_have_text(re.compile(r"^\s*scm\s*$"))
 
 
-async def test_production_has_no_buttons_that_break_things(chromium: Browser, aws: AwsClients) -> None:
+async def test_production_has_no_buttons_that_break_things(
+    chromium: Browser, aws_url: str, console_database: str
+) -> None:
     """Neither on the page nor behind it."""
     settings = Settings.model_validate(
         {name.lower(): value for name, value in PRODUCTION_TOKENS.items()}
-        | {"environment": "production", "aws_endpoint_url": aws.sns.meta.endpoint_url}
+        | {"environment": "production", "aws_endpoint_url": aws_url, "database_url": console_database}
     )
     async with serving(create_app(settings)) as served:
         opened = await chromium.new_page()

@@ -62,11 +62,9 @@ LONG = """
 
 
 @pytest.fixture(scope="module")
-async def system(
-    postgres_server: Postgres, aws_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Operated]:
+async def system(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Operated]:
     """One for all tests here; each has orders of its own, and leaves it quiet."""
-    async with operated(postgres_server, aws_server, tmp_path_factory.mktemp("console")) as running:
+    async with operated(postgres_server, aws_server) as running:
         await stock(running.scm, mug=1_000)
         yield running
 
@@ -96,8 +94,7 @@ async def long_log(system: Operated) -> int:
 async def another_console(system: Operated, **urls: str) -> AsyncIterator[Served]:
     """One with other URLs of services."""
     usual = {"order_url": system.order.url, "adapter_url": system.adapter.url, "scm_url": system.scm.url}
-    audit_file = system.console.app.state.recovery.audit.file
-    async with console_service(system.aws_url, audit_file=audit_file, **(usual | urls)) as console:
+    async with console_service(system.console_database, system.aws_url, **(usual | urls)) as console:
         yield console
 
 

@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI, Response
 
 from local.ports import HOST
-from services.console.topics import Topics
-from services.console.watch import Live, Queues, Stations
+from services.console.queues import QueueFinder, Topics
+from services.console.watch import Depths, Live, Stations
 from shared.runtime.background import BackgroundLoops
 from shared.runtime.service_client import ServiceClient
 from tests.console.test_lineage import invoiced
@@ -111,9 +111,11 @@ async def test_what_waits_is_shown_where_it_waits(system: System) -> None:
     assert 3600 <= (await stations(system.console))["relay:order"]["oldestSeconds"] < 3700
 
 
-async def test_a_service_that_is_down_is_shown_with_the_reason(aws_server: str) -> None:
+async def test_a_service_that_is_down_is_shown_with_the_reason(
+    console_database: str, aws_server: str
+) -> None:
     """The answer is 200, and the stations that it is known to have are down with it."""
-    async with console_service(aws_server) as console:
+    async with console_service(console_database, aws_server) as console:
         assert (await services(console))["scm"]["status"] == "down"
         assert "ConnectError" in (await services(console))["scm"]["trouble"]
         relay = (await stations(console))["relay:scm"]
@@ -124,7 +126,7 @@ async def test_without_sns_and_sqs_the_rest_is_shown(system: System) -> None:
     """Neither an error, nor a wait that is longer than a person's."""
     async with (
         asyncio.timeout(15),
-        console_service(f"http://{HOST}:1", order_url=system.order.url) as console,
+        console_service(system.console_database, f"http://{HOST}:1", order_url=system.order.url) as console,
     ):
         assert (await stations(console))["relay:order"]["status"] == "up"
 
@@ -169,8 +171,9 @@ async def counted(system: System) -> AsyncIterator[tuple[Counted, Live, Stations
     asked, live = Counted(), Live()
     async with serving(asked.app) as served, httpx.AsyncClient() as http:
         neighbour = ServiceClient("order", served.url, http)
-        queues = Queues(system.aws, Topics(ServiceClient("adapter", system.adapter.url, http)))
-        stations = Stations([neighbour], queues, live, every=0.01)
+        topics = Topics(ServiceClient("adapter", system.adapter.url, http))
+        depths = Depths(QueueFinder(system.aws, topics))
+        stations = Stations([neighbour], depths, live, every=0.01)
         async with BackgroundLoops().running(live, stations):
             yield asked, live, stations
 

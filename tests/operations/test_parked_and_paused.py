@@ -25,11 +25,9 @@ SCM_QUEUE = "scm-adapter-order-event-queue"
 
 
 @pytest.fixture(scope="module")
-async def system(
-    postgres_server: Postgres, aws_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Operated]:
+async def system(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Operated]:
     """One for all tests here; each has orders and articles of its own."""
-    async with operated(postgres_server, aws_server, tmp_path_factory.mktemp("console")) as running:
+    async with operated(postgres_server, aws_server) as running:
         yield running
 
 
@@ -204,8 +202,7 @@ async def test_a_listener_that_nobody_has_is_not_found(system: Operated) -> None
 async def test_a_service_that_is_away_is_a_gap(system: Operated) -> None:
     """What the others say is shown all the same; to do something about it is refused."""
     settings = {"order_url": system.order.url, "scm_url": f"http://{HOST}:1"}
-    audit_file = system.console.app.state.recovery.audit.file
-    async with console_service(system.aws_url, audit_file=audit_file, **settings) as console:
+    async with console_service(system.console_database, system.aws_url, **settings) as console:
         for path, name in (("/api/parked", "events"), ("/api/listeners", "listeners")):
             found = (await console.http.get(path, headers=OPERATOR)).json()
             assert [gap["service"] for gap in found["gaps"]] == ["scm"]
@@ -227,7 +224,9 @@ async def test_a_service_whose_answer_is_none_is_a_gap(system: Operated, status:
     proxy.add_api_route("/listeners", lambda: Response(text, status))
     async with (
         serving(proxy) as served,
-        console_service(system.aws_url, order_url=served.url, scm_url=system.scm.url) as console,
+        console_service(
+            system.console_database, system.aws_url, order_url=served.url, scm_url=system.scm.url
+        ) as console,
     ):
         found = (await console.http.get("/api/listeners", headers=OPERATOR)).json()
     reason = f"order at {served.url}: HTTP {status}, unexpected response body"

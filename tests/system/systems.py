@@ -18,18 +18,21 @@ class System:
     adapter: Served
     console: Served
     scm_database: str
+    console_database: str
     aws: AwsClients
     aws_url: str
 
 
 @asynccontextmanager
 async def whole_system(
-    order_database: str, scm_database: str, aws: AwsClients, aws_url: str
+    order_database: str, scm_database: str, console_database: str, aws: AwsClients, aws_url: str
 ) -> AsyncIterator[System]:
     async with (
         adapter_service(aws_url) as adapter,
         order_service(order_database, aws_url, adapter.url) as order,
         scm_service(scm_database, aws_url, adapter.url, order.url) as scm,
-        console_service(aws_url, order_url=order.url, adapter_url=adapter.url, scm_url=scm.url) as console,
+        console_service(
+            console_database, aws_url, order_url=order.url, adapter_url=adapter.url, scm_url=scm.url
+        ) as console,
     ):
-        yield System(order, scm, adapter, console, scm_database, aws, aws_url)
+        yield System(order, scm, adapter, console, scm_database, console_database, aws, aws_url)

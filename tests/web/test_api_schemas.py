@@ -85,7 +85,7 @@ async def test_every_endpoint_answers_as_documented(
     """Schemathesis sends valid values, invalid values of every kind, no token, other methods. No response is
     a 5xx, each has a status, content type and schema of the document, and invalid requests are rejected."""
     configuration = tmp_path / "schemathesis.toml"
-    async with operated(postgres_server, aws_server, tmp_path) as system:
+    async with operated(postgres_server, aws_server) as system:
         orders = await some_orders(system.order, system.scm)
         configuration.write_text(f"{CONFIGURATION}values = {orders}\n")
         # One after the other: services call each other with timeouts of 2 s, and a timeout is a 503.

@@ -19,6 +19,10 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
+def print_json_line(value: Any) -> None:
+    typer.echo(json.dumps(value, separators=(",", ":")))
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A row is a line where a program reads it; for a person, long texts are folded."""
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)

@@ -1,8 +1,8 @@
-"""Laboratory: demo orders and real faults at the press of a button. In development only."""
+"""Experiments: demo orders, and real faults with a prediction. In development only."""
 
-from services.console.experiments.api import router
+from services.console.experiments.api import ERRORS, router
 from services.console.experiments.customers import Customers
 from services.console.experiments.experiment import Laboratory
-from services.console.experiments.letterbox import Letterbox
+from services.console.experiments.queue import ExperimentQueue
 
-__all__ = ["Customers", "Laboratory", "Letterbox", "router"]
+__all__ = ["ERRORS", "Customers", "ExperimentQueue", "Laboratory", "router"]

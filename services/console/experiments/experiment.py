@@ -10,16 +10,16 @@ import structlog
 from snsqs import WireModel
 
 from services.console.experiments.customers import Customers
-from services.console.experiments.letterbox import QUEUE, Letterbox
+from services.console.experiments.queue import QUEUE, ExperimentQueue
 from shared.runtime.service_client import ServiceClient
 
 log = structlog.get_logger(__name__)
 
 ORDERS = 10
-_HELD = 4.0
+_FAULT_DURATION = 4.0
 """Seconds that a fault goes on after the orders are placed, so that it can be seen."""
-_SETTLED_MOST = 40.0
-_COUNTED_MOST = 10.0
+_SETTLE_TIMEOUT = 40.0
+_COUNT_TIMEOUT = 10.0
 
 
 class Verdict(WireModel):
@@ -71,9 +71,9 @@ class _Experiment:
 class Laboratory:
     """Runs one experiment at a time, while it is open: closing ends the fault of one that runs."""
 
-    def __init__(self, adapter: ServiceClient, customers: Customers, letterbox: Letterbox) -> None:
+    def __init__(self, adapter: ServiceClient, customers: Customers, queue: ExperimentQueue) -> None:
         self.customers = customers
-        self.letterbox = letterbox
+        self.queue = queue
         self._adapter = adapter
         self._reports = {
             name: Report(id=name, title=each.title, prediction=each.prediction)
@@ -116,12 +116,12 @@ class Laboratory:
     async def _measured(self, name: str, authorization: str) -> Verdict:
         experiment = _EXPERIMENTS[name]
         await self.customers.stock(authorization)
-        dead_before = await self.letterbox.dead_letters()
+        dead_before = await self.queue.dead_letters()
         async with experiment.fault(self, authorization):
             self._tell(name, f"the fault is on; {ORDERS} orders are being placed")
             orders = await self.customers.buy_many(ORDERS)
-            self._tell(name, f"{ORDERS} orders were taken; the fault goes on for {_HELD:g} s")
-            await asyncio.sleep(_HELD)
+            self._tell(name, f"{ORDERS} orders were taken; the fault goes on for {_FAULT_DURATION:g} s")
+            await asyncio.sleep(_FAULT_DURATION)
         self._tell(name, "the fault is over; waiting for every order's invoice")
         began = time.monotonic()
         lost = await self._unprepared(orders)
@@ -129,7 +129,7 @@ class Laboratory:
         self._tell(name, "counting")
 
         async def dead_letters() -> int:
-            return await self.letterbox.dead_letters() - dead_before
+            return await self.queue.dead_letters() - dead_before
 
         async def duplicates() -> int:
             return sum([await self.customers.duplicates(order) for order in orders])
@@ -142,7 +142,7 @@ class Laboratory:
     async def _unprepared(self, orders: list[str]) -> int:
         waiting = list(orders)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_SETTLED_MOST):
+            async with asyncio.timeout(_SETTLE_TIMEOUT):
                 while waiting:
                     waiting = [each for each in waiting if not await self.customers.is_prepared(each)]
                     await asyncio.sleep(0.2)
@@ -186,7 +186,7 @@ class Laboratory:
 
     @asynccontextmanager
     async def message_poisoned(self, _: str) -> AsyncIterator[None]:
-        await self.letterbox.poison()
+        await self.queue.send_malformed()
         yield
 
 
@@ -222,7 +222,7 @@ _EXPERIMENTS = {
 async def _once_enough(count: Callable[[], Awaitable[int]], expected: int) -> int:
     """The count, once it is as expected or the time is over: what is counted may still be under way."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(_COUNTED_MOST):
+        async with asyncio.timeout(_COUNT_TIMEOUT):
             while await count() < expected:
                 await asyncio.sleep(0.2)
     return await count()

@@ -1,12 +1,11 @@
-"""Recovery: what a person can do about messages that died, events that are parked or were sent, and
-listeners."""
+"""Recovery: operators' commands on dead letters, parked and sent events, and listeners."""
 
-from services.console.recovery.api import router
+from services.console.recovery.adapter import AdapterClient
+from services.console.recovery.api import ERRORS, router
 from services.console.recovery.audit import Audit
-from services.console.recovery.operation import Operations
-from services.console.recovery.queues import Queues
-from services.console.recovery.recovery import Recovery
+from services.console.recovery.dead_letters import DeadLetters
+from services.console.recovery.operations import Operations
 from services.console.recovery.replay import Replays
 from services.console.recovery.services import Services
 
-__all__ = ["Audit", "Operations", "Queues", "Recovery", "Replays", "Services", "router"]
+__all__ = ["ERRORS", "AdapterClient", "Audit", "DeadLetters", "Operations", "Replays", "Services", "router"]

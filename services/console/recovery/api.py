@@ -1,4 +1,5 @@
-"""The REST API of recovery. All of it is the operators': even a look takes letters out of others' sight."""
+"""REST API of recovery, for operators only: even browsing hides messages until their visibility timeout
+ends."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
@@ -7,144 +8,154 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 from snsqs.aws import transient_errors
 
-from services.console.recovery.audit import AuditUnavailable, Record
+from services.console.queues import UnknownQueue
+from services.console.recovery.audit import Audit, AuditUnavailable, Record
 from services.console.recovery.consumers import Paused
-from services.console.recovery.operation import Busy, Operation, UnknownOperation
-from services.console.recovery.queues import PassesOn, UnknownQueue
-from services.console.recovery.recovery import Found, Recovery
+from services.console.recovery.dead_letters import Browsed, DeadLetters, HasRedrivePolicy
+from services.console.recovery.operation import Operation
+from services.console.recovery.operations import Busy, Operations, UnknownOperation
 from services.console.recovery.redrive import Discard, Redrive
-from services.console.recovery.replay import Replay
+from services.console.recovery.replay import Replay, Replays
 from services.console.recovery.services import (
     AllListeners,
+    OperatorIdentity,
     ParkedEvents,
-    Person,
     Resubmit,
     Resubmitted,
     ServiceListener,
+    Services,
     UnknownService,
 )
 from shared.operations.listener_control import Queue
 from shared.operations.selection import Filter, Name
-from shared.runtime.service_client import RequestRejected, ServiceUnavailable
-from shared.web import Operator, OperatorAccess, Problem, problems
+from shared.web import Limit, Operator, OperatorAccess, Problem, component, link_next, problems
 
 router = APIRouter(prefix="/api", tags=["recovery"], dependencies=[OperatorAccess])
 
-_REFUSALS = {
+ERRORS: dict[type[Exception], int] = {
     UnknownQueue: 404,
     UnknownOperation: 404,
     UnknownService: 404,
     Busy: 409,
-    PassesOn: 409,
+    HasRedrivePolicy: 409,
     Paused: 409,
     AuditUnavailable: 503,
-    ServiceUnavailable: 503,
 }
+"""HTTP statuses, for `map_errors`."""
 
 
-async def _recovery(request: Request) -> AsyncIterator[Recovery]:
-    """What it refuses becomes a problem."""
+async def _aws_errors() -> AsyncIterator[None]:
     try:
-        yield request.app.state.recovery
-    except tuple(_REFUSALS) as error:
-        raise Problem(_REFUSALS[type(error)], str(error)) from error
-    except RequestRejected as error:
-        raise Problem(error.status, str(error)) from error
+        yield
     except transient_errors() as error:
-        raise Problem(503, f"SNS and SQS cannot be asked: {error}") from error
+        raise Problem(503, f"SNS or SQS unavailable: {error}") from error
 
 
-RecoveryDependency = Annotated[Recovery, Depends(_recovery)]
+def _identity(request: Request, operator: Operator) -> OperatorIdentity:
+    return OperatorIdentity(operator, {"authorization": request.headers["authorization"]})
 
 
-def _person(request: Request, operator: Operator) -> Person:
-    return Person(operator, {"authorization": request.headers["authorization"]})
-
-
-PersonDependency = Annotated[Person, Depends(_person)]
+AwsErrors = Depends(_aws_errors)
+IdentityDependency = Annotated[OperatorIdentity, Depends(_identity)]
+DeadLettersDependency = Annotated[DeadLetters, component(DeadLetters)]
+ReplaysDependency = Annotated[Replays, component(Replays)]
+ServicesDependency = Annotated[Services, component(Services)]
+OperationsDependency = Annotated[Operations, component(Operations)]
+AuditDependency = Annotated[Audit, component(Audit)]
 
 
 class Browse(Filter):
-    """What is to be shown."""
+    """Query of dead letters."""
 
     queue: Name | None = None
-    """A dead-letter queue, or the queue that it serves; else all."""
+    """A dead-letter queue, or the queue that it serves; all by default."""
     limit: int = Field(50, ge=1, le=500)
     """Letters of each queue."""
 
 
-@router.get("/dead-letters", responses=problems(404), summary="Look at dead letters without consuming them")
-async def browse(wanted: Annotated[Browse, Query()], recovery: RecoveryDependency) -> Found:
-    """Waits a second for what SQS may still have. While it looks, others do not see these letters."""
-    return await recovery.browse(wanted.queue, wanted, wanted.limit)
+@router.get(
+    "/dead-letters",
+    dependencies=[AwsErrors],
+    responses=problems(404),
+    summary="Browse dead letters without consuming them",
+)
+async def browse(wanted: Annotated[Browse, Query()], dead_letters: DeadLettersDependency) -> Browsed:
+    """Takes at least a second, the wait of the last receive. Meanwhile other receivers do not see them."""
+    return await dead_letters.browse(wanted.queue, wanted, wanted.limit)
 
 
 @router.post(
     "/dead-letters/redrive",
     status_code=202,
+    dependencies=[AwsErrors],
     responses=problems(404, 409),
     summary="Send dead letters back to their queue",
 )
 async def redrive(
-    command: Redrive, response: Response, operator: Operator, recovery: RecoveryDependency
+    command: Redrive, response: Response, operator: Operator, dead_letters: DeadLettersDependency
 ) -> Operation:
-    """Begins; the operation under `Location` tells how far it is."""
-    return _begun(await recovery.remove(command, operator), response)
+    """Starts an operation; the resource under `Location` has its progress."""
+    return _started(await dead_letters.remove(command, operator), response)
 
 
 @router.post(
-    "/dead-letters/discard", status_code=202, responses=problems(404, 409), summary="Delete dead letters"
+    "/dead-letters/discard",
+    status_code=202,
+    dependencies=[AwsErrors],
+    responses=problems(404, 409),
+    summary="Delete dead letters",
 )
 async def discard(
-    command: Discard, response: Response, operator: Operator, recovery: RecoveryDependency
+    command: Discard, response: Response, operator: Operator, dead_letters: DeadLettersDependency
 ) -> Operation:
-    """Begins; the operation under `Location` tells how far it is."""
-    return _begun(await recovery.remove(command, operator), response)
+    """Starts an operation; the resource under `Location` has its progress."""
+    return _started(await dead_letters.remove(command, operator), response)
 
 
 @router.post(
     "/replay",
     status_code=202,
+    dependencies=[AwsErrors],
     responses=problems(404, 409),
-    summary="Send events again that were sent before, and prove that it changed nothing",
+    summary="Send events again that were forwarded before, and prove that no state changed",
 )
 async def replay(
-    command: Replay, response: Response, person: PersonDependency, recovery: RecoveryDependency
+    command: Replay, response: Response, operator: IdentityDependency, replays: ReplaysDependency
 ) -> Operation:
-    """Begins; the operation under `Location` tells how far it is, and in the end its `proof`: checksums of
-    what the services that consume the events had stored before and have after."""
-    return _begun(await recovery.replays.start(command, person), response)
+    """Starts an operation; the resource under `Location` has its progress, and in the end its `proof`:
+    checksums of the consuming services before and after."""
+    return _started(await replays.start(command, operator), response)
 
 
 class ReadParked(Filter):
-    """What is to be shown."""
+    """Query of parked events."""
 
     service: Name | None = None
-    """Else all."""
+    """All by default."""
     limit: int = Field(100, ge=1, le=1_000)
     """Events of each service."""
 
 
 @router.get(
-    "/parked", responses=problems(404), summary="Events that failed too often to be tried again by themselves"
+    "/parked", responses=problems(404), summary="Events that failed too often to be retried automatically"
 )
 async def parked(
-    wanted: Annotated[ReadParked, Query()], person: PersonDependency, recovery: RecoveryDependency
+    wanted: Annotated[ReadParked, Query()], operator: IdentityDependency, services: ServicesDependency
 ) -> ParkedEvents:
     criteria = Filter(**wanted.model_dump(exclude={"service", "limit"}))
-    return await recovery.services.parked(criteria, wanted.limit, wanted.service, person)
+    return await services.parked(criteria, wanted.limit, wanted.service, operator)
 
 
-@router.post(
-    "/parked/resubmit", responses=problems(404), summary="Let parked events wait to be relayed again"
-)
-async def resubmit(command: Resubmit, person: PersonDependency, recovery: RecoveryDependency) -> Resubmitted:
-    return await recovery.services.resubmit(command, person)
+@router.post("/parked/resubmit", responses=problems(404), summary="Relay parked events again")
+async def resubmit(
+    command: Resubmit, operator: IdentityDependency, services: ServicesDependency
+) -> Resubmitted:
+    return await services.resubmit(command, operator)
 
 
 @router.get("/listeners", summary="The listeners of all services, and which of them are paused")
-async def listeners(person: PersonDependency, recovery: RecoveryDependency) -> AllListeners:
-    return await recovery.services.listeners(person)
+async def listeners(operator: IdentityDependency, services: ServicesDependency) -> AllListeners:
+    return await services.listeners(operator)
 
 
 @router.post(
@@ -154,21 +165,31 @@ async def change_listener(
     service: Name,
     queue: Queue,
     what: Literal["pause", "resume"],
-    person: PersonDependency,
-    recovery: RecoveryDependency,
+    operator: IdentityDependency,
+    services: ServicesDependency,
 ) -> ServiceListener:
-    """On all instances of the service, and until it is resumed. What was received is still handled."""
-    return await recovery.services.change(what, service, queue, person)
+    """On all instances of the service, until it is resumed. Messages already received are still handled."""
+    return await services.change(what, service, queue, operator)
 
 
-@router.get("/operations", summary="What runs, and the last that ran, newest first")
-async def operations(recovery: RecoveryDependency) -> list[Operation]:
-    return recovery.operations.all()
+@router.get("/operations", responses=problems(404), summary="Operations, newest first")
+async def read_operations(
+    request: Request,
+    response: Response,
+    operations: OperationsDependency,
+    limit: Limit = 100,
+    after: Annotated[str | None, Query(description="id of the last operation of the page before")] = None,
+) -> list[Operation]:
+    """Of all instances of the console. A `Link` header leads to the next page."""
+    found = await operations.page(limit, after)
+    if len(found) == limit:
+        link_next(request, response, after=found[-1].id)
+    return found
 
 
-@router.get("/operations/{operation_id}", responses=problems(404), summary="How far an operation is")
-async def operation(operation_id: str, recovery: RecoveryDependency) -> Operation:
-    return recovery.operations.known(operation_id)
+@router.get("/operations/{operation_id}", responses=problems(404), summary="Progress of an operation")
+async def read_operation(operation_id: str, operations: OperationsDependency) -> Operation:
+    return await operations.get(operation_id)
 
 
 @router.post(
@@ -176,17 +197,29 @@ async def operation(operation_id: str, recovery: RecoveryDependency) -> Operatio
     responses=problems(404),
     summary="End an operation after what it has begun",
 )
-async def cancel(operation_id: str, recovery: RecoveryDependency) -> Operation:
-    return recovery.operations.cancel(operation_id)
+async def cancel(operation_id: str, operations: OperationsDependency) -> Operation:
+    """Takes effect within a second, also on another instance of the console."""
+    return await operations.cancel(operation_id)
 
 
-@router.get("/audit", summary="Who did what to the messages, newest first")
-async def audit(
-    recovery: RecoveryDependency, limit: Annotated[int, Query(ge=1, le=1_000)] = 100
+@router.get("/audit", summary="What operators did to the messages, newest or oldest first")
+async def read_audit(
+    request: Request,
+    response: Response,
+    audit: AuditDependency,
+    limit: Limit = 100,
+    after: Annotated[
+        int | None, Query(ge=1, lt=2**63, description="position of the last record of the page before")
+    ] = None,
+    oldest_first: Annotated[bool, Query(alias="oldestFirst")] = False,
 ) -> list[Record]:
-    return await recovery.audit.last(limit)
+    """A `Link` header leads to the next page."""
+    records = await audit.page(limit, after=after, oldest_first=oldest_first)
+    if len(records) == limit:
+        link_next(request, response, after=records[-1]["position"])
+    return records
 
 
-def _begun(operation: Operation, response: Response) -> Operation:
+def _started(operation: Operation, response: Response) -> Operation:
     response.headers["location"] = f"/api/operations/{operation.id}"
     return operation

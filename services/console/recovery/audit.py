@@ -1,47 +1,68 @@
-"""Audit: who did what to the messages, and when. Written before anything moves, and only ever appended."""
+"""Audit: append-only record of what operators did to the messages, written before anything moves."""
 
-import asyncio
-import errno
-import json
-import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
+from snsqs.postgres import Connection, Database, DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
 
 Record = dict[str, Any]
+"""`position`, `at`, `who`, `what`, and the details of what was done."""
 
-T = TypeVar("T")
+APPEND = "INSERT INTO audit (who, what, details) VALUES ($1, $2, $3)"
 
-_TAIL_BYTES = 4 * 1024 * 1024
+NEWEST_FIRST = """
+    SELECT position, at, who, what, details
+    FROM audit
+    WHERE $1::bigint IS NULL OR position < $1
+    ORDER BY position DESC
+    LIMIT $2
+"""
+
+OLDEST_FIRST = """
+    SELECT position, at, who, what, details
+    FROM audit
+    WHERE $1::bigint IS NULL OR position > $1
+    ORDER BY position
+    LIMIT $2
+"""
 
 
 class AuditUnavailable(Exception):
-    """The audit file (AUDIT_FILE) cannot be written, so nothing is done; or it cannot be read."""
+    """The audit cannot be written because the console's database is unavailable. Nothing was moved; retry
+    later."""
+
+
+async def append(connection: Connection, who: str, what: str, **details: Any) -> None:
+    """Append a record in the transaction of the caller."""
+    await connection.execute(APPEND, who, what, details)
+    log.info("audit", who=who, what=what, **details)
 
 
 class Audit:
-    """A file of JSON lines; the log has the same, as lines "audit"."""
+    """The console's `audit` table; every record is also logged."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    async def write(self, who: str, what: str, **about: Any) -> None:
-        """Returns when the line is on the disk. Raises AuditUnavailable."""
-        record = {"at": datetime.now(UTC).isoformat(), "who": who, "what": what, **about}
-        await self._call(self._append, record)
-        log.info("audit", who=who, what=what, **about)
+    async def write(self, who: str, what: str, **details: Any) -> None:
+        """Return when the record is committed. Raises AuditUnavailable."""
+        try:
+            async with self._database.transaction() as tx:
+                await append(tx.connection, who, what, **details)
+        except DatabaseUnavailable as error:
+            raise AuditUnavailable(f"audit not written, so nothing was done: {error}") from error
 
     @asynccontextmanager
-    async def of(self, who: str, what: str, **about: Any) -> AsyncIterator[Record]:
-        """One line before its body, and one after it with what the body puts into the record. Raises
-        AuditUnavailable before the body begins, and only then: what is done is done."""
-        await self.write(who, what, step="begun", **about)
+    async def recorded(self, who: str, what: str, **details: Any) -> AsyncIterator[Record]:
+        """Write one record before the body, and one after it with what the body adds to the yielded dict.
+
+        Raises AuditUnavailable before the body begins, and only then: the effect of the body stands.
+        """
+        await self.write(who, what, step="begun", **details)
         outcome: Record = {}
         try:
             yield outcome
@@ -50,49 +71,17 @@ class Audit:
             raise
         finally:
             try:
-                await self.write(who, what, step="ended", **about, **outcome)
+                await self.write(who, what, step="ended", **details, **outcome)
             except AuditUnavailable as error:
                 log.error("audit incomplete", error=str(error), who=who, what=what, **outcome)
 
-    async def last(self, most: int) -> list[Record]:
-        """The newest records first; of a large file those within its last 4 MiB."""
-        return [
-            record for line in reversed((await self._call(self._tail))[-most:]) if (record := _record(line))
-        ]
-
-    async def _call(self, work: Callable[..., T], *arguments: object) -> T:
-        """The work in a thread, because a disk may be slow."""
-        try:
-            return await asyncio.to_thread(work, *arguments)
-        except OSError as error:
-            raise AuditUnavailable(f"the audit file {self.file}: {error.strerror or error}") from error
-
-    def _append(self, record: Record) -> None:
-        """In one call, so that lines of several processes do not mix."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
-        descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            if os.write(descriptor, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _tail(self) -> list[bytes]:
-        if not self.file.exists():
-            return []
-        with self.file.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            lines = file.read().splitlines()
-        return lines if size <= _TAIL_BYTES else lines[1:]
+    async def page(self, limit: int, *, after: int | None = None, oldest_first: bool = False) -> list[Record]:
+        """Return up to `limit` records that follow the position `after`. Raises DatabaseUnavailable."""
+        statement = OLDEST_FIRST if oldest_first else NEWEST_FIRST
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(statement, after, limit)
+        return [_record(**row) for row in rows]
 
 
-def _record(line: bytes) -> Record | None:
-    """None for half a line, which a full disk may have left."""
-    try:
-        record: Record = json.loads(line)
-    except ValueError:
-        return None
-    return record
+def _record(details: Record, **columns: Any) -> Record:
+    return columns | details

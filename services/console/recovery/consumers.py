@@ -1,4 +1,4 @@
-"""Consumers: the services that hear the events of a topic, and how they are."""
+"""Consumers: the services that listen to a topic, and their state."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -13,12 +13,12 @@ from shared.runtime.service_client import ServiceClient
 
 
 class Paused(Exception):
-    """A listener that is to show that it has heard everything before is paused. Resume it first."""
+    """A listener that has to confirm the replayed events is paused. Resume it first."""
 
 
 @dataclass(frozen=True)
 class Consumer:
-    """A service, and for each of its queues the types of events that it takes from there."""
+    """A service, and the event types of its handlers by queue."""
 
     service: ServiceClient
     queues: dict[str, frozenset[str]]
@@ -28,20 +28,20 @@ class Consumer:
         return StateChecksum.model_validate(answer)
 
     async def consumed(self) -> list[Consumed]:
-        """What these queues brought, as far as it is still known."""
+        """Return the recorded outcomes of these queues."""
         counts = EventCounts.model_validate(await self.service.get("/reconciliation/events"))
         return [each for each in counts.consumed if each.consumer in self.queues]
 
 
 class Consumers:
-    """Those of some topics. Calls raise ServiceUnavailable and RequestRejected."""
+    """The consumers of some topics. Methods raise ServiceUnavailable and RequestRejected."""
 
     def __init__(self, consumers: Sequence[Consumer]) -> None:
         self._consumers = consumers
 
     @classmethod
-    async def of(cls, topics: Collection[str], services: Sequence[ServiceClient]) -> "Consumers":
-        """Finds them by asking every service what it listens to. Raises Paused."""
+    async def find(cls, topics: Collection[str], services: Sequence[ServiceClient]) -> "Consumers":
+        """Find them by the listeners that the services report. Raises Paused."""
         progress = await asyncio.gather(*(_progress(service) for service in services))
         found = [_consumer(*each, topics) for each in zip(services, progress, strict=True)]
         return cls([each for each in found if each.queues])
@@ -51,18 +51,18 @@ class Consumers:
         return {queue for consumer in self._consumers for queue in consumer.queues}
 
     def deliveries_of(self, event_type: str) -> int:
-        """To so many queues an event of this type is delivered."""
+        """Return the number of queues that an event of this type is delivered to."""
         return sum(event_type in types for consumer in self._consumers for types in consumer.queues.values())
 
     async def checksums(self) -> dict[str, StateChecksum]:
-        """By service."""
+        """Return the checksum of each service by name."""
         found = await asyncio.gather(*(each.checksum() for each in self._consumers))
         return {each.service.name: state for each, state in zip(self._consumers, found, strict=True)}
 
     async def deliveries(self) -> Deliveries:
-        """What became of all that they ever got."""
+        """Return the outcomes of all recorded deliveries."""
         found = await asyncio.gather(*(each.consumed() for each in self._consumers))
-        return Deliveries.of(chain.from_iterable(found))
+        return Deliveries.total_of(chain.from_iterable(found))
 
 
 async def _progress(service: ServiceClient) -> ServiceProgress:

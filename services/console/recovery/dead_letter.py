@@ -28,7 +28,7 @@ class DeadLetter(WireModel):
     order_id: str | None
     version: int | None
     reason: str | None
-    """Error and message, a sentence for a person."""
+    """Class and message of the error."""
     error: str | None
     """The error's class."""
     receive_count: int | None

@@ -1,4 +1,4 @@
-"""Proof: what a replay sent, and that the state of those who heard it is the same as before."""
+"""Proof: what a replay sent, and whether the state of its consumers changed."""
 
 from collections.abc import Iterable
 
@@ -9,8 +9,8 @@ from shared.operations.checksum import StateChecksum
 from shared.operations.reconciliation import Consumed
 
 
-class Tally(BaseModel):
-    """How many events of a type the present routes decided about like this; in a dry run, would."""
+class DecisionCount(BaseModel):
+    """Number of events of a type that the present routes decided in the same way; in a dry run, would."""
 
     model_config = {**WireModel.model_config, "frozen": False}
 
@@ -21,18 +21,18 @@ class Tally(BaseModel):
 
 
 class Deliveries(WireModel):
-    """What the consumers' inboxes did with deliveries."""
+    """Outcomes of deliveries at the consumers' inboxes."""
 
     absorbed: int = 0
-    """Known already, and without any effect."""
+    """Duplicates, without effect."""
     superseded: int = 0
-    """Not known any more, but older than what the consumer has of the order: without any effect."""
+    """No longer recorded, but older than the consumer's version of the order: without effect."""
     handled: int = 0
-    """Not known: handled as if they had never been sent."""
+    """Not recorded: handled like new messages."""
 
     @classmethod
-    def of(cls, consumed: Iterable[Consumed]) -> "Deliveries":
-        """Of all queues together."""
+    def total_of(cls, consumed: Iterable[Consumed]) -> "Deliveries":
+        """Sum up the queues."""
         absorbed, superseded, handled = 0, 0, 0
         for each in consumed:
             absorbed += each.duplicates
@@ -45,7 +45,7 @@ class Deliveries(WireModel):
         return self.absorbed + self.superseded + self.handled
 
     def since(self, before: "Deliveries") -> "Deliveries":
-        """Those in between. Records that expired meanwhile are not counted backwards."""
+        """Return the difference, at least 0: records may have expired in between."""
         return Deliveries(
             absorbed=max(0, self.absorbed - before.absorbed),
             superseded=max(0, self.superseded - before.superseded),
@@ -54,7 +54,7 @@ class Deliveries(WireModel):
 
 
 class TableChange(WireModel):
-    """A table that is not as it was."""
+    """A table whose checksum changed."""
 
     table: str
     rows_before: int
@@ -62,7 +62,7 @@ class TableChange(WireModel):
 
 
 class State(WireModel):
-    """What a service that consumes the events had stored before and after; null until it is known."""
+    """Checksums of a consuming service before and after; null until they are known."""
 
     service: str
     checksum_before: str
@@ -80,19 +80,19 @@ class State(WireModel):
 
 
 class Proof(BaseModel):
-    """Grows while the replay runs: states, tallies, deliveries, and in the end what it proves."""
+    """State of the evidence; it grows while the replay runs."""
 
     model_config = {**WireModel.model_config, "frozen": False}
 
-    tallies: list[Tally] = Field(default_factory=list)
+    tallies: list[DecisionCount] = Field(default_factory=list)
     held_back: int = 0
-    """Selected, but the present routes keep them here, so they were not sent."""
+    """Selected, but held back by the present routes."""
     states: list[State] = Field(default_factory=list)
-    """One of each service that consumes such events; none in a dry run."""
+    """One per consuming service; none in a dry run."""
     under_way: int = 0
-    """Messages that were in the consumers' queues when it began. They change the state too."""
+    """Messages in the consumers' queues when it began; they change the state too."""
     outstanding: int | None = None
-    """Deliveries that the consumers have not settled yet; null until everything is sent."""
+    """Deliveries that are not settled yet; null until everything is sent."""
     absorbed: int = 0
     superseded: int = 0
     handled: int = 0
@@ -101,41 +101,43 @@ class Proof(BaseModel):
     when it was cancelled, when deliveries are outstanding, when no service listens."""
 
     def count(self, event_type: str, decision: str, rule: str | None) -> None:
-        """One more event that was decided about."""
+        """Count the decision about one event."""
         self.held_back += decision == "held_back"
         about = (event_type, decision, rule)
-        for tally in self.tallies:
-            if (tally.type, tally.decision, tally.rule) == about:
-                tally.events += 1
+        for counted in self.tallies:
+            if (counted.type, counted.decision, counted.rule) == about:
+                counted.events += 1
                 return
-        self.tallies.append(Tally(type=event_type, decision=decision, rule=rule, events=1))
+        self.tallies.append(DecisionCount(type=event_type, decision=decision, rule=rule, events=1))
 
     def settle(self, deliveries: Deliveries, sent: int) -> None:
-        """So much has come of the deliveries that were sent."""
+        """Update the outcomes of the `sent` deliveries."""
         self.outstanding = max(0, sent - deliveries.total)
         self.absorbed, self.superseded = deliveries.absorbed, deliveries.superseded
         self.handled = deliveries.handled
 
     def conclude(self, waited: float) -> str | None:
-        """What is proven. Returns why it is not what was hoped for, or None. `waited` is seconds."""
+        """Set `unchanged`. Return why that is not proven, or None. `waited` is in seconds."""
         changed = {each.service: each.changed for each in self.states if each.changed}
         is_known = bool(self.states) and not self.outstanding
         self.unchanged = False if changed else True if is_known else None
-        said = [
+        reasons = [
             f"{service} changed: {', '.join(table.table for table in tables)}"
             for service, tables in changed.items()
         ]
         if changed and self.under_way:
-            said.append(f"messages that were under way when it began: {self.under_way}")
+            reasons.append(f"messages that were under way when it began: {self.under_way}")
         if self.outstanding:
-            said.append(f"not settled: {self.outstanding} deliveries outstanding, none came for {waited:g} s")
+            reasons.append(
+                f"not settled: {self.outstanding} deliveries outstanding, none came for {waited:g} s"
+            )
         if not self.states:
-            said.append("none of the services listens to such events")
-        return "; ".join(said) or None
+            reasons.append("none of the services listens to such events")
+        return "; ".join(reasons) or None
 
 
 def _changes(before: StateChecksum, after: StateChecksum) -> list[TableChange]:
-    """Rows of a table that is not there count as none."""
+    """Return the tables that differ; a missing table has no rows."""
     old = {each.table: each for each in before.tables}
     new = {each.table: each for each in after.tables}
     return [

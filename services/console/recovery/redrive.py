@@ -1,4 +1,4 @@
-"""Redrive: takes dead letters out of their queue, back to where they came from, or away."""
+"""Redrive and discard: remove dead letters from their queue, back to their source or for good."""
 
 import asyncio
 import hashlib
@@ -12,12 +12,12 @@ from snsqs.aws import transient_errors
 from snsqs.headers import TYPE
 from snsqs.queues import MAX_BATCH_SIZE, Received, batched, is_fifo
 
+from services.console.queues import DeadLetterQueue
 from services.console.recovery.audit import Audit
+from services.console.recovery.browsing import BrowseSession, browse_session
 from services.console.recovery.dead_letter import DeadLetter, attributes_before_death, dead_letter
 from services.console.recovery.operation import Operation, Selected
-from services.console.recovery.pace import Pace, PerSecond
-from services.console.recovery.queues import DeadLetterQueue
-from services.console.recovery.reading import Reading, reading
+from services.console.recovery.rate_limit import PerSecond, RateLimit
 from shared.operations.selection import Selection
 from shared.web import RequestModel
 
@@ -27,7 +27,7 @@ class WrongBody(Exception):
 
 
 class Removal(RequestModel):
-    """Which letters are to leave which dead-letter queue. `queue` is its name, or its source's."""
+    """Request to remove dead letters. `queue` is the name of the dead-letter queue, or of its source."""
 
     what: ClassVar[str]
 
@@ -44,7 +44,7 @@ class Discard(Removal):
 
 
 class Redrive(Removal):
-    """Sends dead letters to the queue where they died; `body`, where given, instead of the letter's own."""
+    """Sends dead letters back to their source queue; `body`, if given, replaces the letter's own."""
 
     what = "redrive"
 
@@ -65,54 +65,55 @@ _KEPT = {
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A message that is to be moved, and what it is as a dead letter."""
+    """A selected message, and the dead letter that was read from it."""
 
     message: Received
     letter: DeadLetter
 
     @property
-    def told(self) -> Selected:
+    def selected(self) -> Selected:
         about = self.letter
         return Selected(id=about.id, event_id=about.event_id, type=about.type, order_id=about.order_id)
 
 
-class Mover:
-    """Does one removal.
+class Remover:
+    """Performs one redrive or discard.
 
-    A letter is deleted after its queue took it. Dying between the two sends it once more the next time,
-    under the same event id, which the consumer's inbox recognises: at least once, and never lost.
+    A letter is deleted after its source queue accepted it. When the process dies between the two, the next
+    redrive sends it once more under the same event id, which the consumer's inbox recognises: at least once.
 
-    What died after the operation began is left alone, or what dies again at once would go round for ever.
+    Letters that arrived after the operation began are left alone; otherwise one whose handler fails again at
+    once would circulate for ever.
     """
 
     def __init__(self, queue: DeadLetterQueue, removal: Removal, audit: Audit) -> None:
         self._queue = queue
         self._removal = removal
         self._audit = audit
-        self._pace = Pace(removal.per_second)
+        self._rate_limit = RateLimit(removal.per_second)
         is_one_by_one = removal.per_second is not None or is_fifo(queue.name)
-        self._together = 1 if is_one_by_one else MAX_BATCH_SIZE
+        self._batch_size = 1 if is_one_by_one else MAX_BATCH_SIZE
         self._broken_groups: set[str] = set()
 
-    async def move(self, operation: Operation) -> bool:
-        """False when it was stopped before its end. Raises what the SDK raises, and AuditUnavailable."""
+    async def remove(self, operation: Operation) -> bool:
+        """Return False when it was stopped early. Raises errors of the SDK, and AuditUnavailable."""
         operation.expected = self._queue.count
         wanted = self._removal.selection.ids or frozenset()
         found: set[str | None] = set()
-        async with reading(self._queue.queue) as letters:
-            async for batch in letters.batches():
+        async with browse_session(self._queue.queue) as session:
+            async for batch in session.batches():
                 operation.looked_at += len(batch)
                 chosen = self._chosen(batch, operation)
-                for part in batched(chosen, self._together):
-                    if not await self._pace.turn(unless=operation.stop):
+                for part in batched(chosen, self._batch_size):
+                    if not await self._rate_limit.acquire(unless=operation.stop):
                         return False
-                    await self._move(part, letters, operation)
+                    await self._remove(part, session, operation)
                 found |= {each.letter.id for each in chosen}
                 if wanted and wanted <= found:
                     return True
                 found |= {each.letter.event_id for each in chosen}
         missing = sorted(wanted - found)
-        operation.error = f"not found: {', '.join(missing)}" if missing else letters.incomplete
+        operation.error = f"not found: {', '.join(missing)}" if missing else session.incomplete
         return True
 
     def _chosen(self, batch: Sequence[Received], operation: Operation) -> list[_Chosen]:
@@ -123,31 +124,31 @@ class Mover:
             if each.letter.sent_at < operation.began_at and each.letter.fits(self._removal.selection)
         ]
 
-    async def _move(self, part: Sequence[_Chosen], letters: Reading, operation: Operation) -> None:
-        told = [each.told for each in part]
-        for one in told:
+    async def _remove(self, part: Sequence[_Chosen], session: BrowseSession, operation: Operation) -> None:
+        selected = [each.selected for each in part]
+        for one in selected:
             operation.select(one)
         if operation.dry_run:
             return
-        about = [one.model_dump(by_alias=True, exclude_none=True) for one in told]
+        letters = [one.model_dump(by_alias=True, exclude_none=True) for one in selected]
         await self._audit.write(
-            operation.who, operation.what, step="moving", operation=operation.id, letters=about
+            operation.who, operation.what, step="moving", operation=operation.id, letters=letters
         )
-        errors = await asyncio.gather(*(self._send(each, letters) for each in part))
+        errors = await asyncio.gather(*(self._send(each, session) for each in part))
         sent = [each.message for each, error in zip(part, errors, strict=True) if error is None]
-        kept = await letters.delete(sent) if sent else frozenset[str]()
+        kept = await session.delete(sent) if sent else frozenset[str]()
         operation.done += len(sent) - len(kept)
-        for one, error in zip(told, errors, strict=True):
+        for one, error in zip(selected, errors, strict=True):
             if one.id in kept:
                 error = _KEPT[operation.what]
             if error is not None:
                 operation.fail(one, error)
 
-    async def _send(self, chosen: _Chosen, letters: Reading) -> str | None:
-        """Why it could not be sent, or None. What is discarded is not sent."""
+    async def _send(self, chosen: _Chosen, session: BrowseSession) -> str | None:
+        """Return why the letter could not be sent, or None. A discarded letter is not sent."""
         message = chosen.message
-        if not letters.holds(message):
-            return "SQS may have given it to somebody else in the meantime"
+        if not session.holds(message):
+            return "its lease expired: another receiver may have it"
         if not isinstance(self._removal, Redrive):
             return None
         if message.group in self._broken_groups:
@@ -168,7 +169,7 @@ class Mover:
 
 
 def _corrected(chosen: _Chosen, body: str) -> str:
-    """The body, which travels under the letter's ids. Raises WrongBody where it cannot be that event."""
+    """Return the body, which is sent under the letter's ids. Raises WrongBody."""
     letter = chosen.letter
     if TYPE not in letter.attributes:
         raise WrongBody(f"the message has no {TYPE}, and a body alone does not make it an event")
@@ -183,6 +184,6 @@ def _corrected(chosen: _Chosen, body: str) -> str:
 
 
 def _deduplication(letter: Received, body: str) -> str:
-    """For FIFO queues. Under the message's first one SQS would drop it for five minutes, and we would
-    delete it. This one is the same when a redrive is done again, and another one when the body is."""
+    """Return the deduplication id for a FIFO queue. With the message's first id SQS would drop the message
+    for five minutes. This one is the same for a repeated redrive, and differs for another body."""
     return hashlib.sha256(f"{letter.message_id} {body}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Services: the parked events and the listeners of all services, and what a person does about them."""
+"""Services: parked events and listeners of all services, read and changed for an operator."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -21,49 +21,49 @@ class UnknownService(Exception):
     """There is no service of this name."""
 
 
-class Person(NamedTuple):
-    """Who asks, and what says so to the services too. The adapter needs no right of its own to do what
-    operators may."""
+class OperatorIdentity(NamedTuple):
+    """Name of an operator, and the headers with the operator's token, which are passed on to the services.
+    The console needs no rights of its own for what operators may do."""
 
     name: str
     headers: Mapping[str, str]
 
 
 class Gap(WireModel):
-    """A service that could not be asked."""
+    """A service that did not answer."""
 
     service: str
     reason: str
 
 
 class ServiceParkedEvent(ParkedEvent):
-    """An event that is parked at a service."""
+    """A parked event and its service."""
 
     service: str
 
 
 class ParkedEvents(WireModel):
-    """Of each service those first that have been parked for the longest."""
+    """Parked events by service, those first that were parked first."""
 
     events: list[ServiceParkedEvent]
     gaps: list[Gap]
 
 
 class ServiceListener(ListenerStatus):
-    """A listener of a service."""
+    """A listener and its service."""
 
     service: str
 
 
 class AllListeners(WireModel):
-    """By service and queue."""
+    """Listeners by service and queue."""
 
     listeners: list[ServiceListener]
     gaps: list[Gap]
 
 
 class Resubmit(RequestModel):
-    """Which parked events of which service are to be relayed again."""
+    """Request to relay parked events of a service again."""
 
     service: str
     selection: Selection
@@ -71,39 +71,41 @@ class Resubmit(RequestModel):
 
 
 class Resubmitted(WireModel):
-    """The events that wait again; in a dry run those that would. A thousand at most."""
+    """Ids of the events that wait again, or in a dry run would; at most 1,000."""
 
     ids: list[str]
 
 
 class Services:
-    """Asks the services over REST. Raises ServiceUnavailable and RequestRejected; AuditUnavailable before
-    anything is done; UnknownService."""
+    """REST client of all services. Methods raise ServiceUnavailable, RequestRejected and UnknownService;
+    those that change something raise AuditUnavailable before they do."""
 
     def __init__(self, services: Sequence[ServiceClient], audit: Audit) -> None:
         self._by_name = {each.name: each for each in services}
         self._audit = audit
 
-    def all(self, person: Person) -> list[ServiceClient]:
-        """As they are asked by a person."""
-        return [each.with_headers(person.headers) for each in self._by_name.values()]
+    def all(self, operator: OperatorIdentity) -> list[ServiceClient]:
+        """Return the clients with the operator's headers."""
+        return [each.with_headers(operator.headers) for each in self._by_name.values()]
 
-    def named(self, name: str, person: Person) -> ServiceClient:
+    def named(self, name: str, operator: OperatorIdentity) -> ServiceClient:
         try:
-            return self._by_name[name].with_headers(person.headers)
+            return self._by_name[name].with_headers(operator.headers)
         except KeyError:
             raise UnknownService(f"no service {name!r}; there are {', '.join(self._by_name)}") from None
 
-    async def parked(self, wanted: Filter, limit: int, service: str | None, person: Person) -> ParkedEvents:
-        """Of one service, or of all."""
+    async def parked(
+        self, wanted: Filter, limit: int, service: str | None, operator: OperatorIdentity
+    ) -> ParkedEvents:
+        """Return up to `limit` parked events of one service, or of each."""
         params = _params(wanted) | {"limit": limit}
-        events, gaps = await self._of_all("/parked", params, service, ServiceParkedEvent, person)
+        events, gaps = await self._collect("/parked", params, service, ServiceParkedEvent, operator)
         return ParkedEvents(events=events, gaps=gaps)
 
-    async def resubmit(self, command: Resubmit, person: Person) -> Resubmitted:
-        service, selection = self.named(command.service, person), command.selection
+    async def resubmit(self, command: Resubmit, operator: OperatorIdentity) -> Resubmitted:
+        service, selection = self.named(command.service, operator), command.selection
         about = {"on": service.name, "dryRun": command.dry_run, "selection": _params(selection)}
-        async with self._audit.of(person.name, "resubmit", **about) as outcome:
+        async with self._audit.recorded(operator.name, "resubmit", **about) as outcome:
             if command.dry_run:
                 params = _params(selection, exclude={"all"}) | {"limit": 1_000}
                 ids = [each["id"] for each in await service.get("/parked", params)]
@@ -113,23 +115,28 @@ class Services:
             outcome["done"] = 0 if command.dry_run else len(ids)
         return Resubmitted(ids=ids)
 
-    async def listeners(self, person: Person) -> AllListeners:
-        listeners, gaps = await self._of_all("/listeners", {}, None, ServiceListener, person)
+    async def listeners(self, operator: OperatorIdentity) -> AllListeners:
+        listeners, gaps = await self._collect("/listeners", {}, None, ServiceListener, operator)
         return AllListeners(listeners=listeners, gaps=gaps)
 
     async def change(
-        self, what: Literal["pause", "resume"], service: str, queue: str, person: Person
+        self, what: Literal["pause", "resume"], service: str, queue: str, operator: OperatorIdentity
     ) -> ServiceListener:
-        """Pauses or resumes a listener."""
-        asked = self.named(service, person)
-        async with self._audit.of(person.name, what, on=queue, service=service):
-            status = await asked.send("POST", f"/listeners/{queue}/{what}")
+        """Pause or resume a listener."""
+        client = self.named(service, operator)
+        async with self._audit.recorded(operator.name, what, on=queue, service=service):
+            status = await client.send("POST", f"/listeners/{queue}/{what}")
         return ServiceListener(**status, service=service)
 
-    async def _of_all(
-        self, path: str, params: Mapping[str, Any], only: str | None, kind: type[M], person: Person
+    async def _collect(
+        self,
+        path: str,
+        params: Mapping[str, Any],
+        only: str | None,
+        kind: type[M],
+        operator: OperatorIdentity,
     ) -> tuple[list[M], list[Gap]]:
-        """The lists of the services together, and those that did not answer."""
+        """Return the items of all services, and the services that did not answer."""
 
         async def of(service: ServiceClient) -> list[M] | Gap:
             try:
@@ -138,7 +145,7 @@ class Services:
                 return Gap(service=service.name, reason=str(error))
             return [kind(**each, service=service.name) for each in found]
 
-        services = self.all(person) if only is None else [self.named(only, person)]
+        services = self.all(operator) if only is None else [self.named(only, operator)]
         answers = await asyncio.gather(*(of(service) for service in services))
         together = [each for answer in answers if not isinstance(answer, Gap) for each in answer]
         return together, [answer for answer in answers if isinstance(answer, Gap)]

@@ -1,31 +1,24 @@
-"""The REST API of the console. It is open, as all reads are: no data of a buyer is in it."""
+"""REST API of the live view. It needs no token, like all reads: it contains no data of buyers."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Path, Request
+from fastapi import APIRouter, Header, Path
 
-from services.console.watch.dead_letters import DeadLetters
 from services.console.watch.event_stream import EVENTS, EventStream
-from services.console.watch.lineage import Lineage, UnknownOrder, lineage
+from services.console.watch.lineage import Lineage, Lineages, UnknownOrder
 from services.console.watch.live import Live, TooManyViewers
-from services.console.watch.stations import Everything, Stations
-from shared.runtime.service_client import ServiceClient
-from shared.web import OPTIONAL_TOKEN, OptionalOperator, Problem, problems
+from services.console.watch.stations import Stations, SystemSnapshot
+from shared.web import OPTIONAL_TOKEN, OptionalOperator, Problem, component, problems
 
 router = APIRouter(prefix="/api", tags=["console"])
 
 
-def _live(request: Request) -> Live:
-    found: Live = request.app.state.live
-    return found
-
-
-def _stations(request: Request) -> Stations:
-    found: Stations = request.app.state.stations
-    return found
+LiveDependency = Annotated[Live, component(Live)]
+StationsDependency = Annotated[Stations, component(Stations)]
+LineagesDependency = Annotated[Lineages, component(Lineages)]
 
 
 @router.get(
@@ -33,13 +26,11 @@ def _stations(request: Request) -> Stations:
     status_code=200,  # FastAPI documents the default of a response class, and this one has none
     response_class=EventStream,
     responses={200: EVENTS, **problems(503)},
-    summary="What happens, as it happens (server-sent events)",
+    summary="Live events (server-sent events)",
 )
-async def live(
-    live: Annotated[Live, Depends(_live)], last_event_id: Annotated[str | None, Header()] = None
-) -> EventStream:
-    """Events: `decision`, `settled`, `station`, `service`, `gap`, `missed`. A viewer that comes back with
-    `Last-Event-ID` is given what it missed; what is no longer remembered is told as a `gap`."""
+async def live(live: LiveDependency, last_event_id: Annotated[str | None, Header()] = None) -> EventStream:
+    """Events: `decision`, `settled`, `station`, `service`, `gap`, `missed`. A client that reconnects
+    with `Last-Event-ID` gets what it missed; events that are no longer in memory are reported as a `gap`."""
     return EventStream(partial(_viewing, live, last_event_id), patience=live.options.patience)
 
 
@@ -52,9 +43,9 @@ def _viewing(live: Live, last_event_id: str | None) -> Iterator[AsyncIterator[by
         raise Problem(503, str(error), headers={"retry-after": "10"}) from error
 
 
-@router.get("/stations", summary="Every station: how much waits, for how long, how fast it goes")
-async def stations(stations: Annotated[Stations, Depends(_stations)]) -> Everything:
-    """A service that is down is shown as down, with the reason."""
+@router.get("/stations", summary="All stations: backlog, age and rate")
+async def stations(stations: StationsDependency) -> SystemSnapshot:
+    """A service that does not answer is `down`, with the reason."""
     return await stations.now()
 
 
@@ -62,18 +53,16 @@ async def stations(stations: Annotated[Stations, Depends(_stations)]) -> Everyth
     "/orders/{order_id}/lineage",
     responses=problems(404),
     openapi_extra=OPTIONAL_TOKEN,
-    summary="The way of an order's events, hop by hop",
+    summary="Lineage of an order's events, hop by hop",
 )
 async def read_lineage(
-    request: Request,
     order_id: Annotated[str, Path(pattern=r"^[0-9]{20}$", description="20 digits")],
     operator: OptionalOperator,
+    lineages: LineagesDependency,
 ) -> Lineage:
-    """From the commands to the last answer of SCM, with the milliseconds of each hop. A service that does
-    not answer is a gap. To an operator it also shows the order's dead letters, with their reasons."""
-    neighbours: dict[str, ServiceClient] = request.app.state.neighbours
-    dead_letters: DeadLetters | None = request.app.state.dead_letters if operator else None
+    """From the commands to SCM's last answer, with the milliseconds of each hop. A service that does not
+    answer is a gap. For an operator, it includes the order's dead letters with their reasons."""
     try:
-        return await lineage(order_id, neighbours["order"], neighbours["scm"], dead_letters)
+        return await lineages.read(order_id, with_dead_letters=operator is not None)
     except UnknownOrder as error:
         raise Problem(404, str(error)) from error

@@ -56,7 +56,7 @@ class Events(WireModel):
 
 
 @dataclass(frozen=True)
-class Known:
+class OrderRecords:
     """All that is known about an order's events."""
 
     written: Mapping[str, Events]
@@ -67,32 +67,32 @@ class Known:
     """The dead letters, by the queue where they died."""
 
 
-def hops(known: Known) -> list[Hop]:
+def hops(records: OrderRecords) -> list[Hop]:
     """Of every event, from the service that published it to those that received it: what has happened, in
     the order of its times, and then what has not happened yet."""
     received: dict[str, list[ReceivedMessage]] = defaultdict(list)
-    for message in (message for events in known.written.values() for message in events.received):
+    for message in (message for events in records.written.values() for message in events.received):
         received[message.message_id].append(message)
     made: list[Hop] = []
-    for service, events in known.written.items():
+    for service, events in records.written.items():
         for event in events.published:
             messages = received.pop(str(event.id), [])
             made += _of_event(service, event, _cause(event, events.received))
             made += (hop for message in messages for hop in _of_message(message, f"{event.id}/decided"))
-            made += _missing(event, {message.consumer for message in messages}, known)
+            made += _missing(event, {message.consumer for message in messages}, records)
     for messages in received.values():  # of events that a service published which is away
         made += (hop for message in messages for hop in _of_message(message, None))
     decided = {hop.id for hop in made if hop.name == "decided"}
-    made += (_of_letter(each, decided) for letters in known.letters.values() for each in letters)
+    made += (_of_letter(each, decided) for letters in records.letters.values() for each in letters)
     return _timed(made)
 
 
-def _missing(event: LoggedEvent, received_by: Collection[str], known: Known) -> Iterator[Hop]:
+def _missing(event: LoggedEvent, received_by: Collection[str], records: OrderRecords) -> Iterator[Hop]:
     """It left, and these have not written down that they have it: it waits, is being handled, or died."""
     if event.decision != "forwarded" or not _is_still_recorded(event):
         return
-    for queue, types in known.consumers.items():
-        died = any(letter.event_id == str(event.id) for letter in known.letters.get(queue, ()))
+    for queue, types in records.consumers.items():
+        died = any(letter.event_id == str(event.id) for letter in records.letters.get(queue, ()))
         if event.type in types and queue not in received_by and not died:
             yield Hop(
                 id=f"{event.id}/received/{queue}",

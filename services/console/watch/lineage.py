@@ -1,4 +1,4 @@
-"""Lineage: the way of one order's events, hop by hop, read off what each service wrote down about it."""
+"""Lineage: the path of one order's events, hop by hop, from the records of each service."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -10,28 +10,33 @@ from pydantic import ValidationError
 from snsqs import Aggregate, WireModel
 from snsqs.aws import transient_errors
 
-from services.console.recovery.recovery import Found
-from services.console.watch.dead_letters import DeadLetters
-from services.console.watch.hop import Events, Hop, Known, distance, hops
+from services.console.recovery import DeadLetters
+from services.console.recovery.dead_letter import DeadLetter
+from services.console.watch.depths import Depths
+from services.console.watch.hop import Events, Hop, OrderRecords, distance, hops
 from shared.operations.progress import ServiceProgress
+from shared.operations.selection import Filter
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 
 M = TypeVar("M", bound=WireModel)
 
+_MAX_LETTERS = 20
+"""Of each queue; an order has a few events."""
+
 
 class UnknownOrder(Exception):
-    """Every service was asked, and none has heard of the order."""
+    """All services answered, and none has records of the order. Check the id."""
 
 
 class Gap(WireModel):
-    """A service or a queue that could not be asked, or not for everything; what it knows is missing."""
+    """A service or a queue whose records are missing or incomplete."""
 
     service: str
     reason: str
 
 
 class AggregateNow(Aggregate):
-    """What an order, or its fulfilment, has come to. Nothing of the buyer."""
+    """Current state of an order, or of its fulfilment, without data of the buyer."""
 
     status: str
     invoice_id: str | None = None
@@ -40,7 +45,7 @@ class AggregateNow(Aggregate):
 
 
 class Lineage(WireModel):
-    """The hops by their times; what has not happened yet comes last."""
+    """Hops by time; those that have not happened yet come last."""
 
     order_id: str
     order: AggregateNow | None
@@ -53,14 +58,14 @@ class Lineage(WireModel):
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What one service told."""
+class ServiceRecords:
+    """The records of one service about an order."""
 
     service: str
     now: AggregateNow | None = None
     events: Events = field(default_factory=Events)
     consumers: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """Its queues, and the event types that their handlers take."""
+    """Event types of the handlers, by queue."""
     gap: Gap | None = None
 
     @property
@@ -68,60 +73,79 @@ class _Told:
         return self.now is None and not self.events.published and not self.events.received
 
 
-async def lineage(
-    order_id: str, order: ServiceClient, scm: ServiceClient, dead_letters: DeadLetters | None
-) -> Lineage:
-    """Asks both services at once, and looks for dead letters if it is given where. Raises UnknownOrder when
-    both services answer and neither knows it."""
-    told = await asyncio.gather(_ask(order, order_id), _ask(scm, order_id))
-    gaps = [each.gap for each in told if each.gap]
-    if not gaps and all(each.is_empty for each in told):
-        raise UnknownOrder(f"neither {order.name} nor {scm.name} has heard of an order {order_id}")
-    found, unseen = await _letters(dead_letters, order_id)
-    known = Known(
-        {each.service: each.events for each in told},
-        {queue: types for each in told for queue, types in each.consumers.items()},
-        {queue: each.letters for queue, each in found.items()},
-    )
-    way = hops(known)
-    times = [hop.at for hop in way if hop.at]
-    return Lineage(
-        order_id=order_id,
-        order=told[0].now,
-        fulfilment=told[1].now,
-        started_at=times[0] if times else None,
-        total_ms=distance(times[0], times[-1]) if times else None,
-        hops=way,
-        gaps=[*gaps, *unseen],
-    )
+class Lineages:
+    """Reads lineages from the services, and the dead letters of an order from the queues."""
+
+    def __init__(
+        self, order: ServiceClient, scm: ServiceClient, depths: Depths, dead_letters: DeadLetters
+    ) -> None:
+        self._order = order
+        self._scm = scm
+        self._depths = depths
+        self._dead_letters = dead_letters
+
+    async def read(self, order_id: str, *, with_dead_letters: bool) -> Lineage:
+        """Return the lineage of an order. Raises UnknownOrder when both services answer and neither has
+        records of it."""
+        order, scm = await asyncio.gather(_records(self._order, order_id), _records(self._scm, order_id))
+        gaps = [each.gap for each in (order, scm) if each.gap]
+        if not gaps and order.is_empty and scm.is_empty:
+            raise UnknownOrder(f"neither {order.service} nor {scm.service} has records of order {order_id}")
+        letters, unseen = await self._letters(order_id) if with_dead_letters else ({}, [])
+        sequence = hops(
+            OrderRecords(
+                {each.service: each.events for each in (order, scm)},
+                {**order.consumers, **scm.consumers},
+                letters,
+            )
+        )
+        times = [hop.at for hop in sequence if hop.at]
+        return Lineage(
+            order_id=order_id,
+            order=order.now,
+            fulfilment=scm.now,
+            started_at=times[0] if times else None,
+            total_ms=distance(times[0], times[-1]) if times else None,
+            hops=sequence,
+            gaps=[*gaps, *unseen],
+        )
+
+    async def _letters(self, order_id: str) -> tuple[dict[str, list[DeadLetter]], list[Gap]]:
+        """Return the dead letters by source queue, and what could not be seen. Only queues that are not empty
+        are browsed: that takes a second, and meanwhile hides the letters from other receivers."""
+        wanted = Filter.model_validate({"orderId": order_id})
+        letters, gaps = {}, []
+        try:
+            for depth in await self._depths.all():
+                if depth.dead_letters:
+                    browsed = await self._dead_letters.browse(depth.queue, wanted, _MAX_LETTERS)
+                    letters[depth.queue] = browsed.letters
+                    gaps += [
+                        Gap(service=scan.queue, reason=scan.incomplete)
+                        for scan in browsed.queues
+                        if scan.incomplete
+                    ]
+        except transient_errors() as error:
+            return {}, [Gap(service="dead letters", reason=f"SNS or SQS unavailable: {error}")]
+        return letters, gaps
 
 
-async def _ask(neighbour: ServiceClient, order_id: str) -> _Told:
+async def _records(client: ServiceClient, order_id: str) -> ServiceRecords:
     try:
         now, events, progress = await asyncio.gather(
-            _read(neighbour, f"/orders/{order_id}", AggregateNow),
-            _read(neighbour, f"/orders/{order_id}/events", Events),
-            _read(neighbour, "/progress", ServiceProgress),
+            _read(client, f"/orders/{order_id}", AggregateNow),
+            _read(client, f"/orders/{order_id}/events", Events),
+            _read(client, "/progress", ServiceProgress),
         )
     except ServiceUnavailable as error:
-        return _Told(neighbour.name, gap=Gap(service=neighbour.name, reason=str(error)))
+        return ServiceRecords(client.name, gap=Gap(service=client.name, reason=str(error)))
     consumers = {each.queue: set(each.handlers) for each in progress.listeners} if progress else {}
-    return _Told(neighbour.name, now, events or Events(), consumers)
+    return ServiceRecords(client.name, now, events or Events(), consumers)
 
 
-async def _letters(dead_letters: DeadLetters | None, order_id: str) -> tuple[dict[str, Found], list[Gap]]:
-    """By the queue where they died; and what could not be seen."""
-    try:
-        found = await dead_letters.of(order_id) if dead_letters else {}
-    except transient_errors() as error:
-        return {}, [Gap(service="dead letters", reason=f"SNS and SQS cannot be asked: {error}")]
-    looks = [look for each in found.values() for look in each.queues]
-    return found, [Gap(service=look.queue, reason=look.incomplete) for look in looks if look.incomplete]
-
-
-async def _read(neighbour: ServiceClient, path: str, model: type[M]) -> M | None:
-    answer = await neighbour.find(path)
+async def _read(client: ServiceClient, path: str, model: type[M]) -> M | None:
+    answer = await client.find(path)
     try:
         return None if answer is None else model.model_validate(answer)
     except ValidationError as error:
-        raise ServiceUnavailable(f"{neighbour}: {path} is not answered as it should be") from error
+        raise ServiceUnavailable(f"{client}: unexpected response body for {path}") from error

@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError
 from snsqs import WireModel
 from snsqs.background import wait_for_event
 
+from services.console.watch.depths import Depth, Depths
 from services.console.watch.live import Live
-from services.console.watch.queues import Depth, Queues
 from shared.operations.progress import ListenerProgress, Pace, RuleCount, ServiceProgress, SettledMessage
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 
@@ -64,7 +64,7 @@ class Station(WireModel):
     """The stations that come next."""
 
 
-class Everything(WireModel):
+class SystemSnapshot(WireModel):
     """All services and stations, at a time."""
 
     at: datetime
@@ -107,20 +107,20 @@ class Stations:
 
     def __init__(
         self,
-        neighbours: Sequence[ServiceClient],
-        queues: Queues,
+        services: Sequence[ServiceClient],
+        depths: Depths,
         live: Live,
         *,
         every: float = 1.0,
     ) -> None:
-        self._neighbours = neighbours
-        self._queues = queues
+        self._clients = services
+        self._depths = depths
         self._live = live
         self._every = every
         self._known: dict[str, ServiceProgress] = {}
-        self._cursors: dict[str, dict[str, str]] = {each.name: {} for each in neighbours}
+        self._cursors: dict[str, dict[str, str]] = {each.name: {} for each in services}
         self._reading = asyncio.Lock()
-        self._read: tuple[float, Everything] | None = None
+        self._read: tuple[float, SystemSnapshot] | None = None
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -129,7 +129,7 @@ class Stations:
         self._live.stop()
 
     async def run(self) -> None:
-        """Reads and shows everything, again and again, while somebody watches."""
+        """Reads and shows snapshot, again and again, while somebody watches."""
         while not self._stopping.is_set():
             if not self._live.watched.is_set():
                 await self._live.watched.wait()
@@ -140,13 +140,13 @@ class Stations:
             pause = min(max(self._every, _RESTS * (time() - began)), 2 * self._every)
             await wait_for_event(self._stopping, pause)
 
-    async def now(self) -> Everything:
+    async def now(self) -> SystemSnapshot:
         """All stations, as they are or just were: however many ask, they are read once."""
         time = asyncio.get_running_loop().time
         async with self._reading:
             if self._read is None or time() - self._read[0] >= self._every:
-                everything = await self._everything()
-                self._read = time(), everything
+                snapshot = await self._snapshot()
+                self._read = time(), snapshot
             return self._read[1]
 
     def _forget_what_is_old(self) -> None:
@@ -156,39 +156,39 @@ class Stations:
             for cursors in self._cursors.values():
                 cursors.clear()
 
-    def _show(self, everything: Everything) -> None:
-        for service in everything.services:
+    def _show(self, snapshot: SystemSnapshot) -> None:
+        for service in snapshot.services:
             self._live.show("service", service.id, service)
-        for station in everything.stations:
+        for station in snapshot.stations:
             self._live.show("station", station.id, station)
 
-    async def _everything(self) -> Everything:
-        depths, services = await asyncio.gather(self._queues.depths(), self._services())
+    async def _snapshot(self) -> SystemSnapshot:
+        depths, services = await asyncio.gather(self._depths.all(), self._services())
         stations = [
             *(station for service in services for station in self._of_service(service)),
             *self._of_topics(depths),
         ]
-        return Everything(at=datetime.now(UTC), services=services, stations=stations)
+        return SystemSnapshot(at=datetime.now(UTC), services=services, stations=stations)
 
     async def _services(self) -> list[ServiceStatus]:
-        return list(await asyncio.gather(*map(self._service, self._neighbours)))
+        return list(await asyncio.gather(*map(self._service, self._clients)))
 
-    async def _service(self, neighbour: ServiceClient) -> ServiceStatus:
+    async def _service(self, client: ServiceClient) -> ServiceStatus:
         """How it is; what it settled in the meantime is told on the way."""
-        cursors = self._cursors[neighbour.name]
+        cursors = self._cursors[client.name]
         wanted = {"after": list(cursors.values())} if self._live.watched.is_set() else None
         try:
-            progress = ServiceProgress.model_validate(await neighbour.find("/progress", wanted))
+            progress = ServiceProgress.model_validate(await client.find("/progress", wanted))
         except (ServiceUnavailable, ValidationError) as error:
             trouble = (
                 str(error)
                 if isinstance(error, ServiceUnavailable)
-                else f"{neighbour}: does not tell its progress"
+                else f"{client}: /progress is not a progress report"
             )
-            return ServiceStatus(id=neighbour.name, status="down", trouble=trouble)
-        self._known[neighbour.name] = progress
-        self._tell(neighbour.name, progress)
-        return ServiceStatus(id=neighbour.name, status="up", trouble=progress.trouble)
+            return ServiceStatus(id=client.name, status="down", trouble=trouble)
+        self._known[client.name] = progress
+        self._tell(client.name, progress)
+        return ServiceStatus(id=client.name, status="up", trouble=progress.trouble)
 
     def _tell(self, service: str, progress: ServiceProgress) -> None:
         for decision in progress.decisions:

@@ -1,4 +1,4 @@
-"""Reading: goes through a queue without consuming it."""
+"""Browse sessions: read a queue without consuming it."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,25 +11,25 @@ from snsqs.queues import MAX_BATCH_SIZE, LeaseKeeper, Received, SqsQueue
 
 log = structlog.get_logger(__name__)
 
-HELD_MOST = 10_000
-"""Messages that a reading holds at once; AWS takes 120,000 of a queue, and 20,000 of a FIFO queue."""
+MAX_HELD = 10_000
+"""Messages that a session holds at once; AWS allows 120,000 in flight, and 20,000 of a FIFO queue."""
 
 _VISIBILITY = 30
-"""Seconds after which the messages are back in the queue by themselves when this process dies."""
+"""Seconds after which the messages are visible again by themselves when this process dies."""
 
 _WAIT = 1
 """Seconds that the last call waits. With a wait AWS asks all its servers; without, only some of them."""
 
 
-class Reading:
-    """Gives out each message of a queue once.
+class BrowseSession:
+    """Returns each message of a queue once.
 
-    What it has received it holds, and extends the lease of, until its end, because SQS would give out the
-    same messages again. Then all of them go back at once, in their old order where the queue has one; only
-    their receive counts have grown, which on a queue for dead letters nobody acts on.
+    The session holds what it has received, and extends its leases, because SQS would return the same messages
+    again. At its end all of them become visible at once, in their old order where the queue has one; only
+    their receive counts have grown, which has no effect on a dead-letter queue without a redrive policy.
 
-    Of a FIFO queue's group SQS gives out nothing more while some of it is held: a reading sees the first
-    ten of each group.
+    SQS returns nothing more of a FIFO queue's group while some of it is in flight: a session sees the first
+    ten messages of each group.
     """
 
     def __init__(self, queue: SqsQueue) -> None:
@@ -40,23 +40,23 @@ class Reading:
         self._held: dict[str, Lease] = {}
 
     async def batches(self) -> AsyncIterator[list[Received]]:
-        """Ten at most, until there is nothing more. Raises what the SDK raises."""
+        """Yield up to ten messages at a time until the queue has no more. Raises errors of the SDK."""
         while received := await self._queue.receive(limit=MAX_BATCH_SIZE, wait=_WAIT, visibility=_VISIBILITY):
             new = [each for each in received if each.message_id not in self._held]
             for each in received:
                 self._hold(each)
             if new:
                 yield new
-            if len(self._held) > HELD_MOST - MAX_BATCH_SIZE:
-                self.incomplete = f"only the first {len(self._held)} messages were looked at"
+            if len(self._held) > MAX_HELD - MAX_BATCH_SIZE:
+                self.incomplete = f"only the first {len(self._held)} messages were scanned"
                 return
 
     def holds(self, message: Received) -> bool:
-        """Whether it is still ours; else somebody else may have it, or SQS may give it out again."""
+        """Whether its lease is valid; if not, SQS may have returned it to another receiver."""
         return not self._held[message.message_id].is_lost
 
     async def delete(self, messages: Sequence[Received]) -> frozenset[str]:
-        """Deletes up to ten, and returns the ids of those that it could not delete."""
+        """Delete up to ten messages, and return the ids of those that could not be deleted."""
         leases = {self._held[each.message_id].received.receipt_handle: each for each in messages}
         try:
             failed = (await self._queue.delete(list(leases))).failed
@@ -69,15 +69,20 @@ class Reading:
         return frozenset(leases[handle].message_id for handle in failed)
 
     def _hold(self, received: Received) -> None:
-        """Without body and attributes, which nobody needs of what is only held."""
+        """Keep the lease only; body and attributes of a held message are not needed."""
         if known := self._held.get(received.message_id):
             self.leases.release(known)
         self._held[received.message_id] = self.leases.track(replace(received, body="", raw_attributes={}))
 
 
 @asynccontextmanager
-async def reading(queue: SqsQueue) -> AsyncIterator[Reading]:
-    """A reading of the queue; at its end everything that it holds goes back."""
-    opened = Reading(queue)
-    async with opened.leases.extending():
-        yield opened
+async def browse_session(queue: SqsQueue) -> AsyncIterator[BrowseSession]:
+    """Open a session; at its end, and after an error, everything that it holds becomes visible again."""
+    session, failure = BrowseSession(queue), None
+    async with session.leases.extending():
+        try:
+            yield session
+        except Exception as error:  # raised below: leases are requeued after a body without error
+            failure = error
+    if failure is not None:
+        raise failure
