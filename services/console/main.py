@@ -79,10 +79,10 @@ def create_app(settings: Settings) -> FastAPI:
     app = application(title="Console service", description=__doc__, lifespan=lifespan, settings=settings)
     app.include_router(watch.router)
     app.include_router(recovery.router)
-    map_errors(app, recovery.ERRORS)
+    map_errors(app, recovery.STATUSES)
     if settings.is_development:
         app.include_router(experiments.router)
-        map_errors(app, experiments.ERRORS)
+        map_errors(app, experiments.STATUSES)
     page.serve(app, laboratory=settings.is_development)
     return app
 

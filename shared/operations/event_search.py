@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from snsqs import WireModel
+from snsqs.cloudevents import CloudEvent
 from snsqs.postgres import Connection
 
 # Positions follow the time, except for long transactions and hosts whose clocks differ. So a time limits the
@@ -103,6 +104,19 @@ class FoundEvent(WireModel):
     """Id of the message whose handler published the event; null if a command did."""
     data: dict[str, Any]
     """Domain event as published in process, including fields that routes remove."""
+
+    def cloud_event(self, source: str) -> CloudEvent:
+        """Return the event as the relay of the service `source` sends it."""
+        return CloudEvent(
+            id=str(self.id),
+            source=source,
+            type=self.type,
+            subject=self.subject,
+            time=self.occurred_at,
+            sequence=str(self.sequence),
+            traceparent=self.traceparent,
+            data=self.data,
+        )
 
 
 class EventPage(WireModel):

@@ -1,4 +1,4 @@
-"""Parked events are relayed again, and listeners paused, over REST and through the adapter."""
+"""Parked events and paused listeners, over a service's REST API, the console and its command line."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,14 +26,14 @@ SCM_QUEUE = "scm-adapter-order-event-queue"
 
 @pytest.fixture(scope="module")
 async def system(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Operated]:
-    """One for all tests here; each has orders and articles of its own."""
+    """One system for all tests of the module; each test has orders and articles of its own."""
     async with operated(postgres_server, aws_server) as running:
         yield running
 
 
 async def park(service: Served, *, error: str = "SNS said no") -> tuple[str, str]:
-    """Places an order whose event is parked, as if the adapter had failed on it for eight minutes. Its id,
-    and the event's."""
+    """Place an order whose event is parked, as after eight minutes of failures. Return the ids of the order
+    and the event."""
     order_id: str = (await service.http.post("/orders", json=ORDER)).json()["id"]
     await eventually(lambda: decision_of(service, order_id))
     async with service.database.connection() as connection:
@@ -47,7 +47,7 @@ async def park(service: Served, *, error: str = "SNS said no") -> tuple[str, str
 
 
 async def decision_of(service: Served, order_id: str) -> str | None:
-    """The adapter's decision about the order's first event."""
+    """Return the adapter's decision on the order's first event."""
     events = (await service.http.get(f"/orders/{order_id}/events")).json()["published"]
     decision: str | None = events[0]["decision"]
     return decision
@@ -58,7 +58,8 @@ async def parked_ids(system: Operated, **wanted: Any) -> set[str]:
 
 
 async def test_parked_events_are_listed_and_resubmitted(system: Operated) -> None:
-    """By ids, type, order or error; they leave at once, the others stay, and it is known who did it."""
+    """By ids, type, order or error. They are relayed at once, the others stay, and the audit names the
+    operator."""
     (order_id, first), (another_id, second) = (
         await park(system.order),
         await park(system.order, error="100 %"),
@@ -94,16 +95,16 @@ async def test_parked_events_are_listed_and_resubmitted(system: Operated) -> Non
         ({"service": "shop", "selection": {"all": True}}, 404, "no service 'shop'; there are order, scm"),
     ],
 )
-async def test_what_is_not_meant_so_is_not_resubmitted(
+async def test_an_invalid_selection_resubmits_nothing(
     system: Operated, command: dict[str, Any], status: int, reason: str
 ) -> None:
-    """Nor is what no database takes."""
+    """Without criteria, with characters that PostgreSQL rejects, or for an unknown service."""
     refusal = await system.post("/api/parked/resubmit", command, status=status)
     assert reason in refusal["detail"]
 
 
-async def test_operators_resubmit_and_pause_and_nobody_else(system: Operated) -> None:
-    """At the services too; the console hands on the operator's own token."""
+async def test_only_operators_resubmit_and_pause(system: Operated) -> None:
+    """Also directly at the services; the console forwards the operator's token."""
     selection = {"all": True}
     posts: list[tuple[Served, str, Any]] = [
         (system.order, "/parked/resubmit", selection),
@@ -131,7 +132,7 @@ async def checks(service: Served) -> dict[str, str]:
 
 
 async def test_a_paused_listener_receives_nothing_until_it_is_resumed(system: Operated) -> None:
-    """`/readyz` shows it, without being less ready, and the list shows who did it."""
+    """`/readyz` reports it while the service stays ready, and the list names the operator."""
     assert await statuses(system) == {
         "order-adapter-scm-event-queue": ("listening", None),
         SCM_QUEUE: ("listening", None),
@@ -146,12 +147,12 @@ async def test_a_paused_listener_receives_nothing_until_it_is_resumed(system: Op
     await stock(system.scm, mug=10)
     order_id = await completed_order(system.order, mug=2)
 
-    async def demand_heard() -> bool:
-        """The other queue of the same topic is listened to, so the message has come to both."""
+    async def demand_received() -> bool:
+        """The consumer of the topic's other queue has the message, so both queues have received it."""
         events = (await system.scm.http.get(f"/orders/{order_id}/events")).json()["received"]
         return [each["consumer"] for each in events] == ["scm-demand-order-event-queue"]
 
-    await eventually(demand_heard)
+    await eventually(demand_received)
     assert (await system.scm.http.get(f"/orders/{order_id}")).status_code == 404
     resumed = await system.post(f"/api/listeners/scm/{SCM_QUEUE}/resume")
     assert (resumed["status"], resumed["pausedBy"]) == ("listening", None)
@@ -172,8 +173,8 @@ async def test_a_paused_listener_receives_nothing_until_it_is_resumed(system: Op
     ]
 
 
-async def test_a_pause_holds_for_all_instances_and_those_to_come(system: Operated) -> None:
-    """There may be several behind one address; and one that is started again must not resume by itself."""
+async def test_a_pause_applies_to_all_instances(system: Operated) -> None:
+    """Those that run, and those started later: a restart must not resume a paused listener."""
 
     async def is_paused(scm: Served) -> bool:
         return (await checks(scm))[SCM_QUEUE] == "paused"
@@ -192,15 +193,15 @@ async def test_a_pause_holds_for_all_instances_and_those_to_come(system: Operate
         await eventually(all_listen)
 
 
-async def test_a_listener_that_nobody_has_is_not_found(system: Operated) -> None:
-    """Nor a service."""
+async def test_an_unknown_listener_is_not_found(system: Operated) -> None:
+    """And an unknown service."""
     refusal = await system.post("/api/listeners/scm/another-queue/pause", status=404)
     assert refusal["detail"].startswith("scm: no listener for queue another-queue; the queues are scm-")
     await system.post(f"/api/listeners/shop/{SCM_QUEUE}/pause", status=404)
 
 
-async def test_a_service_that_is_away_is_a_gap(system: Operated) -> None:
-    """What the others say is shown all the same; to do something about it is refused."""
+async def test_an_unreachable_service_is_a_gap(system: Operated) -> None:
+    """The others are listed all the same; commands for the service are rejected."""
     settings = {"order_url": system.order.url, "scm_url": f"http://{HOST}:1"}
     async with console_service(system.console_database, system.aws_url, **settings) as console:
         for path, name in (("/api/parked", "events"), ("/api/listeners", "listeners")):
@@ -218,8 +219,10 @@ async def test_a_service_that_is_away_is_a_gap(system: Operated) -> None:
 
 
 @pytest.mark.parametrize(("status", "text"), [(502, "<h1>Bad gateway</h1>"), (500, "[]"), (200, "fine")])
-async def test_a_service_whose_answer_is_none_is_a_gap(system: Operated, status: int, text: str) -> None:
-    """As of a proxy before a service that is away. Its status is told."""
+async def test_a_service_with_an_unexpected_response_is_a_gap(
+    system: Operated, status: int, text: str
+) -> None:
+    """Such as a proxy's error page. The reason names the status."""
     proxy = FastAPI()
     proxy.add_api_route("/listeners", lambda: Response(text, status))
     async with (
@@ -235,7 +238,7 @@ async def test_a_service_whose_answer_is_none_is_a_gap(system: Operated, status:
 
 
 async def test_the_same_on_the_command_line(system: Operated) -> None:
-    """`parked` and `listeners`, for people and for programs."""
+    """`parked` and `listeners`, and their exit codes."""
 
     async def command(*arguments: str) -> tuple[int, str]:
         env = {"CONSOLE_URL": system.console.url}
@@ -243,7 +246,7 @@ async def test_the_same_on_the_command_line(system: Operated) -> None:
         return result.exit_code, result.stdout
 
     def lines(printed: str) -> list[list[str]]:
-        """Without the log of the services, which are in the same process."""
+        """Return the words of each line, without the log lines of the services in the same process."""
         return [line.split() for line in printed.splitlines() if not line.startswith("[")]
 
     order_id, event_id = await park(system.order)
@@ -261,8 +264,8 @@ async def test_the_same_on_the_command_line(system: Operated) -> None:
     assert (await command("listeners", "pause", "scm", "another-queue"))[0] == 2
 
 
-def test_a_listener_that_is_paused_before_it_is_connected_listens_once_it_is_resumed() -> None:
-    """A service that starts without SQS, while its listener is paused."""
+def test_a_listener_paused_before_it_is_connected_can_be_resumed() -> None:
+    """A service that starts while its listener is paused and SQS is unavailable."""
     recorder = Recorder()
 
     class Source:

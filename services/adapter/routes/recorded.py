@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from services.adapter.cloud_event import CloudEvent
-from shared.operations.event_search import EventPage, FoundEvent
+from shared.operations.event_search import EventPage
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 
 _PAGE = 500
@@ -35,24 +35,11 @@ async def _newest_of(service: ServiceClient, limit: int, query: dict[str, str]) 
         page_size = {"limit": str(min(_PAGE, limit - len(events)))}
         try:
             page = EventPage.model_validate(await service.find("/event-log", params | page_size))
-            events += [_cloud_event(event, service.name) for event in page.events]
+            found = [event.cloud_event(service.name).model_dump() for event in page.events]
+            events += [CloudEvent.model_validate(event) for event in found]
         except ValidationError as error:
             raise ServiceUnavailable(f"{service}: its answer is not an event log") from error
         if page.next is None:
             break
         params = query | {"after": str(page.next)}
     return events
-
-
-def _cloud_event(event: FoundEvent, source: str) -> CloudEvent:
-    return CloudEvent(
-        specversion="1.0",
-        id=str(event.id),
-        source=source,
-        type=event.type,
-        subject=event.subject,
-        time=event.occurred_at,
-        sequence=str(event.sequence),
-        traceparent=event.traceparent,
-        data=event.data,
-    )

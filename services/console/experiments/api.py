@@ -8,7 +8,7 @@ from snsqs import WireModel
 
 from services.console.experiments.experiment import Busy, Laboratory, Report, UnknownExperiment
 from services.console.experiments.queue import QUEUE, QueueMissing
-from shared.web import OperatorAccess, RequestModel, component
+from shared.web import ErrorStatuses, OperatorAccess, RequestModel, component
 
 router = APIRouter(prefix="/api", include_in_schema=False)
 
@@ -16,8 +16,7 @@ router = APIRouter(prefix="/api", include_in_schema=False)
 LaboratoryDependency = Annotated[Laboratory, component(Laboratory)]
 Authorization = Annotated[str, Header(include_in_schema=False)]
 
-ERRORS: dict[type[Exception], int] = {UnknownExperiment: 404, Busy: 409, QueueMissing: 503}
-"""HTTP statuses, for `map_errors`."""
+STATUSES: ErrorStatuses = {UnknownExperiment: 404, Busy: 409, QueueMissing: 503}
 
 
 class Burst(RequestModel):

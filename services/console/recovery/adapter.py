@@ -1,11 +1,10 @@
 """Client of the adapter: what replay sends events through."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from snsqs import WireModel, cloudevents
+from snsqs import WireModel
 from snsqs.cloudevents import BATCH_CONTENT_TYPE, BatchResult, EventResult
 
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
@@ -56,42 +55,6 @@ class AdapterClient:
         adapter = self._adapter.with_headers(operator_headers)
         answer = await adapter.send("POST", "/api/routes/evaluate", events)
         return _validated(self._adapter, BatchResult, answer).results
-
-
-class _LoggedEvent(WireModel):
-    id: str
-    type: str
-    subject: str
-    sequence: int
-    occurred_at: datetime
-    traceparent: str | None
-    data: dict[str, Any]
-
-
-class EventLogPage(WireModel):
-    """A page of a service's event log (`GET /event-log`), as far as it is needed to send its events."""
-
-    events: list[_LoggedEvent]
-    next: int | None
-    """Value of `after` for the next page; null on the last one."""
-
-    def cloud_events(self, source: str) -> list[CloudEvent]:
-        """Return the events in the order of the page; `source` is the service's name."""
-        return [_cloud_event(event, source) for event in self.events]
-
-
-def _cloud_event(event: _LoggedEvent, source: str) -> CloudEvent:
-    sent = cloudevents.CloudEvent(
-        id=event.id,
-        source=source,
-        type=event.type,
-        subject=event.subject,
-        time=event.occurred_at,
-        sequence=str(event.sequence),
-        traceparent=event.traceparent,
-        data=event.data,
-    )
-    return sent.model_dump(mode="json", exclude_none=True)
 
 
 def _validated(adapter: ServiceClient, model: type[M], answer: Any) -> M:

@@ -28,11 +28,11 @@ from services.console.recovery.services import (
 )
 from shared.operations.listener_control import Queue
 from shared.operations.selection import Filter, Name
-from shared.web import Limit, Operator, OperatorAccess, Problem, component, link_next, problems
+from shared.web import ErrorStatuses, Limit, Operator, OperatorAccess, Problem, component, link_next, problems
 
 router = APIRouter(prefix="/api", tags=["recovery"], dependencies=[OperatorAccess])
 
-ERRORS: dict[type[Exception], int] = {
+STATUSES: ErrorStatuses = {
     UnknownQueue: 404,
     UnknownOperation: 404,
     UnknownService: 404,
@@ -41,7 +41,6 @@ ERRORS: dict[type[Exception], int] = {
     Paused: 409,
     AuditUnavailable: 503,
 }
-"""HTTP statuses, for `map_errors`."""
 
 
 async def _aws_errors() -> AsyncIterator[None]:

@@ -11,13 +11,14 @@ from pydantic import Field, StrictBool
 from snsqs.background import wait_for_event
 from snsqs.queues import batched
 
-from services.console.recovery.adapter import AdapterClient, CloudEvent, Decision, EventLogPage
+from services.console.recovery.adapter import AdapterClient, CloudEvent, Decision
 from services.console.recovery.consumers import Consumers
 from services.console.recovery.operation import Operation, Selected
 from services.console.recovery.operations import Operations
 from services.console.recovery.proof import Deliveries, Proof, State
 from services.console.recovery.rate_limit import PerSecond, RateLimit
 from services.console.recovery.services import OperatorIdentity, Services
+from shared.operations.event_search import EventPage
 from shared.operations.selection import ExplicitSelection, Name, allow_duplicates
 from shared.runtime.service_client import ServiceClient
 from shared.web import ClampedTimestamp, RequestModel
@@ -117,8 +118,9 @@ class SentEvents:
         """Yield the pages of the log, oldest first."""
         query = self._query | {"oldestFirst": True, "limit": _PAGE_SIZE}
         while True:
-            page = EventLogPage.model_validate(await self._service.get("/event-log", query))
-            yield page.cloud_events(self._service.name)
+            page = EventPage.model_validate(await self._service.get("/event-log", query))
+            events = [event.cloud_event(self._service.name) for event in page.events]
+            yield [event.model_dump(mode="json", exclude_none=True) for event in events]
             if page.next is None:
                 return
             query["after"] = page.next
