@@ -111,7 +111,7 @@ async def test_a_slow_adapter_is_retried(database: Database, fake: tuple[Adapter
     async with relaying(database, url, publish_timeout=0.3):
         await append(database)
         await eventually(lambda: all_decided(database))
-    assert len(adapter.batches) == 2
+    assert len(adapter.batches) >= 2
 
 
 async def test_one_failed_event_waits_and_the_others_do_not(

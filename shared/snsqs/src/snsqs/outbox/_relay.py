@@ -55,7 +55,7 @@ class RelayOptions:
     publish_timeout: float = 5.0
     """Time for one call of the sink, and so the time that claimed events are unavailable to other relays."""
     poll_interval: float = 5.0
-    """How often the log is read without being woken: for events that are due again, and for those of a
+    """Time between reads of the log without a signal: for events that are due again, and for those of a
     process that died before relaying them."""
     max_backoff: float = 10.0
     """Longest wait while the sink or the database is unavailable."""
