@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict, Field, StringConstraints
 from snsqs import ListenerContainer, MessageOutcome, WireModel
 from snsqs.outbox import Backlog, Relay
@@ -216,11 +216,14 @@ def progress_router(source: ProgressSource) -> APIRouter:
 
     @router.get("/progress", summary="Progress: outbox, listeners, bridge, recent activity")
     async def progress(
+        response: Response,
         after: Annotated[
             list[Cursor] | None, Query(max_length=20, description="Cursors of earlier answers.")
         ] = None,
     ) -> ServiceProgress:
         """Suitable for polling every second. Counts are those of the instance that answers."""
+        # On a kept connection, a client would poll the same one of several instances for ever.
+        response.headers["connection"] = "close"
         return await source.now(after or ())
 
     return router

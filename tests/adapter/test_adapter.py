@@ -3,14 +3,17 @@
 import copy
 import json
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from snsqs import AwsClients
+from snsqs import AwsClients, Message, MessagingError, SendFailed
 
 from local.ports import HOST
+from services.adapter.bridge import Bridge
 from services.adapter.main import create_app
-from services.adapter.settings import Settings
+from services.adapter.routes import Decision, read_routes
+from services.adapter.settings import RoutesSettings, Settings
 from tests.order.test_api import ORDER
 from tests.serving import OPERATOR, SERVICE, Served, serving
 
@@ -193,6 +196,50 @@ async def test_a_large_batch_is_published_whole(adapter: Served, aws: AwsClients
     """More than SNS takes in one call: batches of ten, every event with its own message id."""
     results = await send(adapter, *(event(order_id=str(n)) for n in range(37)))
     assert len({result["messageId"] for result in results}) == 37
+
+
+class Channel:
+    """Channel that assigns `sns-<event id>`, and rejects the ids in `rejected`."""
+
+    def __init__(self, *rejected: str) -> None:
+        self._rejected = rejected
+
+    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+        return [
+            SendFailed("throttled") if message.id in self._rejected else f"sns-{message.id}"
+            for message in messages
+        ]
+
+
+async def test_each_event_has_the_result_of_its_own_message() -> None:
+    """Whatever leaves to which topic, is held back or fails around it; in the order of the batch."""
+    answer = {"id": "1", "version": 1, "status": "SHORT"}
+    reply: dict[str, Any] = {"source": "scm", "data": {"source": answer, "occurenceOn": 1}}
+    batch = [
+        event(id="a"),
+        event("StockShort", id="b", **reply),
+        event("MemoWritten", id="c"),
+        event(id="d"),
+        "not an event",
+        event("StockShort", id="e", **reply),
+        event(id="f"),
+    ]
+    recorded: list[Decision] = []
+    channels = {"order-events": Channel("d"), "scm-events": Channel("b")}
+    bridge = Bridge(read_routes(RoutesSettings().routes_file), channels, recorded.append)
+    decisions = await bridge.take(batch)
+    assert [(each.id, each.decision, each.message_id, each.error) for each in decisions[:4]] == [
+        ("a", "forwarded", "sns-a", None),
+        ("b", "failed", None, "throttled"),
+        ("c", "held_back", None, None),
+        ("d", "failed", None, "throttled"),
+    ]
+    assert [(each.id, each.decision, each.message_id) for each in decisions[4:]] == [
+        ("", "failed", None),
+        ("e", "forwarded", "sns-e"),
+        ("f", "forwarded", "sns-f"),
+    ]
+    assert recorded == decisions
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,21 @@ async def test_a_bad_message_does_not_end_readiness(given: tuple[str | Messaging
     await topic.check()
 
 
+REJECTION = b"""<ErrorResponse><Error><Type>Sender</Type><Code>InvalidParameter</Code>
+<Message>Invalid parameter: Message attribute value</Message></Error></ErrorResponse>"""
+
+
+async def test_a_batch_that_sns_rejects_does_not_end_readiness(sns: FaultProxy) -> None:
+    """One of its messages is the reason, and the relay counts their attempts."""
+    head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: text/xml\r\ncontent-length: {len(REJECTION)}\r\n\r\n"
+    async with adapter_service(f"http://{HOST}:{sns.port}") as adapter:
+        async with sns.responding(head.encode() + REJECTION):
+            [result] = await send(adapter, event())
+        assert result["decision"] == "failed"
+        assert "SNS rejected the batch for order-events" in result["error"]
+        assert await readiness(adapter) == (200, "ok")
+
+
 def production(**settings: Any) -> Settings:
     return Settings(
         environment="production",

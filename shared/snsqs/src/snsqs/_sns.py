@@ -55,10 +55,6 @@ class SnsChannel:
         except transient_errors() as error:
             log.warning("topic not reached yet", extra={"topic": self.topic, "error": str(error)})
 
-    async def check(self) -> None:
-        """Request the topic from SNS. Raises TopologyError or `aws.transient_errors()` when that fails."""
-        await self._topology.check_topic(await self._arn())
-
     async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         """Send messages. Return for each its SNS message id, or the error why it was not sent."""
         return await self._batcher.send(messages)

@@ -55,10 +55,6 @@ class Topology:
             raise _missing("topic", name)
         return arn
 
-    async def check_topic(self, arn: str) -> None:
-        """Query a topic. Raises the error of the SDK when it is missing or SNS does not answer."""
-        await self._sns.get_topic_attributes(TopicArn=arn)
-
     async def listener_queues(self, binding: Binding) -> ListenerQueues:
         """Return the binding's queues. Raises TopologyError when a resource is missing."""
         if self._create:
