@@ -108,15 +108,19 @@ async def event_driven(
         }
         components(app).add(database, event_log, control)
         components(app).get(Gauges).updates.append(relay.measure)
-        app.include_router(
-            health_router({"database": database.check_migrated}, {**running, **(dependencies or {})})
-        )
-        map_errors(app, {UnknownListener: 404})
         progress = Progress(source, relay, decided, containers, settled)
-        for router in (progress_router(progress), *OPERATIONS):
-            app.include_router(router)
+        _add_endpoints(app, database, progress, {**running, **(dependencies or {})})
         async with components(app).get(BackgroundLoops).running(*running.values()):
             yield
+
+
+def _add_endpoints(
+    app: FastAPI, database: Database, progress: Progress, monitored: Mapping[str, Monitored]
+) -> None:
+    map_errors(app, {UnknownListener: 404})
+    health = health_router({"database": database.check_migrated}, monitored)
+    for router in (health, progress_router(progress), *OPERATIONS):
+        app.include_router(router)
 
 
 def _options_by_queue(
