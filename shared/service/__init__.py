@@ -3,10 +3,9 @@
 `command_line` serves an application, `event_driven` adds outbox and listeners to it.
 """
 
-from shared.service._connections import TooFewConnections, connection_limit
 from shared.service._event_driven import MonitoredLoop, event_driven
 from shared.service._process import Server, StartRefused, add_migrate, bind, command_line
-from shared.service._settings import EventDrivenSettings
+from shared.service._settings import EventDrivenSettings, TooFewConnections, connection_limit
 
 __all__ = [
     "EventDrivenSettings",

@@ -30,8 +30,7 @@ from shared.operations.progress import Progress, SettledMessages, progress_route
 from shared.operations.tally import Tally
 from shared.runtime.background import BackgroundLoops, Loop
 from shared.runtime.tokens import bearer
-from shared.service._connections import connection_limit
-from shared.service._settings import EventDrivenSettings
+from shared.service._settings import EventDrivenSettings, connection_limit
 from shared.web import Gauges, Monitored, components, health_router, map_errors
 
 OPERATIONS = (event_log_api.router, listener_control.router, reconciliation.router)

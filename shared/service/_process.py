@@ -23,7 +23,7 @@ from shared.runtime import telemetry
 from shared.runtime.background import BackgroundLoops
 from shared.runtime.migration import migrate
 from shared.runtime.settings import MigrationSettings, ServiceSettings, exit_with_error, load
-from shared.service._connections import TooFewConnections
+from shared.service._settings import TooFewConnections
 from shared.web import BoundedHttp, components
 
 log = structlog.get_logger(__name__)
