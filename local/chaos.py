@@ -280,7 +280,7 @@ async def _stock(scm: httpx.AsyncClient) -> None:
 
 async def _redelivered(system: LocalSystem) -> int:
     counts = 0
-    for service in DATABASES:
+    for service in ("order", "scm"):
         connection = await asyncpg.connect(system.database_url(service))
         counts += await connection.fetchval(_REDELIVERED)
         await connection.close()

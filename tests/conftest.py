@@ -1,4 +1,4 @@
-"""What the tests run against: a real PostgreSQL and a real SNS/SQS server, on free ports."""
+"""Fixtures: a real PostgreSQL, a real SNS/SQS server and the services, on free ports."""
 
 import itertools
 import logging
@@ -43,7 +43,7 @@ pytest_plugins = ("tests.fast", "tests.failures")
 
 REGION = "us-east-1"
 
-# What a failed test shows: plain tracebacks, because the pretty ones take longer than the tests.
+# Plain tracebacks, because rendering the pretty ones takes longer than the tests.
 structlog.configure(
     processors=[
         structlog.contextvars.merge_contextvars,
@@ -72,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Remove the temporary folders of a run that passed; the logs in those of a failed one are of use."""
+    """Remove the temporary folders of a run that passed; those of a failed run hold its logs."""
     root = session.config.stash.get(_ROOT, None)
     if root is not None and exitstatus == pytest.ExitCode.OK:
         shutil.rmtree(root, ignore_errors=True)
@@ -83,8 +83,7 @@ _ROOT = pytest.StashKey[str]()
 
 @pytest.fixture(scope="module")
 def silence() -> Iterator[None]:
-    """Nothing is logged in the rest of the module: it would be too much, or be taken for what a command
-    prints that runs in the same process."""
+    """Suppress logs in the rest of the module, where they would mix with a command's output."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     library = logging.getLogger("snsqs")
@@ -105,7 +104,7 @@ def postgres_server(processes: None, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 async def aws_server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """The URL of the SNS/SQS server: ministack, started here, or the one that SNS_SQS_URL names."""
+    """URL of the SNS/SQS server: the one that SNS_SQS_URL names, else ministack, which is started."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         os.environ[name] = "test"
     if named := os.environ.get("SNS_SQS_URL"):
@@ -123,8 +122,8 @@ async def aws_server(processes: None, tmp_path_factory: pytest.TempPathFactory) 
 
 
 async def emptied(aws_server: str) -> str:
-    """The SNS/SQS server without topics and queues: one that was listened to may still have a poll open,
-    which takes what is sent next and hands it to nobody."""
+    """Delete all topics and queues, and return the URL. An earlier listener may still have a poll open on a
+    queue, which would receive the next message and lose it."""
     async with aws_clients(region=REGION, endpoint_url=aws_server) as clients:
         for url in (await clients.sqs.list_queues()).get("QueueUrls", []):
             await clients.sqs.delete_queue(QueueUrl=url)
@@ -137,7 +136,7 @@ async def emptied(aws_server: str) -> str:
 
 @pytest.fixture
 async def aws_url(aws_server: str) -> str:
-    """The SNS/SQS server without topics and queues."""
+    """URL of the SNS/SQS server, without topics and queues."""
     return await emptied(aws_server)
 
 
@@ -149,13 +148,13 @@ async def aws(aws_url: str) -> AsyncIterator[AwsClients]:
 
 @pytest.fixture(params=["memory", pytest.param("server", marks=pytest.mark.processes)])
 def engine(request: pytest.FixtureRequest) -> Engine:
-    """The simulator, and the server that the tests run against (see `aws_server`)."""
+    """The in-memory broker, and the SNS/SQS server of `aws_server`."""
     return MemoryEngine() if request.param == "memory" else AwsEngine(request.getfixturevalue("aws"))
 
 
 @asynccontextmanager
 async def fresh_database(server: Postgres, template: str) -> AsyncIterator[str]:
-    """The URL of a database with nothing in it but the tables."""
+    """URL of a database with empty tables."""
     name = f"test_{next(_numbers)}"
     admin = await asyncpg.connect(server.url("postgres"))
     try:
@@ -179,14 +178,14 @@ def event_log() -> EventLog:
 
 @pytest.fixture
 async def database(order_database: str, event_log: EventLog) -> AsyncIterator[Database]:
-    """The Order service's database as the service has it open: what is published is logged."""
+    """Database of the Order service, whose publisher appends to the event log."""
     async with connect(order_database, ApplicationEventPublisher([event_log])) as opened:
         yield opened
 
 
 @pytest.fixture
 async def fake() -> AsyncIterator[tuple[Adapter, str]]:
-    """An adapter that answers a relay as a test tells it, and its URL."""
+    """An adapter whose answers the test sets, and its URL."""
     adapter = Adapter()
     async with serving(adapter.app) as served:
         yield adapter, served.url
@@ -200,8 +199,7 @@ async def lone_order_database(postgres_server: Postgres) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="module")
 async def lone_order(lone_order_database: str, aws_server: str) -> AsyncIterator[Served]:
-    """One Order service for all tests of a module. There is no adapter, which is no reason not to take
-    orders."""
+    """One Order service for all tests of a module, without an adapter."""
     async with order_service(lone_order_database, aws_server, f"http://{HOST}:1") as served:
         yield served
 
@@ -226,21 +224,21 @@ async def console_database(postgres_server: Postgres) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def console(console_database: str, aws_url: str, adapter: Served) -> AsyncIterator[Served]:
-    """The Console service with the adapter; the other services are down."""
+    """The Console service and the adapter; the other services are down."""
     async with console_service(console_database, aws_url, adapter_url=adapter.url) as served:
         yield served
 
 
 @pytest.fixture
 async def order(order_database: str, aws_url: str, adapter: Served) -> AsyncIterator[Served]:
-    """The Order service with everything that it talks to."""
+    """The Order service and the adapter."""
     async with order_service(order_database, aws_url, adapter.url) as served:
         yield served
 
 
 @pytest.fixture
 async def scm(scm_database: str, aws_url: str, adapter: Served, order: Served) -> AsyncIterator[Served]:
-    """The SCM service with everything that it talks to."""
+    """The SCM service, the Order service and the adapter."""
     async with scm_service(scm_database, aws_url, adapter.url, order.url) as served:
         yield served
 
@@ -267,7 +265,7 @@ async def system(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Sy
 
 @pytest.fixture(scope="module")
 async def scm_alone(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Scm]:
-    """One SCM service for all tests of a module, with an Order service that answers as it is told."""
+    """One SCM service for all tests of a module, with an Order service whose answers the test sets."""
     async with (
         fresh_database(postgres_server, "template_scm") as database_url,
         supply_chain(database_url, await emptied(aws_server)) as scm,

@@ -1,4 +1,4 @@
-"""A FastAPI application on a real port, in the process of the test."""
+"""Services on real ports, in the process of the test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,16 +26,16 @@ from shared.web import components
 T = TypeVar("T")
 
 OPERATOR = bearer(DEVELOPMENT_OPERATOR.token)
-"""The headers of a person who may operate the system."""
+"""HTTP headers of an operator."""
 
 SERVICE = bearer(DEVELOPMENT_SERVICE)
-"""The headers of another service."""
+"""HTTP headers of another service."""
 
 PRODUCTION_TOKENS = {
     "SERVICE_TOKEN": "a-token-that-is-in-use",
     "OPERATOR_TOKENS": "kim:a-token-that-only-kim-has",
 }
-"""The variables without which no service starts in production."""
+"""Environment variables without which no service starts in production."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class Served:
 
 
 URL = "http://service"
-"""Of an application that is called without a port."""
+"""Base URL of an application that is called without a port."""
 
 
 @asynccontextmanager
 async def calling(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """An operator's client for an application that is not served; its lifespan is not opened."""
+    """Operator's client of an application that is not served; its lifespan is not opened."""
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url=URL, headers=OPERATOR
     ) as client:
@@ -70,7 +70,7 @@ async def calling(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @asynccontextmanager
 async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
-    """Opens the application's lifespan and serves it until the body ends."""
+    """Open the lifespan of an application and serve it until the body ends."""
     listening = bind(HOST, port)
     url = f"http://{HOST}:{listening.getsockname()[1]}"
     server = Server(app, shutdown_timeout=1)
@@ -85,7 +85,7 @@ async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
 
 @asynccontextmanager
 async def adapter_service(aws_url: str, **settings: Any) -> AsyncIterator[Served]:
-    """The Adapter service alone, with any other settings. A service that it is not told of is down."""
+    """Serve the Adapter service alone."""
     down = f"http://{HOST}:1"
     usual = {"environment": "development", "aws_endpoint_url": aws_url, "order_url": down, "scm_url": down}
     settings = usual | settings
@@ -95,7 +95,7 @@ async def adapter_service(aws_url: str, **settings: Any) -> AsyncIterator[Served
 
 @asynccontextmanager
 async def console_service(database_url: str, aws_url: str, **settings: Any) -> AsyncIterator[Served]:
-    """The Console service alone, with any other settings. A service whose URL is not given is down."""
+    """Serve the Console service alone; a service without a URL in the settings is down."""
     down = f"http://{HOST}:1"
     usual = {
         "environment": "development",
@@ -113,7 +113,7 @@ async def console_service(database_url: str, aws_url: str, **settings: Any) -> A
 async def order_service(
     database_url: str, aws_url: str, adapter_url: str, port: int = 0
 ) -> AsyncIterator[Served]:
-    """The Order service alone."""
+    """Serve the Order service alone."""
     settings = OrderSettings(
         environment="development",
         database_url=database_url,
@@ -128,7 +128,7 @@ async def order_service(
 async def scm_service(
     database_url: str, aws_url: str, adapter_url: str, order_url: str, port: int = 0
 ) -> AsyncIterator[Served]:
-    """The SCM service alone."""
+    """Serve the SCM service alone."""
     settings = ScmSettings(
         environment="development",
         database_url=database_url,
@@ -140,8 +140,8 @@ async def scm_service(
         yield served
 
 
-async def eventually(ask: Callable[[], Awaitable[T | None]], *, within: float = 30.0) -> T:
-    """The first answer that is not None or False, asked for again and again; fails after `within` s."""
+async def eventually(ask: Callable[[], Awaitable[T | None]], *, within: float = 60.0) -> T:
+    """Poll until the answer is true, and return it; fail after `within` seconds."""
     answer: T | None = None
     try:
         async with asyncio.timeout(within):

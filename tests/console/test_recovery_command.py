@@ -86,7 +86,7 @@ async def test_what_is_to_be_discarded_is_asked_for(console: Served, dead: Grave
 async def test_ctrl_c_cancels_what_it_started(console: Served, dead: Graveyard) -> None:
     """After what has begun; it says what was done, and ends with 130. The rest is in the queue."""
     await dead.bury(*orders(6))
-    slow = ("--all", "--per-second", "0.5", "--json")
+    slow = ("--all", "--per-second", "0.02", "--json")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.console", "dead-letters", "redrive", "--queue", QUEUE, *slow),
         cwd=Path(__file__).parent.parent.parent,
@@ -103,7 +103,7 @@ async def test_ctrl_c_cancels_what_it_started(console: Served, dead: Graveyard) 
     output, _ = await process.communicate()
     operation = json.loads(output)
     assert (process.returncode, operation["status"]) == (130, "cancelled")
-    assert operation["done"] in (1, 2)
+    assert operation["done"] == 1
     assert await dead.counts() == (operation["done"], 6 - operation["done"])
 
 
