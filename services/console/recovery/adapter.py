@@ -43,18 +43,23 @@ class AdapterClient:
         return {each.topic.rpartition(":")[2] for each in routes if each.topic and each.source == source}
 
     async def send(self, events: Sequence[CloudEvent]) -> list[Decision]:
-        """Hand the events over as the relay does. The decisions are in the order of the events."""
+        """Send the events as the relay does. Return the decisions in the order of the events."""
         adapter = self._adapter.with_headers({**self._service_headers, **_BATCH})
-        answer = await adapter.send("POST", "/events", events)
-        return _validated(self._adapter, BatchResult, answer).results
+        return self._in_order(events, await adapter.send("POST", "/events", events))
 
     async def evaluate(
         self, events: Sequence[CloudEvent], operator_headers: Mapping[str, str]
     ) -> list[Decision]:
         """Return the decisions that the present routes would make; nothing is published."""
         adapter = self._adapter.with_headers(operator_headers)
-        answer = await adapter.send("POST", "/api/routes/evaluate", events)
-        return _validated(self._adapter, BatchResult, answer).results
+        return self._in_order(events, await adapter.send("POST", "/api/routes/evaluate", events))
+
+    def _in_order(self, events: Sequence[CloudEvent], answer: Any) -> list[Decision]:
+        results = {each.id: each for each in _validated(self._adapter, BatchResult, answer).results}
+        try:
+            return [results[event["id"]] for event in events]
+        except KeyError as error:
+            raise ServiceUnavailable(f"{self._adapter}: no result for event {error}") from error
 
 
 def _validated(adapter: ServiceClient, model: type[M], answer: Any) -> M:
