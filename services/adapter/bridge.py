@@ -48,7 +48,7 @@ class Bridge:
                 messages[decision.outgoing.topic].append(decision.outgoing.message)
         async with asyncio.TaskGroup() as group:
             sending = {
-                topic: group.create_task(self._channels[topic].send(of_topic))
+                topic: group.create_task(self._channels[topic].try_send(of_topic))
                 for topic, of_topic in messages.items()
             }
         results = {topic: iter(task.result()) for topic, task in sending.items()}

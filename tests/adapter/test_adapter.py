@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from snsqs import AwsClients, Message, MessagingError, SendFailed
+from snsqs import AwsClients, Message, MessageChannel, MessagingError, SendFailed
 
 from local.ports import HOST
 from services.adapter.bridge import Bridge
@@ -198,13 +198,13 @@ async def test_a_large_batch_is_published_whole(adapter: Served, aws: AwsClients
     assert len({result["messageId"] for result in results}) == 37
 
 
-class Channel:
+class Channel(MessageChannel):
     """Channel that assigns `sns-<event id>`, and rejects the ids in `rejected`."""
 
     def __init__(self, *rejected: str) -> None:
         self._rejected = rejected
 
-    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+    async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         return [
             SendFailed("throttled") if message.id in self._rejected else f"sns-{message.id}"
             for message in messages

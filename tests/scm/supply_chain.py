@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
-from snsqs import Message, MessagingError, SnsChannel, Topology, aws_clients
+from snsqs import Message, SnsChannel, Topology, aws_clients
 from snsqs.headers import ID, SEQUENCE, SUBJECT, TYPE
 from snsqs.postgres import Database
 
@@ -76,8 +76,7 @@ class Scm:
 
     async def send(self, *messages: Message[str]) -> None:
         """Publish the messages without waiting."""
-        for outcome in await self.topic.send(messages):
-            assert not isinstance(outcome, MessagingError)
+        await self.topic.send(messages)
 
     async def deliver(self, *messages: Message[str]) -> None:
         """Publish the messages one by one, each after the one before is handled."""

@@ -53,8 +53,7 @@ class Bench:
     async def publish(self, *messages: Message[str]) -> None:
         types = self.listener.binding.event_types
         self.deliveries.expected.update(each.id for each in messages if each.type in types)
-        results = await self.transport.channel.send(messages)
-        assert all(isinstance(result, str) for result in results), results
+        await self.transport.channel.send(messages)
 
     async def send(self, body: str, **attributes: str) -> None:
         """Send to the queue, without the topic and its filter policy."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import snsqs.outbox
-from snsqs import Message, MessagingError, SendFailed, TerminalError, sqs_listener
+from snsqs import Message, MessageChannel, MessagingError, SendFailed, TerminalError, sqs_listener
 from snsqs.outbox import ChannelSink, EventLog, LoggedEvent, Relay, RelayOptions
 from snsqs.postgres import Database
 from snsqs.testing import MemoryBroker
@@ -27,7 +27,7 @@ from tests.snsqs.relays import ORDER_ID, all_decided, append, log_of, running
 Entry = str | MessagingError
 
 
-class FakeChannel:
+class FakeChannel(MessageChannel):
     """Channel that keeps the messages, and whose outcome for each a test chooses."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class FakeChannel:
         """By version."""
         self.unavailable = False
 
-    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+    async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         self.messages.extend(messages)
         return [self._outcome(message) for message in messages]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from snsqs import (
     AwsClients,
+    BatchSendFailed,
     InterceptedChannel,
     Message,
     MessageChannel,
@@ -41,14 +42,14 @@ async def channel(request: pytest.FixtureRequest, aws: AwsClients) -> MessageCha
 
 async def test_every_message_has_its_own_result_in_order(channel: MessageChannel) -> None:
     """More messages than fit into a call: each is accepted once, with an id of its own."""
-    results = await channel.send([message(subject=str(number)) for number in range(37)])
-    assert all(isinstance(result, str) for result in results)
-    assert len(set(map(str, results))) == 37
+    ids = await channel.send([message(subject=str(number)) for number in range(37)])
+    assert len(set(ids)) == 37
 
 
 async def test_sending_no_messages_makes_no_call(channel: MessageChannel) -> None:
     """An empty list returns an empty list."""
     assert await channel.send([]) == []
+    assert await channel.try_send([]) == []
 
 
 async def test_a_message_over_the_limit_fails_alone(channel: MessageChannel) -> None:
@@ -56,7 +57,7 @@ async def test_a_message_over_the_limit_fails_alone(channel: MessageChannel) -> 
     many = message().copy(headers={f"header-{number}": "x" for number in range(7)})
     large = Message("é" * 125_000, message().headers)
     attributes = message(reason="é" * 125_000)
-    results = await channel.send([message(), many, large, attributes, message()])
+    results = await channel.try_send([message(), many, large, attributes, message()])
     assert [type(result) for result in results] == [
         str,
         MessageTooLarge,
@@ -66,16 +67,23 @@ async def test_a_message_over_the_limit_fails_alone(channel: MessageChannel) -> 
     ]
 
 
+async def test_send_raises_when_a_message_was_not_sent(channel: MessageChannel) -> None:
+    """With count and first reason, and the result of each message; the others are sent."""
+    with pytest.raises(BatchSendFailed) as raised:
+        await channel.send([message(), Message("x" * 250_000, message().headers), message()])
+    assert str(raised.value).startswith("1 of 3 messages not sent; the first: MessageTooLarge: ")
+    assert [type(result) for result in raised.value.results] == [str, MessageTooLarge, str]
+
+
 async def test_large_messages_are_split_by_bytes(channel: MessageChannel) -> None:
     """Ten messages that exceed the limit of a call together are all accepted."""
-    results = await channel.send([Message("x" * 100_000, message().headers) for _ in range(10)])
-    assert all(isinstance(result, str) for result in results)
+    assert len(await channel.send([Message("x" * 100_000, message().headers) for _ in range(10)])) == 10
 
 
 async def test_concurrent_senders_receive_their_own_results(channel: MessageChannel) -> None:
     """However their messages were batched."""
     answers = await asyncio.gather(*(channel.send([message(subject=str(n))]) for n in range(25)))
-    assert len({str(answer[0]) for answer in answers}) == 25
+    assert len({sent for [sent] in answers}) == 25
 
 
 @contextmanager
@@ -116,7 +124,7 @@ async def test_a_refused_connection_is_a_retryable_error_per_message() -> None:
     """Not a TerminalError: sending the same message again may succeed."""
     async with aws_clients(region="us-east-1", endpoint_url="http://127.0.0.1:1") as nowhere:
         channel = SnsChannel(nowhere.sns, Topology(nowhere, create=True), "topic")
-        results = await channel.send([message(), message()])
+        results = await channel.try_send([message(), message()])
     assert len(results) == 2
     assert all(isinstance(r, MessagingError) and not isinstance(r, TerminalError) for r in results)
 
@@ -134,8 +142,8 @@ async def test_interceptors_wrap_sending() -> None:
 
     seen: list[Message[str]] = []
 
-    class Remembering:
-        async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+    class Remembering(MessageChannel):
+        async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
             seen.extend(messages)
             return [each.id for each in messages]
 

@@ -105,7 +105,9 @@ async def service(database_url: str, clients: AwsClients) -> None:
         await ListenerContainer(topology, binding, middleware=middleware).run()
         channel = InterceptedChannel(SnsChannel(clients.sns, topology, "order-events"), with_tenant)
         [sent] = await channel.send([message_of(completed)])
-        assert_type(sent, str | MessagingError)
+        assert_type(sent, str)
+        [result] = await channel.try_send([message_of(changed)])
+        assert_type(result, str | MessagingError)
 
 
 async def program() -> int:

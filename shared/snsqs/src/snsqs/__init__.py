@@ -16,6 +16,7 @@ from snsqs._channel import ChannelInterceptor, InterceptedChannel, MessageChanne
 from snsqs._converter import MessageConverter, message_of
 from snsqs._domain_event import Aggregate, DomainEvent
 from snsqs._errors import (
+    BatchSendFailed,
     LeaseLost,
     ListenerMisconfigured,
     MessageTooLarge,
@@ -45,6 +46,7 @@ __all__ = [
     "Acknowledgement",
     "Aggregate",
     "AwsClients",
+    "BatchSendFailed",
     "Binding",
     "ChannelInterceptor",
     "Delivery",

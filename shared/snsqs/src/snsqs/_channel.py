@@ -1,18 +1,20 @@
 """MessageChannel: the destination of messages, and interceptors around it."""
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from snsqs._errors import MessagingError
+from snsqs._errors import BatchSendFailed, MessagingError
 from snsqs._message import Message
 
 
 class MessageChannel(Protocol):
     """A destination of messages, after Spring Messaging's `MessageChannel`.
 
-    The contract of every implementation (SNS topic, SQS queue, in memory):
+    `send` raises when a message was not accepted; `try_send` returns a result for each. An implementation
+    derives from this class and defines `try_send`. Its contract (SNS topic, SQS queue, in memory):
 
-    - `send` returns one result per message, in the same order; an empty list for no messages.
+    - `try_send` returns one result per message, in the same order; an empty list for no messages.
     - A result that is a message id means that the message was accepted. It is then delivered at least once,
       in no guaranteed order.
     - A result that is an error means that the message was not accepted. Messages fail one by one: one that
@@ -21,12 +23,25 @@ class MessageChannel(Protocol):
     - Channels may be shared between tasks, and never change a message.
     """
 
-    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+    async def send(self, messages: Sequence[Message[str]]) -> list[str]:
+        """Send messages and return their ids, in the same order.
+
+        Raises BatchSendFailed when at least one was not accepted. The others are sent nevertheless.
+        """
+        results = await self.try_send(messages)
+        ids = [result for result in results if isinstance(result, str)]
+        if len(ids) < len(results):
+            raise BatchSendFailed(results)
+        return ids
+
+    @abstractmethod
+    async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         """Send messages. Return for each its id, or the error why it was not accepted."""
         ...
 
 
 Send = Callable[[Sequence[Message[str]]], Awaitable[list[str | MessagingError]]]
+"""Sends messages and returns a result for each, as `MessageChannel.try_send` does."""
 
 
 class ChannelInterceptor(Protocol):
@@ -38,16 +53,16 @@ class ChannelInterceptor(Protocol):
     ) -> list[str | MessagingError]: ...
 
 
-class InterceptedChannel:
+class InterceptedChannel(MessageChannel):
     """A MessageChannel: another channel inside interceptors, the first of them outermost."""
 
     def __init__(self, channel: MessageChannel, *interceptors: ChannelInterceptor) -> None:
-        send: Send = channel.send
+        send: Send = channel.try_send
         for interceptor in reversed(interceptors):
             send = _wrap(interceptor, send)
         self._send = send
 
-    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+    async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         return await self._send(messages)
 
 

@@ -1,5 +1,7 @@
 """Errors of the library. The type tells whether retrying can help."""
 
+from collections.abc import Sequence
+
 
 class MessagingError(Exception):
     """Root of the library's errors."""
@@ -24,6 +26,23 @@ class MessageTooLarge(TerminalError):
 
 class SendFailed(MessagingError):
     """The transport did not accept the message. Nothing was sent; sending it again is safe."""
+
+
+class BatchSendFailed(SendFailed):
+    """Raised by `MessageChannel.send`: at least one of its messages was not accepted. The others were sent.
+
+    `results` has the id or the error of each message, in the order of the messages. To send again only those
+    that may succeed later, use `MessageChannel.try_send`, which returns the results.
+    """
+
+    def __init__(self, results: Sequence[str | MessagingError]) -> None:
+        super().__init__(results)
+        self.results = list(results)
+
+    def __str__(self) -> str:
+        errors = [result for result in self.results if isinstance(result, MessagingError)]
+        first = f"{type(errors[0]).__name__}: {errors[0]}" if errors else "no error"
+        return f"{len(errors)} of {len(self.results)} messages not sent; the first: {first}"
 
 
 class PublishRejected(MessagingError):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from snsqs._batching import Batcher, batch_entries, batch_results
+from snsqs._channel import MessageChannel
 from snsqs._errors import MessagingError, PublishRejected, SendFailed
 from snsqs._message import Message
 from snsqs._queue import is_fifo
@@ -32,7 +33,7 @@ _REJECTIONS = {
 }
 
 
-class SnsChannel:
+class SnsChannel(MessageChannel):
     """Publishes to one topic, in batches of ten. See MessageChannel for the contract.
 
     `topic` is a name, which the topology resolves, or an ARN of any account, which is used as it is:
@@ -49,13 +50,13 @@ class SnsChannel:
 
     async def prepare(self) -> None:
         """Find or create the topic. Raises TopologyError when it is missing in production. If SNS is
-        unreachable that is left to `send`, so that a service starts without it."""
+        unreachable that is left to sending, so that a service starts without it."""
         try:
             await self._arn()
         except transient_errors() as error:
             log.warning("topic not reached yet", extra={"topic": self.topic, "error": str(error)})
 
-    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+    async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         """Send messages. Return for each its SNS message id, or the error why it was not sent."""
         return await self._batcher.send(messages)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from snsqs._batching import Batcher, batch_entries, batch_results
+from snsqs._channel import MessageChannel
 from snsqs._errors import MessagingError, SendFailed
 from snsqs._message import Message
 from snsqs._queue import MAX_BATCH_SIZE, BatchOutcome, RawAttributes, Received, is_fifo
@@ -99,7 +100,7 @@ class SqsQueue:
         return (await self._client.send_message(**request))["MessageId"]
 
 
-class SqsChannel:
+class SqsChannel(MessageChannel):
     """Sends to one SQS queue, in batches of ten. See MessageChannel for the contract.
 
     On a FIFO queue the subject of a message is its group, and its id the deduplication id.
@@ -111,7 +112,7 @@ class SqsChannel:
         self._url = url
         self._batcher = Batcher(self._send, in_order=is_fifo(name))
 
-    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+    async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         """Send messages. Return for each its SQS message id, or the error why it was not sent."""
         return await self._batcher.send(messages)
 

@@ -89,7 +89,7 @@ class ChannelSink:
         return type(self._channel).__name__
 
     async def publish(self, events: Sequence[OutboxEvent]) -> list[EventResult]:
-        outcomes = await self._channel.send([self._message(event) for event in events])
+        outcomes = await self._channel.try_send([self._message(event) for event in events])
         self._is_ready = any(not isinstance(outcome, SendFailed) for outcome in outcomes)
         return [_result(event, outcome) for event, outcome in zip(events, outcomes, strict=True)]
 

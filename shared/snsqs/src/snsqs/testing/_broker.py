@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from snsqs._batching import group_of, message_attributes, size_error
+from snsqs._channel import MessageChannel
 from snsqs._errors import MessagingError, SendFailed, TerminalError
 from snsqs._handler import Binding, Delivery, MessageHandler, Middleware, bindings
 from snsqs._listener import ListenerContainer
@@ -21,7 +22,7 @@ from snsqs.testing._queue import MemoryQueue, RedrivePolicy, StoredMessage
 
 
 @dataclass(eq=False)
-class MemoryTopic:
+class MemoryTopic(MessageChannel):
     """A topic as a MessageChannel: copies a message to every queue whose filter policy has its type."""
 
     name: str
@@ -29,7 +30,7 @@ class MemoryTopic:
     subscriptions: dict[str, tuple[MemoryQueue, list[str]]] = field(default_factory=dict)
     _ids: Iterator[int] = field(init=False, default_factory=itertools.count)
 
-    async def send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+    async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         return [self._publish(message) for message in messages]
 
     def _publish(self, message: Message[str]) -> str | MessagingError:
