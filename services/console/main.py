@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -44,18 +43,13 @@ def create_app(settings: Settings) -> FastAPI:
             ) as database,
             aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
             httpx.AsyncClient() as http,
-            # A new connection for each poll, so that all instances behind an address are polled.
-            httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0)) as polling_http,
             AsyncExitStack() as stack,
         ):
             order = ServiceClient("order", settings.order_url, http)
             adapter = ServiceClient("adapter", settings.adapter_url, http)
             scm = ServiceClient("scm", settings.scm_url, http)
             token = bearer(settings.service_token)
-            watched = [
-                replace(each, http=polling_http, headers=token, timeout=_PROGRESS_TIMEOUT)
-                for each in (order, scm, adapter)
-            ]
+            watched = [each.with_headers(token, timeout=_PROGRESS_TIMEOUT) for each in (order, scm, adapter)]
             finder = QueueFinder(clients, Topics(watched[-1]))
 
             audit, operations = recovery.Audit(database), recovery.Operations(database)

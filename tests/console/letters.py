@@ -19,13 +19,13 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Graveyard:
+class DeadLetterFixture:
     """A queue of SCM's and its dead-letter queue, without SCM."""
 
     aws: AwsClients
     queues: ListenerQueues
 
-    async def bury(
+    async def add(
         self, *dead: Message[str], error: Exception | None = None, group: str | None = None
     ) -> None:
         """As a listener does it."""
@@ -50,9 +50,9 @@ class Graveyard:
         return await self.queues.queue.receive(limit=10, wait=1, visibility=30)
 
 
-async def graveyard(aws: AwsClients) -> Graveyard:
+async def dead_letter_fixture(aws: AwsClients) -> DeadLetterFixture:
     binding = next(each for each in bindings(HANDLERS) if each.queue == QUEUE)
-    return Graveyard(aws, await Topology(aws, create=True).listener_queues(binding))
+    return DeadLetterFixture(aws, await Topology(aws, create=True).listener_queues(binding))
 
 
 async def dead_letter_reason(aws: AwsClients, queue: str) -> str:

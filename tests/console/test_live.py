@@ -153,12 +153,12 @@ async def test_who_comes_back_is_told_what_was_missed_and_nothing_twice(
 
 async def test_who_comes_back_too_late_is_told_how_much_is_lost() -> None:
     """And then what is still remembered."""
-    async with telling(remembered=10) as (live, served):
+    async with telling(max_entries=10) as (live, served):
         async with watching(served) as before:
-            live.tell("told", Told(0))
+            live.publish("told", Told(0))
             await eventually(lambda: before.has(1, "told"))
         for number in range(1, 31):
-            live.tell("told", Told(number))
+            live.publish("told", Told(number))
         async with watching(served, before.last_id) as after:
             await eventually(lambda: after.has(10, "told"))
     assert after.all("gap") == [{"missed": 20}]
@@ -170,14 +170,14 @@ async def test_an_id_of_another_process_is_a_gap_of_unknown_size(last_id: str) -
     """The console was restarted, or another instance answers; what comes next is told all the same."""
     async with telling() as (live, served), watching(served, last_id) as viewer:
         await eventually(lambda: viewer.has(1, "gap"))
-        live.tell("told", Told(1))
+        live.publish("told", Told(1))
         await eventually(lambda: viewer.has(1, "told"))
     assert viewer.all("gap") == [{"missed": None}]
 
 
 async def test_a_viewer_that_falls_behind_has_to_come_again_and_holds_nobody_up() -> None:
     """The others see everything. What it had not seen is forgotten, so its stream ends."""
-    async with telling(pace=0.01, remembered=200) as (live, served), not_reading(served) as slow:
+    async with telling(min_interval=0.01, max_entries=200) as (live, served), not_reading(served) as slow:
         async with watching(served) as viewer:
             await tell_much(live, viewer)
         assert [each["number"] for each in viewer.all("told")] == list(range(MANY))
@@ -189,7 +189,7 @@ async def test_a_viewer_that_falls_behind_has_to_come_again_and_holds_nobody_up(
 async def test_a_viewer_that_never_reads_is_dropped() -> None:
     """Its place is free again, although it has not noticed."""
     async with (
-        telling(pace=0.01, patience=0.2, viewers=2) as (live, served),
+        telling(min_interval=0.01, send_timeout=0.2, max_viewers=2) as (live, served),
         not_reading(served),
         watching(served) as viewer,
     ):
@@ -208,7 +208,7 @@ MANY = 1_000
 async def tell_much(live: Live, viewer: Viewer) -> None:
     """20 MB, more than any buffer on the way takes, as fast as the viewer reads."""
     for number in range(MANY):
-        live.tell("told", Large(number, "x" * 20_000))
+        live.publish("told", Large(number, "x" * 20_000))
         if number % 100 == 99:
             await eventually(partial(viewer.has, number + 1, "told"))
 
@@ -235,7 +235,7 @@ class Large:
 
 async def test_only_so_many_may_watch() -> None:
     """One more is refused with 503, and let in once somebody has left."""
-    async with telling(viewers=2) as (_, served), watching(served):
+    async with telling(max_viewers=2) as (_, served), watching(served):
         async with watching(served):
             refused = await served.http.get("/api/live")
             assert refused.status_code == 503
@@ -251,7 +251,7 @@ async def test_only_so_many_may_watch() -> None:
 
 async def test_a_silent_stream_says_that_it_lives() -> None:
     """With comments, which browsers pass over and proxies do not."""
-    async with telling(heartbeat=0.02) as (_, served), watching(served) as viewer:
+    async with telling(heartbeat_interval=0.02) as (_, served), watching(served) as viewer:
 
         async def is_alive() -> bool:
             return viewer.comments >= 3
@@ -263,14 +263,14 @@ async def test_a_silent_stream_says_that_it_lives() -> None:
 async def test_many_events_come_in_few_pieces() -> None:
     """Viewers are woken at a pace, however many events there are."""
     async with (
-        telling(pace=0.2) as (live, served),
+        telling(min_interval=0.2) as (live, served),
         served.http.stream("GET", "/api/live", timeout=30) as response,
     ):
         pieces = response.aiter_bytes()
         await anext(pieces)
         text, count = b"", 0
         for number in range(500):
-            live.tell("told", Told(number))
+            live.publish("told", Told(number))
             await asyncio.sleep(0)
         while b'"number":499' not in text:
             text, count = text + await anext(pieces), count + 1
@@ -281,24 +281,24 @@ async def test_many_events_come_in_few_pieces() -> None:
 async def test_each_viewer_is_told_what_it_has_not_seen() -> None:
     """However far the others are, who are given the same bytes where they are as far; and a state only as
     it is now, also when everybody had left in between."""
-    async with telling(pace=0.01) as (live, served):
+    async with telling(min_interval=0.01) as (live, served):
         async with watching(served) as first, watching(served) as second:
-            live.show("state", "key", Told(1))
-            live.tell("told", Told(1))
+            live.set_state("state", "key", Told(1))
+            live.publish("told", Told(1))
             await eventually(partial(first.has, 1, "told"))
             async with watching(served) as third:
-                live.tell("told", Told(2))
+                live.publish("told", Told(2))
                 for viewer, count in ((first, 2), (second, 2), (third, 1)):
                     await eventually(partial(viewer.has, count, "told"))
             assert first.seen == second.seen
             assert third.seen == [("state", {"number": 1}), ("told", {"number": 2})]
         async with watching(served) as another:
-            live.show("state", "key", Told(2))
+            live.set_state("state", "key", Told(2))
             await eventually(partial(another.has, 1, "state"))
             async with watching(served) as guest:
                 await eventually(partial(guest.has, 1, "state"))
         async with watching(served) as later:
-            live.tell("told", Told(3))
+            live.publish("told", Told(3))
             await eventually(partial(later.has, 1, "told"))
         assert later.seen == [("told", {"number": 3})]
 

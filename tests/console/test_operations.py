@@ -14,11 +14,11 @@ from services.console.main import cli
 from tests.console.databases import DetachableDatabase
 from tests.console.letters import (
     DEAD_LETTERS,
-    Graveyard,
+    DeadLetterFixture,
     begin,
+    dead_letter_fixture,
     do,
     ended,
-    graveyard,
     letters,
     orders,
     refused,
@@ -27,8 +27,8 @@ from tests.serving import OPERATOR, Served, console_service, eventually
 
 
 @pytest.fixture
-async def dead(aws: AwsClients) -> Graveyard:
-    return await graveyard(aws)
+async def dead(aws: AwsClients) -> DeadLetterFixture:
+    return await dead_letter_fixture(aws)
 
 
 async def operations(console: Served, **query: Any) -> list[dict[str, Any]]:
@@ -46,10 +46,10 @@ async def audit(console: Served, **query: Any) -> list[dict[str, Any]]:
 
 
 async def test_operations_and_audit_survive_a_restart(
-    console_database: str, aws_url: str, adapter: Served, dead: Graveyard
+    console_database: str, aws_url: str, adapter: Served, dead: DeadLetterFixture
 ) -> None:
     """Another process on the same database shows the same."""
-    await dead.bury(*orders(2))
+    await dead.add(*orders(2))
     async with console_service(console_database, aws_url, adapter_url=adapter.url) as before:
         done = await do(before, "redrive")
         records = await audit(before)
@@ -60,10 +60,10 @@ async def test_operations_and_audit_survive_a_restart(
 
 
 async def test_instances_share_their_operations(
-    console: Served, console_database: str, aws_url: str, adapter: Served, dead: Graveyard
+    console: Served, console_database: str, aws_url: str, adapter: Served, dead: DeadLetterFixture
 ) -> None:
     """One that runs at the first instance is listed, excludes others, and is cancelled at the second."""
-    await dead.bury(*orders(8))
+    await dead.add(*orders(8))
     async with console_service(console_database, aws_url, adapter_url=adapter.url) as second:
         begun = await begin(console, "redrive", perSecond=2)
 
@@ -100,10 +100,10 @@ async def test_an_operation_of_a_dead_instance_fails(console: Served, console_da
 
 
 async def test_without_the_database_nothing_moves(
-    console_database: str, aws_url: str, adapter: Served, dead: Graveyard, tmp_path: Path
+    console_database: str, aws_url: str, adapter: Served, dead: DeadLetterFixture, tmp_path: Path
 ) -> None:
     """Commands are refused with 503; browsing works. Afterwards everything works without a restart."""
-    await dead.bury(*orders(1))
+    await dead.add(*orders(1))
     database = DetachableDatabase(console_database, tmp_path)
     async with console_service(database.url, aws_url, adapter_url=adapter.url) as console:
         async with database.unavailable():
@@ -128,11 +128,11 @@ async def test_an_operation_stops_when_the_database_is_lost(
     console_database: str,
     aws_url: str,
     adapter: Served,
-    dead: Graveyard,
+    dead: DeadLetterFixture,
     tmp_path: Path,
 ) -> None:
     """Nothing is moved without an audit record; its end is stored once the database is back."""
-    await dead.bury(*orders(6))
+    await dead.add(*orders(6))
     database = DetachableDatabase(console_database, tmp_path)
     async with console_service(database.url, aws_url, adapter_url=adapter.url) as console:
         begun = await begin(console, "redrive", perSecond=2)
@@ -150,7 +150,7 @@ async def test_an_operation_stops_when_the_database_is_lost(
     assert await dead.counts() == (failed["done"], 6 - failed["done"])
 
 
-async def test_everything_is_exported(console: Served, dead: Graveyard) -> None:
+async def test_everything_is_exported(console: Served, dead: DeadLetterFixture) -> None:
     """Page by page over REST, and as JSON lines on the command line, oldest first."""
     for _ in range(3):
         await do(console, "discard", dryRun=True)

@@ -18,12 +18,12 @@ from local.ports import HOST
 from tests.console.letters import (
     DEAD_LETTERS,
     QUEUE,
-    Graveyard,
+    DeadLetterFixture,
     begin,
     browse,
+    dead_letter_fixture,
     do,
     ended,
-    graveyard,
     letters,
     orders,
     refused,
@@ -55,14 +55,14 @@ topic = "order-events.fifo"
 
 
 @pytest.fixture
-async def dead(aws: AwsClients) -> Graveyard:
-    return await graveyard(aws)
+async def dead(aws: AwsClients) -> DeadLetterFixture:
+    return await dead_letter_fixture(aws)
 
 
-async def test_a_look_shows_what_is_known(console: Served, dead: Graveyard) -> None:
+async def test_a_look_shows_what_is_known(console: Served, dead: DeadLetterFixture) -> None:
     """What the message is about, why, when and after how many receives it died, and its body."""
     died = message("OrderCompleted", subject="7", version=2)
-    await dead.bury(died, error=ValueError("no such article"))
+    await dead.add(died, error=ValueError("no such article"))
     [letter] = await letters(console)
     told = {name: letter[name] for name in ("eventId", "type", "orderId", "version", "reason", "error")}
     assert told == {
@@ -77,9 +77,9 @@ async def test_a_look_shows_what_is_known(console: Served, dead: Graveyard) -> N
     assert letter["sentAt"] is not None
 
 
-async def test_a_look_consumes_nothing(console: Served, dead: Graveyard) -> None:
+async def test_a_look_consumes_nothing(console: Served, dead: DeadLetterFixture) -> None:
     """Everything is visible again at once, however often somebody looks; only the looks are counted."""
-    await dead.bury(*orders(25))
+    await dead.add(*orders(25))
     first = await letters(console)
     assert await dead.counts() == (0, 25)
     again = await letters(console)
@@ -88,16 +88,16 @@ async def test_a_look_consumes_nothing(console: Served, dead: Graveyard) -> None
     assert {each["looks"] for each in again} == {2}
 
 
-async def test_looks_at_the_same_time_see_the_same(console: Served, dead: Graveyard) -> None:
+async def test_looks_at_the_same_time_see_the_same(console: Served, dead: DeadLetterFixture) -> None:
     """They wait for each other, because who looks holds what is looked at."""
-    await dead.bury(*orders(12))
+    await dead.add(*orders(12))
     founds = await asyncio.gather(*(letters(console) for _ in range(2)))
     assert [len(found) for found in founds] == [12, 12]
 
 
-async def test_a_look_says_what_it_did_not_see(console: Served, dead: Graveyard) -> None:
+async def test_a_look_says_what_it_did_not_see(console: Served, dead: DeadLetterFixture) -> None:
     """Because it was long enough, or because somebody else holds it."""
-    await dead.bury(*orders(15))
+    await dead.add(*orders(15))
     found = await browse(console, limit=4)
     assert len(found["letters"]) == 4
     assert "about 11 more are there" in found["queues"][0]["incomplete"]
@@ -107,10 +107,10 @@ async def test_a_look_says_what_it_did_not_see(console: Served, dead: Graveyard)
     assert f"about {len(held)} more are there" in look["incomplete"]
 
 
-async def test_a_look_is_filtered(console: Served, dead: Graveyard) -> None:
+async def test_a_look_is_filtered(console: Served, dead: DeadLetterFixture) -> None:
     """By queue (or the queue that it serves), type, error and order; every filter has to fit."""
-    await dead.bury(*orders(2))
-    await dead.bury(message("OrderCancelled", subject="9"), error=KeyError("x"))
+    await dead.add(*orders(2))
+    await dead.add(message("OrderCancelled", subject="9"), error=KeyError("x"))
     wanted: list[tuple[dict[str, str], set[str]]] = [
         ({"type": "OrderCancelled"}, {"9"}),
         ({"orderId": "1"}, {"1"}),
@@ -123,7 +123,7 @@ async def test_a_look_is_filtered(console: Served, dead: Graveyard) -> None:
         assert {each["orderId"] for each in await letters(console, **asked)} == seen, asked
 
 
-async def test_what_sqs_moved_by_itself_has_no_reason(console: Served, dead: Graveyard) -> None:
+async def test_what_sqs_moved_by_itself_has_no_reason(console: Served, dead: DeadLetterFixture) -> None:
     """Nobody could write one down: its consumer was killed each time. What is no event is shown as well."""
     await dead.queues.dead_letters.send("not JSON", {}, group=None, deduplication="")
     [letter] = await letters(console)
@@ -131,11 +131,11 @@ async def test_what_sqs_moved_by_itself_has_no_reason(console: Served, dead: Gra
     assert letter["body"] == "not JSON"
 
 
-async def test_a_redriven_message_is_as_it_was(console: Served, dead: Graveyard) -> None:
+async def test_a_redriven_message_is_as_it_was(console: Served, dead: DeadLetterFixture) -> None:
     """Body, ids and attributes; what said that it was dead is gone, what had found no place is back."""
     died = message("OrderCompleted").copy(headers={f"tenant-{number}": str(number) for number in range(6)})
     assert len(died.headers) == 10
-    await dead.bury(died)
+    await dead.add(died)
     [letter] = await letters(console)
     assert DEAD_LETTER_REASON in letter["attributes"]
     assert "tenant-5" not in letter["attributes"]
@@ -147,9 +147,9 @@ async def test_a_redriven_message_is_as_it_was(console: Served, dead: Graveyard)
     assert (await letters(console)) == []
 
 
-async def test_what_moves_is_selected(console: Served, dead: Graveyard) -> None:
+async def test_what_moves_is_selected(console: Served, dead: DeadLetterFixture) -> None:
     """By ids, by the ids of events, by type, order or error; the others stay, and are visible at once."""
-    await dead.bury(*orders(12), *orders(1, "OrderCancelled"))
+    await dead.add(*orders(12), *orders(1, "OrderCancelled"))
     first, second, *_ = await letters(console, type="OrderCompleted")
     assert (await do(console, "redrive", selection={"ids": [first["id"]]}))["done"] == 1
     assert await dead.counts() == (1, 12)
@@ -161,18 +161,18 @@ async def test_what_moves_is_selected(console: Served, dead: Graveyard) -> None:
     assert await dead.counts() == (3, 0)
 
 
-async def test_ids_that_nobody_has_are_told(console: Served, dead: Graveyard) -> None:
+async def test_ids_that_nobody_has_are_told(console: Served, dead: DeadLetterFixture) -> None:
     """Nothing is moved in their place."""
-    await dead.bury(*orders(1))
+    await dead.add(*orders(1))
     operation = await do(console, "redrive", selection={"ids": ["nobody"]})
     assert (operation["status"], operation["selected"]) == ("done", 0)
     assert operation["error"] == "not found: nobody"
     assert await dead.counts() == (0, 1)
 
 
-async def test_a_dry_run_moves_nothing(console: Served, dead: Graveyard) -> None:
+async def test_a_dry_run_moves_nothing(console: Served, dead: DeadLetterFixture) -> None:
     """And says what would be moved."""
-    await dead.bury(*orders(3))
+    await dead.add(*orders(3))
     for what in ("redrive", "discard"):
         operation = await do(console, what, selection={"orderId": "2"}, dryRun=True)
         assert (operation["selected"], operation["done"], operation["dryRun"]) == (1, 0, True)
@@ -180,25 +180,25 @@ async def test_a_dry_run_moves_nothing(console: Served, dead: Graveyard) -> None
     assert await dead.counts() == (0, 3)
 
 
-async def test_what_is_discarded_is_gone(console: Served, dead: Graveyard) -> None:
+async def test_what_is_discarded_is_gone(console: Served, dead: DeadLetterFixture) -> None:
     """From the dead letters, and it does not come to the queue."""
-    await dead.bury(*orders(2))
+    await dead.add(*orders(2))
     assert (await do(console, "discard"))["done"] == 2
     assert await dead.counts() == (0, 0)
 
 
-async def test_not_more_than_so_many_a_second(console: Served, dead: Graveyard) -> None:
+async def test_not_more_than_so_many_a_second(console: Served, dead: DeadLetterFixture) -> None:
     """Five at ten a second take four tenths of a second at least."""
-    await dead.bury(*orders(5))
+    await dead.add(*orders(5))
     operation = await do(console, "redrive", perSecond=10)
     assert operation["done"] == 5
     began, over = (datetime.fromisoformat(operation[name]) for name in ("beganAt", "endedAt"))
     assert (over - began).total_seconds() >= 0.4
 
 
-async def test_a_long_redrive_reports_and_is_cancelled(console: Served, dead: Graveyard) -> None:
+async def test_a_long_redrive_reports_and_is_cancelled(console: Served, dead: DeadLetterFixture) -> None:
     """What was sent is sent, the rest is back at once; meanwhile nobody else works on the queue."""
-    await dead.bury(*orders(12))
+    await dead.add(*orders(12))
     begun = await begin(console, "redrive", perSecond=4)
     at = f"/api/operations/{begun['id']}"
 
@@ -219,7 +219,7 @@ async def test_a_long_redrive_reports_and_is_cancelled(console: Served, dead: Gr
 
 
 async def test_what_dies_again_at_once_does_not_go_round(
-    console: Served, dead: Graveyard, aws: AwsClients
+    console: Served, dead: DeadLetterFixture, aws: AwsClients
 ) -> None:
     """A redrive of everything sends each letter once, though their handler kills them faster."""
     handled: list[str] = []
@@ -229,7 +229,7 @@ async def test_what_dies_again_at_once_does_not_go_round(
         handled.append(event.source.id)
         raise TerminalError("still no such article")
 
-    await dead.bury(*orders(30, "Painted"))
+    await dead.add(*orders(30, "Painted"))
     [binding] = bindings([never])
     listener = ListenerContainer(Topology(aws, create=True), binding)
     await listener.prepare()
@@ -245,10 +245,10 @@ async def test_what_dies_again_at_once_does_not_go_round(
     assert len(handled) == 30
 
 
-async def test_a_corrected_body_travels_under_the_same_ids(console: Served, dead: Graveyard) -> None:
+async def test_a_corrected_body_travels_under_the_same_ids(console: Served, dead: DeadLetterFixture) -> None:
     """All that is said about the event stays as it was."""
     died = message("OrderCompleted", subject="7", version=2)
-    await dead.bury(died)
+    await dead.add(died)
     [letter] = await letters(console)
     corrected = json.dumps({"source": {"id": "7", "version": 2, "lines": []}, "occurenceOn": 1})
     operation = await do(console, "redrive", selection={"ids": [letter["id"]]}, body=corrected)
@@ -257,9 +257,9 @@ async def test_a_corrected_body_travels_under_the_same_ids(console: Served, dead
     assert (redriven.body, redriven.attributes) == (corrected, dict(died.headers))
 
 
-async def test_a_body_about_something_else_is_not_sent(console: Served, dead: Graveyard) -> None:
+async def test_a_body_about_something_else_is_not_sent(console: Served, dead: DeadLetterFixture) -> None:
     """It would travel under ids that are not its own. The letter stays."""
-    await dead.bury(message("OrderCompleted", subject="7", version=2))
+    await dead.add(message("OrderCompleted", subject="7", version=2))
     [letter] = await letters(console)
     for body, why in {
         "{": "the body is no domain event",
@@ -309,9 +309,9 @@ async def test_a_field_that_is_spelled_wrong_is_not_passed_over(
     assert "Extra inputs are not permitted" in answer.json()["detail"]
 
 
-async def test_only_operators_look_and_move(console: Served, dead: Graveyard) -> None:
+async def test_only_operators_look_and_move(console: Served, dead: DeadLetterFixture) -> None:
     """The services' token is not enough."""
-    await dead.bury(*orders(1))
+    await dead.add(*orders(1))
     for headers, status in (({}, 401), (SERVICE, 403)):
         for method, path in (
             ("GET", "/api/dead-letters"),
@@ -326,9 +326,9 @@ async def test_only_operators_look_and_move(console: Served, dead: Graveyard) ->
     assert await dead.counts() == (0, 1)
 
 
-async def test_who_did_what_is_recorded(console: Served, dead: Graveyard) -> None:
+async def test_who_did_what_is_recorded(console: Served, dead: DeadLetterFixture) -> None:
     """Before anything moves, for each letter, and what came of it; the newest first."""
-    await dead.bury(*orders(1))
+    await dead.add(*orders(1))
     operation = await do(console, "redrive", perSecond=50)
     records = (await console.http.get("/api/audit", headers=OPERATOR)).json()
     assert [record["step"] for record in records] == ["ended", "moving", "begun"]
@@ -342,10 +342,10 @@ async def test_who_did_what_is_recorded(console: Served, dead: Graveyard) -> Non
 
 
 async def test_stopping_the_console_cancels_what_runs(
-    console_database: str, aws_url: str, adapter: Served, dead: Graveyard
+    console_database: str, aws_url: str, adapter: Served, dead: DeadLetterFixture
 ) -> None:
     """It is not killed between sending and deleting, everything goes back, and the audit tells."""
-    await dead.bury(*orders(5))
+    await dead.add(*orders(5))
     async with console_service(console_database, aws_url, adapter_url=adapter.url) as console:
         begun = await begin(console, "redrive", perSecond=0.1)
 
@@ -361,10 +361,10 @@ async def test_stopping_the_console_cancels_what_runs(
 
 
 async def test_a_dead_letter_queue_that_passes_on_is_left_alone(
-    console: Served, dead: Graveyard, aws: AwsClients
+    console: Served, dead: DeadLetterFixture, aws: AwsClients
 ) -> None:
     """It has a redrive policy of its own: each look would be a receive that counts."""
-    await dead.bury(*orders(1))
+    await dead.add(*orders(1))
     further = (await aws.sqs.create_queue(QueueName="further"))["QueueUrl"]
     arn = (await aws.sqs.get_queue_attributes(QueueUrl=further, AttributeNames=["QueueArn"]))["Attributes"]
     url = (await aws.sqs.get_queue_url(QueueName=DEAD_LETTERS))["QueueUrl"]
@@ -395,14 +395,14 @@ async def test_groups_of_a_fifo_queue_keep_their_order(
     @sqs_listener("ordered.fifo", topic="order-events.fifo")
     async def on_painted(event: Painted) -> None: ...
 
-    dead = Graveyard(aws, await Topology(aws, create=True).listener_queues(*bindings([on_painted])))
+    dead = DeadLetterFixture(aws, await Topology(aws, create=True).listener_queues(*bindings([on_painted])))
     died = [message(subject=group, version=version) for version in range(1, 5) for group in ("a", "b")]
     for each in died:  # they were in the queue just now, under these deduplication ids
         await dead.queues.queue.send(each.payload, {}, group=each.subject, deduplication=each.id)
     first = await dead.received()
     await dead.queues.queue.delete([each.receipt_handle for each in first])
     for each in died:
-        await dead.bury(each, group=each.subject)
+        await dead.add(each, group=each.subject)
     async with (
         adapter_service(aws_url, routes_file=routes) as fifo_adapter,
         console_service(console_database, aws_url, adapter_url=fifo_adapter.url) as fifo_console,
@@ -438,7 +438,7 @@ async def test_a_redrive_that_dies_loses_nothing(
     scm_database: str,
     adapter: Served,
     console: Served,
-    dead: Graveyard,
+    dead: DeadLetterFixture,
     aws_url: str,
     console_database: str,
 ) -> None:
@@ -446,7 +446,7 @@ async def test_a_redrive_that_dies_loses_nothing(
     order_id = await completed_order(order, mug=2)
     [waiting] = await eventually(dead.received)
     await dead.queues.queue.delete([waiting.receipt_handle])
-    await dead.bury(Message(waiting.body, waiting.attributes))
+    await dead.add(Message(waiting.body, waiting.attributes))
     async with (
         dying_between_sending_and_deleting(aws_url) as broken,
         console_service(console_database, broken, adapter_url=adapter.url) as dying,

@@ -12,7 +12,7 @@ from snsqs import AwsClients
 from typer.testing import CliRunner
 
 from services.console.main import cli
-from tests.console.letters import DEAD_LETTERS, QUEUE, Graveyard, graveyard, letters, orders
+from tests.console.letters import DEAD_LETTERS, QUEUE, DeadLetterFixture, dead_letter_fixture, letters, orders
 from tests.serving import Served, eventually
 from tests.snsqs.queues import message
 
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("silence")
 
 
 @pytest.fixture
-async def dead(aws: AwsClients) -> Graveyard:
-    return await graveyard(aws)
+async def dead(aws: AwsClients) -> DeadLetterFixture:
+    return await dead_letter_fixture(aws)
 
 
 async def command(console: Served, *arguments: str, **environment: str) -> tuple[int, str, str]:
@@ -31,9 +31,11 @@ async def command(console: Served, *arguments: str, **environment: str) -> tuple
     return result.exit_code, result.stdout, result.stderr
 
 
-async def test_letters_are_listed_for_people_and_for_programs(console: Served, dead: Graveyard) -> None:
+async def test_letters_are_listed_for_people_and_for_programs(
+    console: Served, dead: DeadLetterFixture
+) -> None:
     """A line for each, or the API's JSON."""
-    await dead.bury(message("OrderCompleted", subject="7"), error=ValueError("no such article"))
+    await dead.add(message("OrderCompleted", subject="7"), error=ValueError("no such article"))
     code, printed, _ = await command(console, "dead-letters", "list", "--queue", QUEUE)
     assert code == 0
     heading, line = printed.splitlines()
@@ -46,9 +48,11 @@ async def test_letters_are_listed_for_people_and_for_programs(console: Served, d
     assert json.loads(printed)["source"]["id"] == "7"
 
 
-async def test_a_corrected_letter_is_redriven(console: Served, dead: Graveyard, tmp_path: Path) -> None:
+async def test_a_corrected_letter_is_redriven(
+    console: Served, dead: DeadLetterFixture, tmp_path: Path
+) -> None:
     """The body comes from a file; the exit code is 1 when it is refused, and the letter stays."""
-    await dead.bury(message("OrderCompleted", subject="7", version=2))
+    await dead.add(message("OrderCompleted", subject="7", version=2))
     [letter] = await letters(console)
     body = tmp_path / "body.json"
     redrive = ("dead-letters", "redrive", "--queue", QUEUE, "--id", letter["id"], "--body", str(body))
@@ -63,16 +67,16 @@ async def test_a_corrected_letter_is_redriven(console: Served, dead: Graveyard, 
     assert json.loads(redriven.body)["corrected"] is True
 
 
-async def test_what_is_to_be_discarded_is_asked_for(console: Served, dead: Graveyard) -> None:
+async def test_what_is_to_be_discarded_is_asked_for(console: Served, dead: DeadLetterFixture) -> None:
     """A dry run lists it; without --yes and without somebody to ask, nothing is done."""
-    await dead.bury(*orders(3))
+    await dead.add(*orders(3))
     discard = ("dead-letters", "discard", "--queue", QUEUE, "--type", "OrderCompleted")
     code, printed, _ = await command(console, *discard, "--dry-run")
     assert code == 0
     assert printed.startswith("dry run: 3 of 3 looked at would be discarded\n")
     code, printed, said = await command(console, *discard)
     assert (code, printed) == (2, "")
-    assert said == "error: nobody is there to be asked: say --yes to delete them for good\n"
+    assert said == "error: no terminal to confirm on: pass --yes to delete them for good\n"
     assert await dead.counts() == (0, 3)
     code, printed, _ = await command(console, *discard, "--yes", "--json")
     assert (code, json.loads(printed)["done"]) == (0, 3)
@@ -83,9 +87,9 @@ async def test_what_is_to_be_discarded_is_asked_for(console: Served, dead: Grave
     ]
 
 
-async def test_ctrl_c_cancels_what_it_started(console: Served, dead: Graveyard) -> None:
+async def test_ctrl_c_cancels_what_it_started(console: Served, dead: DeadLetterFixture) -> None:
     """After what has begun; it says what was done, and ends with 130. The rest is in the queue."""
-    await dead.bury(*orders(6))
+    await dead.add(*orders(6))
     slow = ("--all", "--per-second", "0.02", "--json")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.console", "dead-letters", "redrive", "--queue", QUEUE, *slow),

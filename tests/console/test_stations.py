@@ -173,7 +173,7 @@ async def counted(system: System) -> AsyncIterator[tuple[Counted, Live, Stations
         neighbour = ServiceClient("order", served.url, http)
         topics = Topics(ServiceClient("adapter", system.adapter.url, http))
         depths = Depths(QueueFinder(system.aws, topics))
-        stations = Stations([neighbour], depths, live, every=0.01)
+        stations = Stations([neighbour], depths, live, max_age=0.01)
         async with BackgroundLoops().running(live, stations):
             yield asked, live, stations
 
@@ -187,7 +187,7 @@ async def test_nobody_is_asked_while_nobody_looks(counted: tuple[Counted, Live, 
 
     await asyncio.sleep(0.1)
     assert asked.asked == 0
-    with live.viewing(None):
+    with live.stream(None):
         await eventually(is_asked)
     await asyncio.sleep(0.05)  # what was under way
     before = asked.asked

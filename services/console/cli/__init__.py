@@ -1,4 +1,4 @@
-"""Recovery on the command line. It talks to the console's API, so that there is one way to do it."""
+"""Command line of the console, a client of its REST API."""
 
 from services.console.cli.dead_letters import cli as dead_letters
 from services.console.cli.history import audit, operations

@@ -1,4 +1,4 @@
-"""ConsoleApi: the console as the commands ask it, in the name of the operator whose token they have."""
+"""ConsoleApi: REST client of the commands, with the operator's token."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,18 +13,18 @@ from shared.runtime.tokens import DEVELOPMENT_OPERATOR, Token, bearer
 Url = Annotated[str, typer.Option("--url", envvar="CONSOLE_URL", help="Where the console is.")]
 HERE = "http://127.0.0.1:8000"
 
-_MOST = 60.0
-"""Seconds for one answer; a look into long queues takes some."""
+_TIMEOUT = 60.0
+"""Seconds for one response; browsing long queues takes a while."""
 
 
 class OperatorSettings(EnvironmentSettings):
-    """Who asks. Unset, the developer of a local system."""
+    """Token of the operator. Unset, that of the developer of a local system."""
 
     operator_token: Token = DEVELOPMENT_OPERATOR.token
 
 
 class ConsoleApi:
-    """Asks, and ends the process with a line and exit code 2 where it is refused."""
+    """REST client of the console. A rejected request ends the process with one line and exit code 2."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
@@ -50,7 +50,7 @@ class ConsoleApi:
 def console_at(url: str) -> Iterator[ConsoleApi]:
     headers = bearer(load(OperatorSettings, "console").operator_token)
     try:
-        http = httpx.Client(base_url=url, headers=headers, timeout=_MOST)
+        http = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT)
     except httpx.InvalidURL as error:
         refuse(f"{url} is no URL (CONSOLE_URL, --url): {error}")
     with http:
@@ -58,7 +58,7 @@ def console_at(url: str) -> Iterator[ConsoleApi]:
 
 
 def refuse(reason: object) -> NoReturn:
-    """Ends the process: nothing was done."""
+    """End the process with one line and exit code 2."""
     typer.echo(f"error: {' '.join(str(reason).split())}", err=True)
     raise SystemExit(2)
 

@@ -1,4 +1,4 @@
-"""Dead letters: messages that could not be handled. Looked at, sent back, discarded."""
+"""Dead letters: browse, redrive or discard messages that could not be handled."""
 
 import sys
 from pathlib import Path
@@ -35,7 +35,7 @@ def list_(
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Print the dead letters, newest first. Nothing is consumed; for a moment others do not see them."""
+    """Print the dead letters, newest first. Nothing is consumed, but hidden for a moment."""
     with console_at(url) as api:
         wanted = {"queue": queue, "type": event_type, "orderId": order, "error": error, "limit": limit}
         found = api.get("/api/dead-letters", **wanted)
@@ -55,7 +55,7 @@ def show(
     body: Annotated[bool, typer.Option("--body", help="Print only the body, to correct it.")] = False,
     url: Url = HERE,
 ) -> None:
-    """Print one dead letter with everything that is known of it."""
+    """Print one dead letter with all its details."""
     with console_at(url) as api:
         letters = api.get("/api/dead-letters", ids=letter_id)["letters"]
     if not letters:
@@ -108,15 +108,15 @@ def discard(
     """Delete dead letters. Their events stay in the log of the service that published them."""
     selected = selection(ids, event_type, order, error, everything)
     if not (yes or dry_run):
-        _ask(f"delete dead letters of {queue} for good?")
+        _confirm(f"delete dead letters of {queue} for good?")
     with console_at(url) as api:
         command = _command(queue, selected, dry_run, per_second)
         follow(api, api.post("/api/dead-letters/discard", command), as_json)
 
 
-def _ask(question: str) -> None:
+def _confirm(question: str) -> None:
     if not sys.stdin.isatty():
-        refuse("nobody is there to be asked: say --yes to delete them for good")
+        refuse("no terminal to confirm on: pass --yes to delete them for good")
     typer.confirm(question, abort=True, err=True)
 
 

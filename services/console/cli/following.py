@@ -1,4 +1,4 @@
-"""Following an operation: its progress, its end, and what Ctrl-C does to it."""
+"""Follow an operation: progress, outcome, cancellation with Ctrl-C."""
 
 import time
 from typing import Any, NoReturn
@@ -13,15 +13,14 @@ from services.console.cli.proof import held_back, is_proven, print_proof
 
 _POLL = 0.3
 _INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 _DONE = {"redrive": "sent back", "discard": "discarded", "replay": "replayed"}
 
 
 def follow(api: ConsoleApi, operation: dict[str, Any], as_json: bool) -> NoReturn:
-    """Shows its progress on a terminal, and in the end what came of it. Ctrl-C cancels it, and waits for
-    what it has begun. The exit code is 0 when all that was selected is done, and what was to be proven is
-    proven; else 1; 130 after Ctrl-C."""
+    """Show the progress on a terminal, then the outcome. Ctrl-C cancels the operation and waits for its end.
+    The exit code is 0 when all that was selected is done and the proof holds; else 1; 130 after Ctrl-C."""
     is_interrupted = False
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"))
     screen = Console(stderr=True)

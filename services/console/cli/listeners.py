@@ -1,11 +1,11 @@
-"""Listeners: the queues that the services take messages from. Looked at, paused, resumed."""
+"""Listeners: list, pause or resume the listeners of all services."""
 
 from typing import Annotated, Any
 
 import typer
 
 from services.console.cli.client import HERE, Url, console_at
-from services.console.cli.output import AsJson, moment, print_json, print_table, tell_gaps
+from services.console.cli.output import AsJson, moment, print_json, print_table, warn_of_gaps
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -18,7 +18,7 @@ def list_(url: Url = HERE, as_json: AsJson = False) -> None:
     """Print the listeners of all services."""
     with console_at(url) as api:
         found = api.get("/api/listeners")
-    tell_gaps(found["gaps"])
+    warn_of_gaps(found["gaps"])
     if as_json:
         print_json(found)
     else:

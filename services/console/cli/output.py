@@ -1,4 +1,4 @@
-"""What the commands print: a table for a person, JSON for a program."""
+"""Output of the commands: tables or JSON."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ def print_json_line(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A row is a line where a program reads it; for a person, long texts are folded."""
+    """Print one line per row; on a terminal, long texts are folded."""
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for column in table.columns[:-1]:
         column.no_wrap = True
@@ -33,16 +33,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(table)
 
 
-def moment(told: str | None) -> str:
-    """A time of the API to the second, in UTC."""
-    return "" if told is None else f"{told[:10]} {told[11:19]}"
+def moment(time: str | None) -> str:
+    """Format a time of the API to the second, in UTC."""
+    return "" if time is None else f"{time[:10]} {time[11:19]}"
 
 
 def warn(text: str) -> None:
     typer.echo(f"warning: {text}", err=True)
 
 
-def tell_gaps(gaps: Iterable[dict[str, str]]) -> None:
-    """The services that could not be asked."""
+def warn_of_gaps(gaps: Iterable[dict[str, str]]) -> None:
+    """Print a warning for each service that did not answer."""
     for gap in gaps:
         warn(gap["reason"])

@@ -1,11 +1,11 @@
-"""Parked events: those that the adapter failed on too often. Looked at, relayed again."""
+"""Parked events: list or resubmit events that failed too often."""
 
 from typing import Annotated
 
 import typer
 
 from services.console.cli.client import HERE, Url, console_at
-from services.console.cli.output import AsJson, moment, print_json, print_table, tell_gaps
+from services.console.cli.output import AsJson, moment, print_json, print_table, warn_of_gaps
 from services.console.cli.selecting import All, DryRun, Error, Ids, Order, Type, selection
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -21,11 +21,11 @@ def list_(
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Print what is parked; of each service those first that have been parked for the longest."""
+    """Print the parked events by service, those first that were parked first."""
     wanted = {"service": service, "type": event_type, "orderId": order, "error": error, "limit": limit}
     with console_at(url) as api:
         found = api.get("/api/parked", **wanted)
-    tell_gaps(found["gaps"])
+    warn_of_gaps(found["gaps"])
     if as_json:
         print_json(found)
         return
@@ -49,7 +49,7 @@ def resubmit(
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Let parked events be relayed again, with all their attempts before them. A thousand at most."""
+    """Relay parked events again, with all attempts before them; at most 1,000."""
     selected = selection(ids, event_type, order, error, everything)
     with console_at(url) as api:
         command = {"service": service, "selection": selected, "dryRun": dry_run}

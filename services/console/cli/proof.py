@@ -1,4 +1,4 @@
-"""What a replay proved, as it is printed."""
+"""Output of the proof of a replay."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from services.console.cli.output import print_table
 
 
 def is_proven(operation: dict[str, Any]) -> bool:
-    """Nothing changed; or nothing was to be proven, because it is no replay, or a dry run."""
+    """Whether the proof holds; true for a dry run, and for an operation without a proof."""
     return not operation["proof"] or operation["dryRun"] or operation["proof"]["unchanged"] is True
 
 
 def held_back(operation: dict[str, Any]) -> int:
-    """What was selected, but the routes of now keep."""
+    """Return the number of selected events that the present routes hold back."""
     return operation["proof"]["heldBack"] if operation["proof"] else 0
 
 
 def print_proof(proof: dict[str, Any]) -> None:
-    """What the routes decided, what the consumers did with it, and their checksums."""
+    """Print decisions, deliveries and checksums."""
     columns = ("type", "decision", "rule", "events")
     if proof["tallies"]:
         print_table(columns, [[tally[name] for name in columns] for tally in proof["tallies"]])

@@ -1,4 +1,4 @@
-"""The options by which commands select what they are about."""
+"""Options that select messages or events."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -19,13 +19,13 @@ PerSecond = Annotated[float | None, typer.Option(help="So many a second at most.
 def selection(
     ids: list[str] | None, event_type: str | None, order: str | None, error: str | None, everything: bool
 ) -> dict[str, Any]:
-    """What is given of it; refuses where nothing is."""
+    """Return the given criteria; end the process when there is none."""
     given = {"ids": ids, "type": event_type, "orderId": order, "error": error, "all": everything}
     return given_of(given, "--id, --type, --order or --error")
 
 
 def given_of(criteria: Mapping[str, Any], choice: str) -> dict[str, Any]:
-    """The criteria that are given; refuses where none is, and names the `choice`."""
+    """Return the given criteria; end the process when there is none. `choice` names the options."""
     given = {name: value for name, value in criteria.items() if value}
     if not given:
         refuse(f"say which: {choice}, or --all for all of them")

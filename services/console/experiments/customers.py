@@ -1,4 +1,4 @@
-"""Customers: demo orders, placed and paid over REST like anybody's, and what became of them."""
+"""Customers: place and pay demo orders over REST, and read their state."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ from shared.runtime.service_client import ServiceClient
 
 ARTICLE = "DEMO-MUG"
 _STOCK = 100_000
-_AT_ONCE = 10
+_MAX_CONCURRENCY = 10
 
 _ORDER: dict[str, Any] = {
     "buyer": {"name": "Demo customer", "phoneNumber": "010-0000-0000"},
@@ -30,25 +30,25 @@ class Customers:
         self._scm = scm
 
     async def stock(self, authorization: str) -> None:
-        """Puts enough of the demo article into stock, in the name of the operator who asks for orders."""
+        """Put the demo article into stock, with the operator's authorization."""
         operated = self._scm.with_headers({"authorization": authorization})
         await operated.send("PUT", f"/back-office/stock/{ARTICLE}", {"onHand": _STOCK})
 
     async def listening(self, queue: str, change: str, authorization: str) -> None:
-        """`change` is pause or resume: whether SCM takes messages from the queue."""
+        """Change SCM's listener of a queue: `change` is pause or resume."""
         operated = self._scm.with_headers({"authorization": authorization})
         await operated.send("POST", f"/listeners/{queue}/{change}")
 
     async def buy(self) -> str:
-        """Places an order and pays it; returns its id."""
+        """Place and pay an order; return its id."""
         line = {"sku": ARTICLE, "name": "Demo mug", "quantity": random.randint(1, 3), "unitPrice": 12_000}  # noqa: S311
         placed = await self._order.send("POST", "/orders", {**_ORDER, "orderLines": [line]})
         await self._order.send("POST", f"/orders/{placed['id']}/complete")
         return str(placed["id"])
 
     async def buy_many(self, count: int) -> list[str]:
-        """So many orders, a few at once."""
-        customers = asyncio.Semaphore(_AT_ONCE)
+        """Place and pay `count` orders, some of them concurrently; return their ids."""
+        customers = asyncio.Semaphore(_MAX_CONCURRENCY)
 
         async def one() -> str:
             async with customers:
@@ -62,7 +62,7 @@ class Customers:
         return [order.result() for order in orders]
 
     async def is_prepared(self, order_id: str) -> bool:
-        """Whether SCM has issued its invoice, and the order knows it."""
+        """Whether the order has received its invoice."""
         order = await self._order.get(f"/orders/{order_id}")
         return order["invoiceId"] is not None
 
@@ -70,6 +70,6 @@ class Customers:
         return len(await self._scm.get("/external-api/invoices", {"orderId": order_id}))
 
     async def duplicates(self, order_id: str) -> int:
-        """How many deliveries of the order's messages were absorbed, at both ends."""
+        """Return the number of duplicate deliveries that both services absorbed."""
         events = [await side.get(f"/orders/{order_id}/events") for side in (self._order, self._scm)]
         return sum(message["duplicates"] for side in events for message in side["received"])

@@ -1,4 +1,4 @@
-"""Experiments: a fault with a prediction, orders sent through it, and the measured verdict."""
+"""Experiments: a fault with a prediction, orders under the fault, and the measured verdict."""
 
 import asyncio
 import time
@@ -17,17 +17,17 @@ log = structlog.get_logger(__name__)
 
 ORDERS = 10
 _FAULT_DURATION = 4.0
-"""Seconds that a fault goes on after the orders are placed, so that it can be seen."""
+"""Seconds that a fault lasts after the orders are placed, so that it is visible."""
 _SETTLE_TIMEOUT = 40.0
 _COUNT_TIMEOUT = 10.0
 
 
 class Verdict(WireModel):
-    """What was measured. `said` puts it into a sentence."""
+    """Measurement of a run. `said` is its summary."""
 
     as_predicted: bool
     lost: int
-    """Orders without their invoice when the time was over."""
+    """Orders without an invoice after the timeout."""
     doubled: int
     """Orders with more than one invoice."""
     duplicates_absorbed: int
@@ -38,20 +38,20 @@ class Verdict(WireModel):
 
 
 class Report(WireModel):
-    """An experiment as the page shows it."""
+    """An experiment and its last run."""
 
     id: str
     title: str
     prediction: str
     running: str | None = None
-    """What it is doing, while it runs."""
+    """Current step, while it runs."""
     verdict: Verdict | None = None
     error: str | None = None
-    """Why the last run could not be measured."""
+    """Why the last run has no verdict."""
 
 
 class Busy(Exception):
-    """Another experiment runs; two faults at once could not be told apart. Try again when it is done."""
+    """Another experiment runs; two concurrent faults cannot be told apart. Retry when it is done."""
 
 
 class UnknownExperiment(Exception):
@@ -64,12 +64,12 @@ class _Experiment:
     prediction: str
     fault: "Callable[[Laboratory, str], AbstractAsyncContextManager[None]]"
     duplicates: int = 0
-    """At least so many must be absorbed."""
+    """Minimum of absorbed duplicates."""
     dead_letters: int = 0
 
 
 class Laboratory:
-    """Runs one experiment at a time, while it is open: closing ends the fault of one that runs."""
+    """Runs one experiment at a time. Closing it cancels a running one and ends its fault."""
 
     def __init__(self, adapter: ServiceClient, customers: Customers, queue: ExperimentQueue) -> None:
         self.customers = customers
@@ -94,13 +94,13 @@ class Laboratory:
         return list(self._reports.values())
 
     def start(self, name: str, authorization: str) -> Report:
-        """Begins the experiment and returns at once. `authorization` is the operator's header, in whose
-        name it acts. Raises Busy, UnknownExperiment."""
+        """Begin an experiment and return at once. It acts with the operator's `authorization` header. Raises
+        Busy and UnknownExperiment."""
         if name not in _EXPERIMENTS:
             raise UnknownExperiment(f"there is no experiment {name!r}")
         if self._running is not None and not self._running.done():
             raise Busy("another experiment is running")
-        self._tell(name, "putting demo articles into stock")
+        self._set_step(name, "putting demo articles into stock")
         self._running = asyncio.create_task(self._run(name, authorization))
         return self._reports[name]
 
@@ -118,15 +118,15 @@ class Laboratory:
         await self.customers.stock(authorization)
         dead_before = await self.queue.dead_letters()
         async with experiment.fault(self, authorization):
-            self._tell(name, f"the fault is on; {ORDERS} orders are being placed")
+            self._set_step(name, f"the fault is on; {ORDERS} orders are being placed")
             orders = await self.customers.buy_many(ORDERS)
-            self._tell(name, f"{ORDERS} orders were taken; the fault goes on for {_FAULT_DURATION:g} s")
+            self._set_step(name, f"{ORDERS} orders were taken; the fault goes on for {_FAULT_DURATION:g} s")
             await asyncio.sleep(_FAULT_DURATION)
-        self._tell(name, "the fault is over; waiting for every order's invoice")
+        self._set_step(name, "the fault is over; waiting for every order's invoice")
         began = time.monotonic()
         lost = await self._unprepared(orders)
         seconds = time.monotonic() - began
-        self._tell(name, "counting")
+        self._set_step(name, "counting")
 
         async def dead_letters() -> int:
             return await self.queue.dead_letters() - dead_before
@@ -148,7 +148,7 @@ class Laboratory:
                     await asyncio.sleep(0.2)
         return len(waiting)
 
-    def _tell(self, name: str, doing: str) -> None:
+    def _set_step(self, name: str, doing: str) -> None:
         self._reports[name] = self._report(name, running=doing)
 
     def _report(self, name: str, **changes: object) -> Report:
@@ -185,7 +185,7 @@ class Laboratory:
             await adapter.send("PUT", "/faults", {})
 
     @asynccontextmanager
-    async def message_poisoned(self, _: str) -> AsyncIterator[None]:
+    async def malformed_message(self, _: str) -> AsyncIterator[None]:
         await self.queue.send_malformed()
         yield
 
@@ -213,14 +213,14 @@ _EXPERIMENTS = {
         "Poison a message",
         f"It goes to the dead letters at once, with the reason, and holds nobody up: {ORDERS} invoices, "
         "0 lost, 1 dead letter.",
-        Laboratory.message_poisoned,
+        Laboratory.malformed_message,
         dead_letters=1,
     ),
 }
 
 
 async def _once_enough(count: Callable[[], Awaitable[int]], expected: int) -> int:
-    """The count, once it is as expected or the time is over: what is counted may still be under way."""
+    """Return the count once it is as expected, or after a timeout."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_COUNT_TIMEOUT):
             while await count() < expected:

@@ -1,4 +1,4 @@
-"""The page at the adapter's root: plain files, no build step, nothing from elsewhere."""
+"""The page at the console's root: plain files, no build step, nothing from elsewhere."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ _ITSELF_ONLY = {
 
 
 def serve(app: FastAPI, *, laboratory: bool) -> None:
-    """Adds the page to the application. Without a laboratory it has no buttons that place orders or break
-    things."""
+    """Add the page to the application. Without a laboratory it has no buttons for demo orders and
+    experiments."""
     page = (_FOLDER / "index.html").read_text(encoding="utf-8")
     if laboratory:
         page = page.replace("data-laboratory hidden", "data-laboratory")

@@ -1,4 +1,4 @@
-"""DeadLetter: a message that died, and what is known about its death."""
+"""DeadLetter: a message of a dead-letter queue, and the reason of its failure."""
 
 import json
 from datetime import datetime
@@ -16,12 +16,12 @@ _converter = MessageConverter()
 class DeadLetter(WireModel):
     """One message of a dead-letter queue.
 
-    A listener writes down why a message died. Where SQS moved it by itself, because its consumer was
-    killed each time, nobody could: `reason`, `error` and `receiveCount` are null.
+    A listener records why a message failed. If SQS moved it by itself, because its consumer was killed each
+    time, `reason`, `error` and `receiveCount` are null.
     """
 
     id: str
-    """Its id in the dead-letter queue."""
+    """Message id in the dead-letter queue."""
     queue: str
     event_id: str | None
     type: str | None
@@ -32,16 +32,16 @@ class DeadLetter(WireModel):
     error: str | None
     """The error's class."""
     receive_count: int | None
-    """How often its queue had given it to the handler."""
+    """Number of deliveries before it failed."""
     sent_at: datetime
-    """When it came here; where SQS moved it by itself, when it was first sent."""
+    """Arrival in the dead-letter queue; if SQS moved it by itself, when it was first sent."""
     looks: int
-    """How often it was received here. Looking at it is a receive."""
+    """Receive count in the dead-letter queue; browsing is a receive."""
     attributes: dict[str, str]
     body: str
 
     def fits(self, wanted: Filter) -> bool:
-        """`ids` may be those of letters, or of events."""
+        """Whether it matches a filter, whose `ids` may be those of letters or of events."""
         return (
             (wanted.ids is None or bool(wanted.ids & {self.id, self.event_id}))
             and wanted.type in (None, self.type)
@@ -51,7 +51,7 @@ class DeadLetter(WireModel):
 
 
 def dead_letter(received: Received, queue: str) -> DeadLetter:
-    """Reads what can be read; that it could not be read may be what the message died of."""
+    """Decode a message as far as possible: that it is malformed may be why it failed."""
     try:
         message = _converter.to_message(received.body, received.attributes)
     except UndecodableMessage:
@@ -75,9 +75,9 @@ def dead_letter(received: Received, queue: str) -> DeadLetter:
     )
 
 
-def attributes_before_death(received: Received) -> RawAttributes:
-    """The attributes that the message had in its queue: those of the dead letter are taken off, and those
-    that had found no place beside them are put back."""
+def original_attributes(received: Received) -> RawAttributes:
+    """Return the attributes that the message had in its queue: without those of the dead letter, with those
+    that it had to move into its details."""
     own = {
         name: value
         for name, value in received.raw_attributes.items()

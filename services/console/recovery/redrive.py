@@ -15,7 +15,7 @@ from snsqs.queues import MAX_BATCH_SIZE, Received, batched, is_fifo
 from services.console.queues import DeadLetterQueue
 from services.console.recovery.audit import Audit
 from services.console.recovery.browsing import BrowseSession, browse_session
-from services.console.recovery.dead_letter import DeadLetter, attributes_before_death, dead_letter
+from services.console.recovery.dead_letter import DeadLetter, dead_letter, original_attributes
 from services.console.recovery.operation import Operation, Selected
 from services.console.recovery.rate_limit import PerSecond, RateLimit
 from shared.operations.selection import Selection
@@ -157,7 +157,7 @@ class Remover:
             body = message.body if self._removal.body is None else _corrected(chosen, self._removal.body)
             await self._queue.source.send(
                 body,
-                attributes_before_death(message),
+                original_attributes(message),
                 group=message.group,
                 deduplication=_deduplication(message, body),
             )

@@ -31,13 +31,13 @@ LineagesDependency = Annotated[Lineages, component(Lineages)]
 async def live(live: LiveDependency, last_event_id: Annotated[str | None, Header()] = None) -> EventStream:
     """Events: `decision`, `settled`, `station`, `service`, `gap`, `missed`. A client that reconnects
     with `Last-Event-ID` gets what it missed; events that are no longer in memory are reported as a `gap`."""
-    return EventStream(partial(_viewing, live, last_event_id), patience=live.options.patience)
+    return EventStream(partial(_stream, live, last_event_id), send_timeout=live.options.send_timeout)
 
 
 @contextmanager
-def _viewing(live: Live, last_event_id: str | None) -> Iterator[AsyncIterator[bytes]]:
+def _stream(live: Live, last_event_id: str | None) -> Iterator[AsyncIterator[bytes]]:
     try:
-        with live.viewing(last_event_id) as chunks:
+        with live.stream(last_event_id) as chunks:
             yield chunks
     except TooManyViewers as error:
         raise Problem(503, str(error), headers={"retry-after": "10"}) from error

@@ -1,4 +1,4 @@
-"""EventStream: an answer of server-sent events, which goes on until its viewer leaves or we stop."""
+"""EventStream: response of server-sent events, until its client disconnects or the service stops."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +15,7 @@ EVENTS: dict[str, Any] = {
     "content": {
         "text/event-stream": {
             "schema": {
-                "description": "Of each event.",
+                "description": "Fields of an event.",
                 "type": "object",
                 "required": ["event", "data"],
                 "properties": {
@@ -28,24 +28,24 @@ EVENTS: dict[str, Any] = {
         }
     }
 }
-"""The answer, as OpenAPI documents it."""
+"""The response in the OpenAPI document."""
 
 
 class EventStream(StreamingResponse):
-    """Written out here, because what there is for it polls for the end of the process in a task of its own
-    and answers a viewer that is too slow with a traceback."""
+    """Streaming response that drops slow clients. The available package polls for the end of the process in a
+    task of its own, and answers a slow client with a traceback."""
 
     media_type = "text/event-stream"
 
     def __init__(
-        self, viewing: Callable[[], AbstractContextManager[AsyncIterator[bytes]]], *, patience: float
+        self, stream: Callable[[], AbstractContextManager[AsyncIterator[bytes]]], *, send_timeout: float
     ) -> None:
         super().__init__((), headers={"cache-control": "no-store", "x-accel-buffering": "no"})
-        self._viewing = viewing
-        self._patience = patience
+        self._stream = stream
+        self._send_timeout = send_timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._viewing() as chunks:
+        with self._stream() as chunks:
             sending = asyncio.ensure_future(self._send(chunks, send, scope["path"]))
             leaving = asyncio.ensure_future(_left(receive))
             try:
@@ -62,12 +62,12 @@ class EventStream(StreamingResponse):
         await send(start)
         try:
             async for chunk in chunks:
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(self._send_timeout):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         except TimeoutError:
             # The server closes the connection when an answer is left unfinished.
-            log.warning("viewer dropped, it is too slow", path=path)
+            log.warning("slow client dropped", path=path)
 
 
 async def _left(receive: Receive) -> None:

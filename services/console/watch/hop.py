@@ -1,4 +1,4 @@
-"""Hop: something that happened to an event, and where."""
+"""Hop: one step of an event, and the station where it happened."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,28 +15,28 @@ from services.console.recovery.dead_letter import DeadLetter
 
 
 class Hop(WireModel):
-    """Something that happened to an event, and where. What does not apply is null.
+    """One step of an event. Members that do not apply are null.
 
     The times are those of different hosts, whose clocks may differ a little; no distance is negative.
     """
 
     id: str
     parent: str | None
-    """The hop that led to this one; null for what a command began."""
+    """Id of the hop that led to this one; null after a command."""
     station: str
-    """As `/api/stations` names it; a service's own name where it publishes."""
+    """Id in `/api/stations`; the service's name where it publishes."""
     name: str
     """`published`, `relayed`, `decided`, `received`, `handled`, `dead_letter`."""
     event_id: str
     type: str
     version: int | None
     at: datetime | None = None
-    """Null for what has not happened yet."""
+    """Null for a step that has not happened yet."""
     ms_since_parent: float | None = None
     ms_since_previous: float | None = None
     ms_since_start: float | None = None
     outcome: str
-    """What came of it: `published`; `relayed`, `waiting`, `parked`; the decision; `received`,
+    """`published`; `relayed`, `waiting`, `parked`; the decision; `received`,
     `not_received`; `handled`, `superseded`; `dead_letter`."""
     attempts: int | None = None
     error: str | None = None
@@ -45,11 +45,11 @@ class Hop(WireModel):
     receive_count: int | None = None
     handler: str | None = None
     duplicates: int | None = None
-    """Deliveries that were absorbed after the first one."""
+    """Duplicate deliveries that the inbox absorbed."""
 
 
 class Events(WireModel):
-    """What a service wrote down about an order."""
+    """Events and messages that a service recorded about an order."""
 
     published: list[LoggedEvent] = Field(default_factory=list)
     received: list[ReceivedMessage] = Field(default_factory=list)
@@ -57,19 +57,19 @@ class Events(WireModel):
 
 @dataclass(frozen=True)
 class OrderRecords:
-    """All that is known about an order's events."""
+    """Records of all services about an order's events."""
 
     written: Mapping[str, Events]
     """By service."""
     consumers: Mapping[str, Collection[str]]
-    """The queues that are listened to, and the event types that their handlers take."""
+    """Event types of the handlers, by queue."""
     letters: Mapping[str, Sequence[DeadLetter]]
-    """The dead letters, by the queue where they died."""
+    """Dead letters by source queue."""
 
 
 def hops(records: OrderRecords) -> list[Hop]:
-    """Of every event, from the service that published it to those that received it: what has happened, in
-    the order of its times, and then what has not happened yet."""
+    """Return the hops of every event from its publisher to its consumers: those that happened by time, then
+    those that have not happened yet."""
     received: dict[str, list[ReceivedMessage]] = defaultdict(list)
     for message in (message for events in records.written.values() for message in events.received):
         received[message.message_id].append(message)
@@ -88,7 +88,7 @@ def hops(records: OrderRecords) -> list[Hop]:
 
 
 def _missing(event: LoggedEvent, received_by: Collection[str], records: OrderRecords) -> Iterator[Hop]:
-    """It left, and these have not written down that they have it: it waits, is being handled, or died."""
+    """Yield a hop for each consumer without a record of a forwarded event: it waits, or is handled."""
     if event.decision != "forwarded" or not _is_still_recorded(event):
         return
     for queue, types in records.consumers.items():
@@ -105,14 +105,14 @@ def _missing(event: LoggedEvent, received_by: Collection[str], records: OrderRec
 
 
 def _is_still_recorded(event: LoggedEvent) -> bool:
-    """Whether who received it cannot have deleted the record of that."""
+    """Whether the consumers still keep their records of the event."""
     kept = timedelta(days=MIN_RETENTION_DAYS)
     return event.decided_at is not None and datetime.now(UTC) - event.decided_at < kept
 
 
 def _cause(event: LoggedEvent, received: Sequence[ReceivedMessage]) -> str | None:
-    """The hop where the service took up the message that made it publish the event. Two of its queues may
-    have brought it that message: then the one whose handler had not ended."""
+    """Return the hop where the service received the message that caused the event. If two of its queues
+    delivered that message, it is the one whose handler had not ended."""
     taken = [
         each for each in received if each.message_id == event.cause and each.handled_at >= event.occurred_at
     ]
@@ -207,12 +207,12 @@ def _about(event: LoggedEvent) -> dict[str, Any]:
 
 
 def _begun(message: ReceivedMessage) -> str:
-    """The hop where a service took it up; what it published then was caused by that."""
+    """Return the id of the hop where a service received the message."""
     return f"{message.message_id}/received/{message.consumer}"
 
 
 def _timed(hops: Sequence[Hop]) -> list[Hop]:
-    """In the order of their times, with the distances."""
+    """Return the hops by time, with the durations between them."""
     happened = sorted((hop for hop in hops if hop.at), key=lambda hop: hop.at or datetime.max)
     at = {hop.id: hop.at for hop in happened}
     previous = [None, *(hop.at for hop in happened)]
@@ -231,7 +231,7 @@ def _timed(hops: Sequence[Hop]) -> list[Hop]:
 
 
 def distance(since: datetime | None, at: datetime | None) -> float | None:
-    """Milliseconds; never negative."""
+    """Return milliseconds; never negative."""
     if since is None or at is None:
         return None
     return round(max(0.0, (at - since).total_seconds() * 1000), 1)

@@ -1,7 +1,7 @@
-"""Live: what happens in the system, told to those who watch.
+"""Live: fan-out of events and states to the clients of the live stream.
 
-What is told is remembered in a ring, and each viewer has its place in it. So telling is one append however
-many watch; whoever is slower than the ring is long has lost its place, and has to come again.
+Events are kept in one ring buffer, in which each client has a position. So publishing is one append, however
+many clients there are; a client that falls behind the ring buffer must reconnect.
 """
 
 import asyncio
@@ -19,27 +19,27 @@ from snsqs.background import wait_for_event
 
 
 class TooManyViewers(Exception):
-    """As many watch as may. Come again when somebody has left."""
+    """The limit of clients is reached. Reconnect later."""
 
 
 @dataclass(frozen=True)
 class LiveOptions:
-    """The times are seconds."""
+    """Limits of the live stream. The times are seconds."""
 
-    remembered: int = 2_000
-    """Entries of the ring: what a viewer that lost its connection may have missed and still gets."""
-    viewers: int = 50
-    pace: float = 0.5
-    """Viewers are woken this often at most, and then get all that is new in one piece."""
-    patience: float = 10.0
-    """What a viewer may take for one piece before it is dropped; at most that piece is in memory for it."""
-    heartbeat: float = 15.0
-    """A comment is sent after so long without anything else; proxies end connections that are silent."""
+    max_entries: int = 2_000
+    """Entries of the ring buffer: events that a client may miss and still gets when it reconnects."""
+    max_viewers: int = 50
+    min_interval: float = 0.5
+    """Between two chunks, each of which has all that is new."""
+    send_timeout: float = 10.0
+    """For one chunk; a client that is slower is dropped. At most that chunk is in memory for it."""
+    heartbeat_interval: float = 15.0
+    """A comment is sent after this time without an event; proxies end silent connections."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One event of the stream. It is encoded once, and only when somebody watches."""
+    """One event of the stream, encoded once, and only while there are clients."""
 
     id: str | None
     name: str
@@ -62,51 +62,51 @@ def _encoder(kind: Any) -> TypeAdapter[Any]:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """How far a viewer is."""
+class _Position:
+    """Position of a client: the number of events and of state changes that it has."""
 
     number: int
     changes: int = 0
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """What a viewer is given who comes from one place to another."""
+class _Chunk:
+    """Bytes that bring a client from one position to another."""
 
-    begins: _Place
-    ends: _Place
+    begins: _Position
+    ends: _Position
     encoded: bytes
 
 
 class Live:
-    """A Loop. Events that happen are told, and have ids; states that change are shown, and only the last
-    one of each counts. An id names this process as well, because another one counts for itself."""
+    """A background loop. Events have ids and are kept; of a state only the last value counts. An id names the
+    process, because another one counts from zero."""
 
     def __init__(self, options: LiveOptions | None = None) -> None:
-        self.watched = asyncio.Event()
-        """Set while somebody watches."""
+        self.has_viewers = asyncio.Event()
+        """Set while there are clients."""
         self.options = options or LiveOptions()
         self._process = uuid.uuid4().hex[:8]
         self._number = 0
-        self._ring: deque[_Entry] = deque(maxlen=self.options.remembered)
+        self._ring: deque[_Entry] = deque(maxlen=self.options.max_entries)
         self._changes = 0
         self._states: dict[tuple[str, str], tuple[int, _Entry]] = {}
         self._viewers = 0
-        self._piece: _Piece | None = None
-        """The last one. Viewers are mostly at the same place, and share it."""
+        self._chunk: _Chunk | None = None
+        """The last one. Clients are mostly at the same position, and share it."""
         self._due = asyncio.Event()
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
 
-    def tell(self, name: str, data: object) -> None:
-        """Something happened. `data` is a model or a dataclass, and is not changed any more."""
+    def publish(self, name: str, data: object) -> None:
+        """Append an event. `data` is a model or a dataclass, and must not change any more."""
         self._number += 1
         self._ring.append(_Entry(f"{self._process}-{self._number}", name, data))
         if self._viewers:
             self._due.set()
 
-    def show(self, name: str, key: str, data: object) -> None:
-        """Something is in this state now. Viewers are told when that is another one than before."""
+    def set_state(self, name: str, key: str, data: object) -> None:
+        """Set a state. Clients get it when it differs from the one before."""
         entry = _Entry(None, name, data)
         _, known = self._states.get((name, key), (0, None))
         if known is None or known.encoded != entry.encoded:
@@ -115,71 +115,73 @@ class Live:
             self._due.set()
 
     def stop(self) -> None:
-        """The streams end; `run` returns."""
+        """End all streams; `run` returns."""
         self._stopping.set()
         self._due.set()
         self._wake()
-        self.watched.set()
+        self.has_viewers.set()
 
     async def run(self) -> None:
-        """Wakes the viewers when there is something new, all at once and not too often."""
+        """Wake all clients when there is something new, at most every `min_interval`."""
         while not self._stopping.is_set():
             await self._due.wait()
             self._due.clear()
             self._wake()
-            await wait_for_event(self._stopping, self.options.pace)
+            await wait_for_event(self._stopping, self.options.min_interval)
 
     @contextmanager
-    def viewing(self, last_event_id: str | None) -> Iterator[AsyncIterator[bytes]]:
-        """The stream for one more viewer, who may have seen some of it. Raises TooManyViewers."""
-        if self._viewers >= self.options.viewers:
-            raise TooManyViewers(f"{self._viewers} watch already; come again later")
+    def stream(self, last_event_id: str | None) -> Iterator[AsyncIterator[bytes]]:
+        """Open a stream, from the event after `last_event_id` on. Raises TooManyViewers."""
+        if self._viewers >= self.options.max_viewers:
+            raise TooManyViewers(
+                f"the limit of {self.options.max_viewers} clients is reached; reconnect later"
+            )
         self._viewers += 1
-        self.watched.set()
+        self.has_viewers.set()
         try:
             yield self._stream(last_event_id)
         finally:
             self._viewers -= 1
             if not self._viewers and not self._stopping.is_set():
-                self.watched.clear()
-                self._states.clear()  # nobody keeps them up to date now
-                self._piece = None
+                self.has_viewers.clear()
+                self._states.clear()  # they are not kept up to date without clients
+                self._chunk = None
 
     async def _stream(self, last_event_id: str | None) -> AsyncIterator[bytes]:
-        place, gap = self._place_after(last_event_id)
+        position, gap = self._place_after(last_event_id)
         yield b"retry: 2000\n\n" + gap
-        while not self._stopping.is_set() and self._is_remembered(place):
+        while not self._stopping.is_set() and self._is_kept(position):
             news = self._news
-            piece = self._since(place)
-            place = piece.ends
-            if piece.encoded:
-                yield piece.encoded
+            chunk = self._since(position)
+            position = chunk.ends
+            if chunk.encoded:
+                yield chunk.encoded
             if not await self._within_a_heartbeat(news):
                 yield b":\n\n"
 
-    def _place_after(self, last_event_id: str | None) -> tuple[_Place, bytes]:
-        """Where a viewer goes on, and what it is told about what is lost."""
-        now = _Place(self._number)
+    def _place_after(self, last_event_id: str | None) -> tuple[_Position, bytes]:
+        """Return the position of a client, and a `gap` event if it lost some."""
+        now = _Position(self._number)
         if not last_event_id:
             return now, b""
         process, _, number = last_event_id.partition("-")
         if process != self._process or not number.isdecimal() or int(number) > self._number:
             return now, _gap("null")
-        place = _Place(max(int(number), self._number - len(self._ring)))
-        missed = place.number - int(number)
-        return place, _gap(str(missed)) if missed else b""
+        position = _Position(max(int(number), self._number - len(self._ring)))
+        missed = position.number - int(number)
+        return position, _gap(str(missed)) if missed else b""
 
-    def _is_remembered(self, place: _Place) -> bool:
-        return place.number >= self._number - len(self._ring)
+    def _is_kept(self, position: _Position) -> bool:
+        return position.number >= self._number - len(self._ring)
 
-    def _since(self, place: _Place) -> _Piece:
-        """What the viewer has not seen yet."""
-        here = _Place(self._number, self._changes)
-        if self._piece is None or (self._piece.begins, self._piece.ends) != (place, here):
-            states = [entry for change, entry in self._states.values() if change > place.changes]
-            new = islice(self._ring, len(self._ring) - (here.number - place.number), None)
-            self._piece = _Piece(place, here, b"".join(entry.encoded for entry in (*states, *new)))
-        return self._piece
+    def _since(self, position: _Position) -> _Chunk:
+        """Return all that is new after a position."""
+        here = _Position(self._number, self._changes)
+        if self._chunk is None or (self._chunk.begins, self._chunk.ends) != (position, here):
+            states = [entry for change, entry in self._states.values() if change > position.changes]
+            new = islice(self._ring, len(self._ring) - (here.number - position.number), None)
+            self._chunk = _Chunk(position, here, b"".join(entry.encoded for entry in (*states, *new)))
+        return self._chunk
 
     def _wake(self) -> None:
         news, self._news = self._news, asyncio.Event()
@@ -187,7 +189,7 @@ class Live:
 
     async def _within_a_heartbeat(self, news: asyncio.Event) -> bool:
         try:
-            async with asyncio.timeout(self.options.heartbeat):
+            async with asyncio.timeout(self.options.heartbeat_interval):
                 await news.wait()
         except TimeoutError:
             return False

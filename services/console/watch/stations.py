@@ -1,4 +1,4 @@
-"""Stations: where the events and messages are just now, and how fast they move."""
+"""Stations: backlog, age and rate at each point of the event path."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -16,20 +16,21 @@ from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 
 ADAPTER = "adapter"
 
-_SOON = 30.0
+_CURSOR_TIMEOUT = 30.0
+"""Seconds without clients after which the next one starts without the events in between."""
 
-_RESTS = 10
-"""A reading is followed by a pause of so many times what it took, or twice the usual one: those who are asked
-answer slowly while they have much to do, and to be watched is not to keep them from it."""
+_PAUSE_FACTOR = 10
+"""The pause after a poll is this multiple of its duration, up to twice the usual one: services that answer
+slowly are busy, and polling must not add to that."""
 
-_INSTANCES = 8
-"""Instances of a service whose cursors are remembered."""
+_MAX_INSTANCES = 8
+"""Instances of a service whose cursors are kept."""
 
 Status: TypeAlias = Literal["up", "down", "paused"]
 
 
 class ServiceStatus(WireModel):
-    """A service, and why it is down."""
+    """Status of a service, and the reason if it is down."""
 
     id: str
     status: Status
@@ -37,8 +38,8 @@ class ServiceStatus(WireModel):
 
 
 class Station(WireModel):
-    """One station of the way. What does not apply to its kind, or is not known just now, is null. The
-    counts are those of the process, since it started."""
+    """One point of the event path. Members that do not apply to its kind, or are unknown, are null. Counts
+    are those of the instance that answered, since it started."""
 
     id: str
     kind: Literal["relay", "adapter", "topic", "queue", "dead_letters", "listener"]
@@ -47,9 +48,9 @@ class Station(WireModel):
     status: Status = "up"
     trouble: str | None = None
     waiting: int | None = None
-    """Events of a relay, messages of a queue, messages that a listener has received and not begun."""
+    """Events of a relay, visible messages of a queue, messages that a listener has buffered."""
     in_flight: int | None = None
-    """Messages that somebody has leased, and handlers that run."""
+    """Leased messages of a queue, running handlers of a listener."""
     oldest_seconds: float | None = None
     parked: int | None = None
     per_second: float | None = None
@@ -59,13 +60,13 @@ class Station(WireModel):
     rules: list[RuleCount] | None = None
     """Of the adapter."""
     handlers: dict[str, str] | None = None
-    """Of a listener: the function that takes an event, by the event's type."""
+    """Of a listener: handler function by event type."""
     feeds: list[str] = Field(default_factory=list)
-    """The stations that come next."""
+    """Ids of the next stations."""
 
 
 class SystemSnapshot(WireModel):
-    """All services and stations, at a time."""
+    """All services and stations at one time."""
 
     at: datetime
     services: list[ServiceStatus]
@@ -73,7 +74,7 @@ class SystemSnapshot(WireModel):
 
 
 class Settled(WireModel):
-    """What became of a message at a listener."""
+    """Outcome of a message at a listener."""
 
     service: str
     queue: str
@@ -88,22 +89,21 @@ class Settled(WireModel):
     settled_at: datetime
 
     @classmethod
-    def of(cls, service: str, message: SettledMessage) -> "Settled":
+    def from_progress(cls, service: str, message: SettledMessage) -> "Settled":
         about = dict(message)
         return cls(service=service, event_id=about.pop("message_id"), order_id=about.pop("subject"), **about)
 
 
 class Missed(WireModel):
-    """A service settled more messages in a second than it remembers; so many were not told."""
+    """Number of messages or decisions that a service no longer had in memory when it was polled."""
 
     service: str
     missed: int
 
 
 class Stations:
-    """Asks the other services, SNS and SQS, and keeps what they said for `every` seconds. A Loop, which asks
-    by itself about that often while somebody watches, and tells them. What is down is shown as that, with the
-    stations that it is known to have."""
+    """Polls the services, SNS and SQS. A background loop: while the live stream has clients, it polls about
+    once per `max_age` seconds and publishes the result. A service that is down keeps its known stations."""
 
     def __init__(
         self,
@@ -111,12 +111,12 @@ class Stations:
         depths: Depths,
         live: Live,
         *,
-        every: float = 1.0,
+        max_age: float = 1.0,
     ) -> None:
         self._clients = services
         self._depths = depths
         self._live = live
-        self._every = every
+        self._max_age = max_age
         self._known: dict[str, ServiceProgress] = {}
         self._cursors: dict[str, dict[str, str]] = {each.name: {} for each in services}
         self._reading = asyncio.Lock()
@@ -124,43 +124,43 @@ class Stations:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """`run` returns, and so does the one of Live."""
+        """Stop this loop and the live stream."""
         self._stopping.set()
         self._live.stop()
 
     async def run(self) -> None:
-        """Reads and shows snapshot, again and again, while somebody watches."""
+        """Poll and publish while the live stream has clients."""
         while not self._stopping.is_set():
-            if not self._live.watched.is_set():
-                await self._live.watched.wait()
-                self._forget_what_is_old()
+            if not self._live.has_viewers.is_set():
+                await self._live.has_viewers.wait()
+                self._discard_old_cursors()
             time = asyncio.get_running_loop().time
             began = time()
-            self._show(await self.now())
-            pause = min(max(self._every, _RESTS * (time() - began)), 2 * self._every)
+            self._set_states(await self.now())
+            pause = min(max(self._max_age, _PAUSE_FACTOR * (time() - began)), 2 * self._max_age)
             await wait_for_event(self._stopping, pause)
 
     async def now(self) -> SystemSnapshot:
-        """All stations, as they are or just were: however many ask, they are read once."""
+        """Return a snapshot that is at most `max_age` seconds old. Concurrent callers share one poll."""
         time = asyncio.get_running_loop().time
         async with self._reading:
-            if self._read is None or time() - self._read[0] >= self._every:
+            if self._read is None or time() - self._read[0] >= self._max_age:
                 snapshot = await self._snapshot()
                 self._read = time(), snapshot
             return self._read[1]
 
-    def _forget_what_is_old(self) -> None:
-        """A viewer that comes back soon is told what was settled meanwhile; one that comes later begins."""
+    def _discard_old_cursors(self) -> None:
+        """Discard cursors after a long time without clients."""
         now = asyncio.get_running_loop().time()
-        if self._read is None or now - self._read[0] > _SOON:
+        if self._read is None or now - self._read[0] > _CURSOR_TIMEOUT:
             for cursors in self._cursors.values():
                 cursors.clear()
 
-    def _show(self, snapshot: SystemSnapshot) -> None:
+    def _set_states(self, snapshot: SystemSnapshot) -> None:
         for service in snapshot.services:
-            self._live.show("service", service.id, service)
+            self._live.set_state("service", service.id, service)
         for station in snapshot.stations:
-            self._live.show("station", station.id, station)
+            self._live.set_state("station", station.id, station)
 
     async def _snapshot(self) -> SystemSnapshot:
         depths, services = await asyncio.gather(self._depths.all(), self._services())
@@ -174,9 +174,9 @@ class Stations:
         return list(await asyncio.gather(*map(self._service, self._clients)))
 
     async def _service(self, client: ServiceClient) -> ServiceStatus:
-        """How it is; what it settled in the meantime is told on the way."""
+        """Poll a service; publish what it settled or decided since the last poll."""
         cursors = self._cursors[client.name]
-        wanted = {"after": list(cursors.values())} if self._live.watched.is_set() else None
+        wanted = {"after": list(cursors.values())} if self._live.has_viewers.is_set() else None
         try:
             progress = ServiceProgress.model_validate(await client.find("/progress", wanted))
         except (ServiceUnavailable, ValidationError) as error:
@@ -187,19 +187,19 @@ class Stations:
             )
             return ServiceStatus(id=client.name, status="down", trouble=trouble)
         self._known[client.name] = progress
-        self._tell(client.name, progress)
+        self._publish(client.name, progress)
         return ServiceStatus(id=client.name, status="up", trouble=progress.trouble)
 
-    def _tell(self, service: str, progress: ServiceProgress) -> None:
+    def _publish(self, service: str, progress: ServiceProgress) -> None:
         for decision in progress.decisions:
-            self._live.tell("decision", decision)
+            self._live.publish("decision", decision)
         for message in progress.settled:
-            self._live.tell("settled", Settled.of(service, message))
+            self._live.publish("settled", Settled.from_progress(service, message))
         if progress.missed:
-            self._live.tell("missed", Missed(service=service, missed=progress.missed))
+            self._live.publish("missed", Missed(service=service, missed=progress.missed))
         cursors = self._cursors[service]
         cursors[progress.cursor.partition("-")[0]] = progress.cursor
-        if len(cursors) > _INSTANCES:
+        if len(cursors) > _MAX_INSTANCES:
             del cursors[next(iter(cursors))]
 
     def _of_service(self, service: ServiceStatus) -> Iterator[Station]:
@@ -267,7 +267,7 @@ def _pace(counted: Pace) -> dict[str, Any]:
 
 
 def _down(service: ServiceStatus) -> dict[str, Any]:
-    """What is said of a station whose service is down: that it is, and no number that may have changed."""
+    """Return the changes of a station whose service is down: no number that may have changed."""
     if service.status == "up":
         return {}
     unknown = dict.fromkeys(("waiting", "in_flight", "oldest_seconds", "parked", "per_second", "per_minute"))
@@ -292,7 +292,7 @@ def _listener(service: str, listener: ListenerProgress) -> Station:
 
 
 def _queues(depth: Depth) -> Iterator[Station]:
-    """A queue, and its dead letters."""
+    """Yield a queue and its dead-letter queue."""
     status: Status = "down" if depth.trouble else "up"
     dead_letters = f"queue:{depth.dead_letter_queue}"
     feeds = [f"listener:{depth.queue}", *([dead_letters] if depth.dead_letter_queue else [])]
