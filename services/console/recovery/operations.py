@@ -56,7 +56,7 @@ class Operations:
         """Return up to `limit` operations, newest first, that began before the operation `after`. Raises
         DatabaseUnavailable."""
         async with self._database.connection() as connection:
-            return await operation_table.page(connection, limit, after and _id(after))
+            return await operation_table.page(connection, limit, None if after is None else _id(after))
 
     async def get(self, operation_id: str) -> Operation:
         """Raises UnknownOperation and DatabaseUnavailable."""
