@@ -4,18 +4,17 @@ import asyncio
 import copy
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
+from local.order import ORDER as ORDER
 from services.order import store
 from services.order.order import Order, PlaceOrder
 from services.order.order_id import is_id
 from tests.serving import Served
 
-ORDER: dict[str, Any] = json.loads((Path(__file__).parent.parent.parent / "docs" / "order.json").read_text())
 PROBLEM = "application/problem+json"
 
 

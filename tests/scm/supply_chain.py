@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,15 +17,14 @@ from snsqs import Message, SnsChannel, Topology, aws_clients
 from snsqs.headers import ID, SEQUENCE, SUBJECT, TYPE
 from snsqs.postgres import Database
 
+from local.order import ORDER
 from local.ports import HOST
 from services.scm.order_lock import lock_order
 from tests.serving import OPERATOR, Served, eventually, scm_service, serving
 
 QUEUE = "scm-adapter-order-event-queue"
 
-ADDRESS: dict[str, Any] = json.loads(
-    (Path(__file__).parent.parent.parent / "docs" / "order.json").read_text()
-)["deliveryAddress"]
+ADDRESS: dict[str, Any] = ORDER["deliveryAddress"]
 ELSEWHERE = ADDRESS | {"street": "99 Gangnam-daero"}
 
 NOON = 1626523200000
