@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from snsqs import Delivery, MessageConverter, bindings
+from snsqs import Delivery, JsonConverter, bindings
 from snsqs.events import ApplicationEventPublisher, Listener
 from snsqs.inbox import Inbox
 from snsqs.outbox import EventLog, Relay
@@ -152,7 +152,7 @@ class Landscape:
         (service, binding), queue = CONSUMED[number], self.queues[number]
         handle = message_handler(binding, [Inbox(self.databases[service])])
         for received in await queue.receive(limit=1, wait=wait, visibility=30):
-            message = MessageConverter().to_message(received.body, received.attributes)
+            message = JsonConverter().to_message(received.body, received.attributes)
             await handle(Delivery((message,), queue.name, received.receive_count, received.received_at))
             await queue.delete([received.receipt_handle])
             await self.relay()

@@ -4,13 +4,13 @@ import json
 from datetime import datetime
 from typing import Any
 
-from snsqs import Message, MessageConverter, UndecodableMessage, WireModel
+from snsqs import JsonConverter, Message, UndecodableMessage, WireModel
 from snsqs.headers import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
 from snsqs.queues import RawAttributes, Received
 
 from shared.operations.selection import Filter
 
-_converter = MessageConverter()
+_converter = JsonConverter()
 
 
 class DeadLetter(WireModel):

@@ -13,10 +13,11 @@ and for tools `queues`, `aws`, `background` and `backoff`. Names with a leading 
 from snsqs._acknowledgement import Acknowledgement
 from snsqs._batching import size_error
 from snsqs._channel import ChannelInterceptor, InterceptedChannel, MessageChannel, Send
-from snsqs._converter import MessageConverter, message_of
+from snsqs._converter import JsonConverter, MessageConverter, message_of
 from snsqs._domain_event import Aggregate, DomainEvent
 from snsqs._errors import (
     BatchSendFailed,
+    InvalidEvent,
     LeaseLost,
     ListenerMisconfigured,
     MessageTooLarge,
@@ -28,6 +29,7 @@ from snsqs._errors import (
     UndecodableMessage,
     UnknownType,
 )
+from snsqs._event import event
 from snsqs._handler import Binding, Delivery, MessageHandler, Middleware, bindings, sqs_listener
 from snsqs._lease import Lease
 from snsqs._listener import ListenerContainer
@@ -52,6 +54,8 @@ __all__ = [
     "Delivery",
     "DomainEvent",
     "InterceptedChannel",
+    "InvalidEvent",
+    "JsonConverter",
     "Lease",
     "LeaseLost",
     "ListenerContainer",
@@ -80,6 +84,7 @@ __all__ = [
     "WireModel",
     "aws_clients",
     "bindings",
+    "event",
     "message_of",
     "size_error",
     "sqs_listener",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from snsqs._acknowledgement import Acknowledgement, Acknowledger
 from snsqs._dead_letter import dead_letter_attributes
-from snsqs._errors import LeaseLost, MessagingError, TerminalError, Unavailable, UnknownType
+from snsqs._errors import LeaseLost, MessagingError, TerminalError, Unavailable
 from snsqs._handler import Binding, Delivery, MessageHandler
 from snsqs._lease import Lease, LeaseKeeper, held
 from snsqs._message import current_message
@@ -90,7 +90,7 @@ class Consumer:
     def add(self, messages: Sequence[Received]) -> None:
         """Add received messages to the pending ones. Their leases are extended from now on."""
         for received in messages:
-            self._pending.add(decode(self._leases.track(received), self._binding))
+            self._pending.add(decode(self._leases.track(received), self._binding, self._options))
 
     @property
     def _has_capacity(self) -> bool:
@@ -203,9 +203,9 @@ class Consumer:
 
     async def _reject(self, incoming: Incoming, error: MessagingError) -> None:
         """Settle a message that has no handler: its type is unknown, or it cannot be decoded."""
-        if not isinstance(error, UnknownType) or self._options.unknown_types == "dead-letter":
+        if incoming.policy == "dead-letter":
             await self._dead_letter(incoming, error)
-        elif self._options.unknown_types == "fail":
+        elif incoming.policy == "fail":
             await self._retry(incoming, error)
         else:
             log.debug("ignored", extra={"error": str(error)})

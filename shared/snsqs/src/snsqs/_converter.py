@@ -3,104 +3,164 @@
 import json
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from pydantic import ValidationError
+from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
-from snsqs._domain_event import DomainEvent
-from snsqs._errors import UndecodableMessage
+from snsqs._errors import InvalidEvent, UndecodableMessage
+from snsqs._event import declared, name_of
 from snsqs._message import Message
 from snsqs.headers import CONTENT_TYPE, ID, SEQUENCE, SUBJECT, TIME, TYPE
 
 JSON = "application/json"
 
-_MAX_CHARACTERS = 256
+MAX_HEADER_CHARACTERS = 256
 
-E = TypeVar("E", bound=DomainEvent)
+E = TypeVar("E")
 
 
-class MessageConverter:
-    """Converts JSON domain events, delivered raw or in an SNS envelope.
+class MessageConverter(Protocol):
+    """Converts between bodies on the wire, messages and typed events, after Spring Messaging.
 
-    The type on the wire is compared with the names that handlers declare; it never selects a class to import.
+    Received, a body becomes a Message (`to_message`) and its payload an event (`from_message`); sent, an
+    event becomes a payload (`to_payload`) and a Message takes its form on the wire (`to_wire`). A converter
+    is chosen per queue (`sqs_listener`), per channel (`snsqs.converters.ConvertingChannel`) and per message
+    (`message_of`).
+
+    Inherit from this class and define `content_type`, `from_message` and `to_payload`; the other methods have
+    defaults. Methods must not block; what waits for another service, such as a claim check, is a Middleware
+    and a ChannelInterceptor. Errors are TerminalErrors: the message becomes a dead letter.
     """
+
+    content_type: str
+    """Media type of the payloads, the header `content-type` of sent messages."""
+
+    def validate_type(self, event_type: Any) -> None:  # noqa: ARG002
+        """Raise InvalidEvent if the converter cannot convert events of the type. Called at start."""
+        return
+
+    def to_message(self, body: str, attributes: Mapping[str, str]) -> Message[str]:
+        """Return a received body and its string attributes as a Message. Raises UndecodableMessage.
+
+        The header `ce-type` selects the handler. It is compared with the names that handlers declare; it
+        never selects a class to import. A message without it is handled by `ListenerOptions.default_type`
+        and `untyped`.
+        """
+        return Message(body, attributes)
+
+    def from_message(self, message: Message[str], event_type: type[E]) -> E:
+        """Return the payload as `event_type`, the annotation of the handler. Raises UndecodableMessage."""
+        ...
+
+    def to_payload(self, event: object, event_type: Any) -> str:
+        """Return an event as a payload, the inverse of `from_message`. Raises InvalidEvent."""
+        ...
+
+    def to_wire(self, message: Message[str]) -> Message[str]:
+        """Return a message in the form in which it is sent, the inverse of `to_message`. A message that has
+        this form already is returned as it is. Raises TerminalError."""
+        return message
+
+
+class JsonConverter(MessageConverter):
+    """Converts events of pydantic models, dataclasses and TypedDicts to and from JSON.
+
+    Received bodies are the payload itself (raw delivery) or SNS's envelope around it. `from_message` names
+    the fields that do not fit.
+    """
+
+    content_type = JSON
+
+    def __init__(self) -> None:
+        self._adapters: dict[int, tuple[Any, TypeAdapter[Any]]] = {}
+
+    def validate_type(self, event_type: Any) -> None:
+        """Raise InvalidEvent if pydantic has no schema for the type."""
+        self._adapter(event_type)
 
     def to_message(self, body: str, attributes: Mapping[str, str]) -> Message[str]:
         """Return a received body and its string attributes as a Message. Raises UndecodableMessage.
 
         A body with a type attribute is not parsed here: `from_message` does that, once.
         """
-        if attributes.get(TYPE):
-            return _validated(Message(body, attributes))
-        document = _json_object(body)
-        if document.get("Type") != "Notification":
-            raise UndecodableMessage(f"the message has no {TYPE} attribute")
-        return self._from_envelope(document)
-
-    def _from_envelope(self, envelope: Mapping[str, Any]) -> Message[str]:
-        attributes = envelope.get("MessageAttributes")
-        values = {
-            name: str(attribute["Value"])
-            for name, attribute in (attributes if isinstance(attributes, dict) else {}).items()
-            if isinstance(attribute, dict) and "Value" in attribute
-        }
-        if not values.get(TYPE):
-            raise UndecodableMessage(f"the message in the SNS envelope has no {TYPE} attribute")
-        return _validated(Message(str(envelope.get("Message", "")), values))
+        if not attributes.get(TYPE):
+            document = json_object(body)
+            if is_sns_envelope(document):
+                body, attributes = unwrap_sns_envelope(document)
+        content = attributes.get(CONTENT_TYPE, JSON).partition(";")[0].strip().lower()
+        if content != JSON and not content.endswith("+json"):
+            shown = content[:MAX_HEADER_CHARACTERS]
+            raise UndecodableMessage(f"{CONTENT_TYPE} must be {JSON}, not {shown}")
+        return Message(body, attributes)
 
     def from_message(self, message: Message[str], event_type: type[E]) -> E:
-        """Return the payload as `event_type`. Raises UndecodableMessage, which names the fields that do not
-        fit, also when headers contradict the payload: duplicates and older versions are detected by headers.
-        """
+        """Return the JSON payload as `event_type`. Raises UndecodableMessage, which names the fields that do
+        not fit."""
         try:
-            event = event_type.model_validate_json(message.payload)
+            event: E = self._adapter(event_type).validate_json(message.payload)
         except ValidationError as error:
             fields = "; ".join(
                 ": ".join([*filter(None, [".".join(map(str, problem["loc"]))]), problem["msg"]])
                 for problem in error.errors(include_url=False, include_input=False, include_context=False)
             )
-            raise UndecodableMessage(f"the payload is not a {event_type.__name__}: {fields}") from None
-        source = event.source
-        if message.subject not in ("", source.id):
-            raise UndecodableMessage(f"the payload is about {source.id}, {SUBJECT} about {message.subject}")
-        if message.sequence not in (None, source.version):
-            raise UndecodableMessage(
-                f"the payload has version {source.version}, {SEQUENCE} {message.sequence}"
-            )
+            raise UndecodableMessage(f"the payload is not a {name_of(event_type)}: {fields}") from None
         return event
 
+    def to_payload(self, event: object, event_type: Any) -> str:
+        """Return an event as JSON. Raises InvalidEvent if it does not fit its type."""
+        try:
+            return self._adapter(event_type).dump_json(event, warnings="error").decode()
+        except ValueError as error:
+            raise InvalidEvent(f"the event is not a {name_of(event_type)}: {error}") from error
 
-def message_of(event: DomainEvent) -> Message[str]:
-    """Return an event as a Message to be sent: JSON, with a new id and the event's type, subject, sequence
-    and time in headers. `copy(headers=…)` adds to them."""
-    about = {
-        ID: str(uuid.uuid4()),
-        TYPE: event.event_type,
-        SUBJECT: event.source.id,
-        SEQUENCE: str(event.source.version),
-        TIME: datetime.fromtimestamp(event.occurence_on / 1_000, UTC).isoformat(),
-        CONTENT_TYPE: JSON,
-    }
-    return Message(event.model_dump_json(), about)
+    def _adapter(self, event_type: Any) -> TypeAdapter[Any]:
+        # By identity: metadata of an Annotated type need not be hashable.
+        cached = self._adapters.get(id(event_type))
+        if cached is None:
+            cached = self._adapters[id(event_type)] = event_type, _type_adapter(event_type)
+        return cached[1]
 
 
-def _validated(message: Message[str]) -> Message[str]:
-    """Return the message if its headers can be stored. Raises UndecodableMessage."""
+JSON_CONVERTER = JsonConverter()
+
+
+def message_of(
+    event: object, event_type: Any = None, *, converter: MessageConverter | None = None
+) -> Message[str]:
+    """Return an event as a Message to be sent, with a new id and the event's type, subject (aggregate id),
+    sequence (version) and time in headers. `copy(headers=…)` adds to them.
+
+    `event_type` is the type of an event whose class is not declared: a TypedDict, or a union such as
+    `Annotated[Card | Cash, event("OrderPaid")]`. `converter` is JSON by default. Raises InvalidEvent.
+    """
+    kind = type(event) if event_type is None else event_type
+    declaration = declared(kind)
+    converter = converter or JSON_CONVERTER
+    headers = {ID: str(uuid.uuid4()), TYPE: declaration.name}
+    if subject := declaration.id_of(event):
+        headers[SUBJECT] = subject
+    if (version := declaration.version_of(event)) is not None:
+        headers[SEQUENCE] = str(version)
+    headers[TIME] = declaration.time_of(event).isoformat()
+    headers[CONTENT_TYPE] = converter.content_type
+    return converter.to_wire(Message(converter.to_payload(event, kind), headers))
+
+
+def validate_headers(message: Message[str]) -> None:
+    """Raise UndecodableMessage if the message's headers cannot be stored."""
     for name in (ID, SUBJECT):
         value = message.headers.get(name, "")
-        if len(value) > _MAX_CHARACTERS or not value.isprintable():
-            raise UndecodableMessage(f"{name} must be at most {_MAX_CHARACTERS} characters, and printable")
+        if len(value) > MAX_HEADER_CHARACTERS or not value.isprintable():
+            raise UndecodableMessage(
+                f"{name} must be at most {MAX_HEADER_CHARACTERS} characters, and printable"
+            )
     if SEQUENCE in message.headers and message.sequence is None:
-        sequence = message.headers[SEQUENCE][:_MAX_CHARACTERS]
+        sequence = message.headers[SEQUENCE][:MAX_HEADER_CHARACTERS]
         raise UndecodableMessage(f"{SEQUENCE} is not a version: {sequence}")
-    content = message.headers.get(CONTENT_TYPE, JSON).partition(";")[0].strip().lower()
-    if content != JSON and not content.endswith("+json"):
-        raise UndecodableMessage(f"{CONTENT_TYPE} must be {JSON}, not {content[:_MAX_CHARACTERS]}")
-    return message
 
 
-def _json_object(body: str) -> dict[str, Any]:
+def json_object(body: str) -> dict[str, Any]:
+    """Return a body that is a JSON object. Raises UndecodableMessage."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -108,3 +168,44 @@ def _json_object(body: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UndecodableMessage(f"the body is a JSON {type(document).__name__}, not an object")
     return document
+
+
+def is_sns_envelope(document: Mapping[str, Any]) -> bool:
+    """Return whether SNS delivered the message without raw delivery."""
+    return document.get("Type") == "Notification"
+
+
+def unwrap_sns_envelope(envelope: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """Return body and attributes of a message in SNS's envelope."""
+    attributes = envelope.get("MessageAttributes")
+    values = {
+        name: str(attribute["Value"])
+        for name, attribute in (attributes if isinstance(attributes, dict) else {}).items()
+        if isinstance(attribute, dict) and "Value" in attribute
+    }
+    return str(envelope.get("Message", "")), values
+
+
+def untyped_reason(body: str) -> str:
+    """Return the reason why a message without a type cannot be handled, with a hint at its envelope."""
+    try:
+        document = json_object(body)
+    except UndecodableMessage:
+        document = {}
+    if is_sns_envelope(document):
+        return f"the message in the SNS envelope has no {TYPE} attribute"
+    hints = {
+        "specversion": "a CloudEvent in structured mode: use snsqs.converters.CloudEventsConverter",
+        "detail-type": "an event of EventBridge: use snsqs.converters.EventBridgeConverter",
+        "Records": "a notification of S3: use snsqs.converters.S3Converter",
+    }
+    hint = next((f"; it looks like {text}" for key, text in hints.items() if key in document), "")
+    return f"the message has no {TYPE} attribute{hint}"
+
+
+def _type_adapter(event_type: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(event_type)
+    except (PydanticUserError, PydanticSchemaGenerationError) as error:
+        reason = error.message.partition("\n")[0]
+        raise InvalidEvent(f"{name_of(event_type)} has no JSON form: {reason}") from None

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Union, get_args, get_origin
 
 from pydantic import Field
 
+from snsqs._event import EventDeclaration, declaration_of, mark
 from snsqs._model import MAX_VERSION, WireModel
 
 _YEAR_9999 = 253_370_764_800_000
@@ -39,10 +40,9 @@ class DomainEvent(WireModel):
     """Logical name on the wire: the class's name, unless the class body assigns another.
 
     `Changed[Order]` is named `Changed[Order]`, without modules. A name in the body of a generic event is
-    the name of all its parametrisations; other subclasses do not inherit it.
+    the name of all its parametrisations; other subclasses do not inherit it. `@event` declares a name with
+    aliases, and may declare another id or version.
     """
-    _is_named: ClassVar[bool] = False
-    """Whether the class body assigns `event_type`."""
 
     source: Aggregate
     occurence_on: int = Field(default_factory=lambda: time.time_ns() // 1_000_000, ge=0, lt=_YEAR_9999)
@@ -51,19 +51,36 @@ class DomainEvent(WireModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        cls._is_named = "event_type" in cls.__dict__
-        if cls._is_named:
-            return
-        generic = cls.__pydantic_generic_metadata__["origin"]
-        if generic is not None and issubclass(generic, DomainEvent) and generic._is_named:
-            cls.event_type = generic.event_type
+        generic = declaration_of(cls.__pydantic_generic_metadata__["origin"])
+        if "event_type" in cls.__dict__:
+            mark(cls, _declaration(cls.event_type))
+        elif generic is not None and not generic.is_default:
+            cls.event_type = generic.name
+            mark(cls, generic)
         else:
             cls.event_type = cls.__name__
+            mark(cls, _declaration(cls.event_type, is_default=True))
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """Name of a parametrisation of a generic event, such as `Changed[Order]`."""
         return f"{cls.__name__}[{', '.join(map(_type_name, params))}]"
+
+
+def _declaration(name: str, *, is_default: bool = False) -> EventDeclaration:
+    return EventDeclaration(name, (), _id, _version, _time, is_default=is_default)
+
+
+def _id(event: DomainEvent) -> str:
+    return event.source.id
+
+
+def _version(event: DomainEvent) -> int:
+    return event.source.version
+
+
+def _time(event: DomainEvent) -> int:
+    return event.occurence_on
 
 
 def _type_name(kind: Any) -> str:

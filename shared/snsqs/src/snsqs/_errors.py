@@ -20,6 +20,10 @@ class UnknownType(TerminalError):
     """No handler on this queue handles the message's type. Add one, or correct the subscription's filter."""
 
 
+class InvalidEvent(TerminalError, ValueError):
+    """A type is not an event or is declared wrongly, or an event has no valid id, version or time."""
+
+
 class MessageTooLarge(TerminalError):
     """A message exceeds the limit of the transport. Send a reference instead of the content."""
 

@@ -6,15 +6,26 @@ import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Protocol, TypeVar, Union, get_args, get_origin
+
+from typing_extensions import TypeAliasType
 
 from snsqs._acknowledgement import Acknowledgement
-from snsqs._converter import MessageConverter
-from snsqs._domain_event import DomainEvent
-from snsqs._errors import ListenerMisconfigured, TerminalError, Unavailable, UnknownType
+from snsqs._converter import JSON_CONVERTER, MessageConverter
+from snsqs._errors import (
+    InvalidEvent,
+    ListenerMisconfigured,
+    MessagingError,
+    TerminalError,
+    Unavailable,
+    UndecodableMessage,
+    UnknownType,
+)
+from snsqs._event import EventDeclaration, declaration_of, declared, name_of
 from snsqs._lease import Lease
 from snsqs._message import Message
 from snsqs._queue import is_fifo
+from snsqs.headers import SEQUENCE, SUBJECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +87,10 @@ _MARK = "__sqs_listener__"
 class _Mark:
     queue: str
     topic: str
+    converter: MessageConverter | None = None
 
 
-def sqs_listener(queue: str, *, topic: str) -> Callable[[F], F]:
+def sqs_listener(queue: str, *, topic: str, converter: MessageConverter | None = None) -> Callable[[F], F]:
     """Mark a function as the handler of one or more event types on `queue`, which is subscribed to `topic`.
 
     Any number of functions may name the same queue; the annotations determine their event types:
@@ -86,15 +98,17 @@ def sqs_listener(queue: str, *, topic: str) -> Callable[[F], F]:
         @sqs_listener("scm-adapter-order-event-queue", topic="order-events")
         async def on_order_completed(event: OrderCompleted, tx: Transaction) -> None: ...
 
-    Parameters are filled by type: a DomainEvent (or a union of them), `Message`, `Delivery`, `Lease`,
+    Parameters are filled by type: an event (or a union of them), `Message`, `Delivery`, `Lease`,
     `Acknowledgement`, and the types that middleware provides, such as a transaction. A handler with a
     parameter `list[OrderCompleted]` receives up to ten pending events at once, and one by one if it fails.
+
+    `converter` converts the messages of the queue, which has one; the default is `JsonConverter`.
 
     The decorator registers nothing; an application passes its functions to `bindings()`.
     """
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, _Mark(queue, topic))
+        setattr(function, _MARK, _Mark(queue, topic, converter))
         return function
 
     return mark
@@ -108,19 +122,24 @@ class HandlerMethod:
         self.name = f"{function.__module__}.{function.__qualname__}"
         self._function = function
         self._converter = converter
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function, include_extras=True)
         parameters = list(inspect.signature(function).parameters)
         if missing := [name for name in parameters if name not in hints]:
             raise ListenerMisconfigured(
                 f"{self.name}: annotate {', '.join(missing)}; parameters are filled by type"
             )
-        self._kinds = [hints[name] for name in parameters]
+        self._kinds = [_without_metadata(hints[name]) for name in parameters]
         events = [event for kind in self._kinds for event in _event_types(kind)]
         if not events:
             raise ListenerMisconfigured(
-                f"{self.name} takes no event: annotate a parameter with a DomainEvent"
+                f"{self.name} takes no event: annotate a parameter with a DomainEvent, or a class that is "
+                "declared with @event"
             )
-        self.event_types: dict[str, type[DomainEvent]] = {event.event_type: event for event in events}
+        self._declarations: dict[str, EventDeclaration] = {}
+        self.event_types: dict[str, Any] = {}
+        """Event classes by the names under which they are consumed."""
+        for event in events:
+            self._add(event)
         self.takes_batches = any(_is_batch(kind) for kind in self._kinds)
         if sum(bool(_event_types(kind)) for kind in self._kinds) > 1:
             raise ListenerMisconfigured(f"{self.name} takes several events; for several types, use a union")
@@ -129,6 +148,22 @@ class HandlerMethod:
         if others := [other for kind in self._kinds if _event_types(kind) for other in _other_members(kind)]:
             raise ListenerMisconfigured(f"{self.name}: a union of events has no other members: {others}")
         self._arguments = [self._argument(kind) for kind in self._kinds]
+
+    def _add(self, event: Any) -> None:
+        try:
+            declaration = declared(event)
+            declaration.validate(event)
+            self._converter.validate_type(event)
+        except InvalidEvent as error:
+            raise ListenerMisconfigured(f"{self.name}: {error}") from error
+        for name in declaration.names:
+            if name in self.event_types:
+                raise ListenerMisconfigured(
+                    f"{self.name} takes {_full_name(self.event_types[name])} and {_full_name(event)}, which "
+                    f"are both consumed as {name!r}; give one of them another type name"
+                )
+            self.event_types[name] = event
+            self._declarations[name] = declaration
 
     @property
     def dependencies(self) -> set[type]:
@@ -150,8 +185,41 @@ class HandlerMethod:
             return lambda delivery: delivery
         return lambda delivery: delivery.resources[kind]
 
-    def _event(self, message: Message[str]) -> DomainEvent:
-        return self._converter.from_message(message, self.event_types[message.type])
+    def _event(self, message: Message[str]) -> object:
+        """Return the event of a message. Raises UndecodableMessage, also when its headers contradict it:
+        duplicates and older versions are detected by headers."""
+        event = self._convert(message)
+        subject, version = _identity(self._declarations[message.type], event)
+        if message.subject != subject and message.subject and subject:
+            raise UndecodableMessage(f"the payload is about {subject}, {SUBJECT} about {message.subject}")
+        if message.sequence != version and message.sequence is not None and version is not None:
+            raise UndecodableMessage(f"the payload has version {version}, {SEQUENCE} {message.sequence}")
+        return event
+
+    def with_identity(self, message: Message[str]) -> Message[str]:
+        """Return the message with subject and version of its event where its headers have none. A payload
+        that cannot be read yet is left to the handler: middleware may have to fetch it."""
+        if SUBJECT in message.headers and SEQUENCE in message.headers:
+            return message
+        declaration = self._declarations[message.type]
+        if not declaration.has_identity:
+            return message
+        try:
+            subject, version = _identity(declaration, self._convert(message))
+        except MessagingError:
+            return message
+        found = {SUBJECT: subject} if subject else {}
+        if version is not None:
+            found[SEQUENCE] = str(version)
+        return message.copy(headers={**found, **message.headers})
+
+    def _convert(self, message: Message[str]) -> object:
+        try:
+            return self._converter.from_message(message, self.event_types[message.type])
+        except MessagingError:
+            raise
+        except Exception as error:
+            raise UndecodableMessage(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -162,6 +230,7 @@ class Binding:
     queue: str
     topic: str
     handlers: Mapping[str, HandlerMethod]
+    converter: MessageConverter = field(default_factory=lambda: JSON_CONVERTER)
 
     @property
     def dead_letter_queue(self) -> str:
@@ -185,17 +254,17 @@ class Binding:
 
 def bindings(functions: Iterable[Callable[..., Awaitable[None]]]) -> list[Binding]:
     """Return one Binding for each queue that the marked functions name. Raises ListenerMisconfigured."""
+    functions = list(functions)
+    converters = _converters(functions)
     topics: dict[str, str] = {}
     handlers: dict[str, dict[str, HandlerMethod]] = {}
     for function in functions:
-        mark: _Mark | None = getattr(function, _MARK, None)
-        if mark is None:
-            raise ListenerMisconfigured(f"{function.__qualname__} is not marked @sqs_listener")
+        mark = _mark_of(function)
         if topics.setdefault(mark.queue, mark.topic) != mark.topic:
             raise ListenerMisconfigured(
                 f"{mark.queue} is bound to {topics[mark.queue]} and to {mark.topic}; one queue, one topic"
             )
-        method = HandlerMethod(function, MessageConverter())
+        method = HandlerMethod(function, converters[mark.queue])
         on_queue = handlers.setdefault(mark.queue, {})
         for event_type in method.event_types:
             if event_type in on_queue:
@@ -203,7 +272,29 @@ def bindings(functions: Iterable[Callable[..., Awaitable[None]]]) -> list[Bindin
                     f"{on_queue[event_type].name} and {method.name} both take {event_type} on {mark.queue}"
                 )
             on_queue[event_type] = method
-    return [Binding(queue, topics[queue], on_queue) for queue, on_queue in handlers.items()]
+    return [
+        Binding(queue, topics[queue], on_queue, converters[queue]) for queue, on_queue in handlers.items()
+    ]
+
+
+def _mark_of(function: Callable[..., Awaitable[None]]) -> _Mark:
+    mark: _Mark | None = getattr(function, _MARK, None)
+    if mark is None:
+        raise ListenerMisconfigured(f"{function.__qualname__} is not marked @sqs_listener")
+    return mark
+
+
+def _converters(functions: Sequence[Callable[..., Awaitable[None]]]) -> dict[str, MessageConverter]:
+    """Return the converter of each queue. Raises ListenerMisconfigured if functions name several."""
+    chosen: dict[str, MessageConverter] = {}
+    marks = [_mark_of(function) for function in functions]
+    for mark in marks:
+        if mark.converter is not None and chosen.setdefault(mark.queue, mark.converter) != mark.converter:
+            raise ListenerMisconfigured(
+                f"{mark.queue} has the converters {chosen[mark.queue]!r} and {mark.converter!r}; one queue, "
+                "one converter"
+            )
+    return {mark.queue: chosen.get(mark.queue, JSON_CONVERTER) for mark in marks}
 
 
 def message_handler(binding: Binding, middleware: Sequence[Middleware] = ()) -> MessageHandler:
@@ -267,22 +358,40 @@ def _is_batch(kind: Any) -> bool:
     return get_origin(kind) is list
 
 
-def _event_types(kind: Any) -> list[type[DomainEvent]]:
-    return [member for member in _members(kind) if _is_event(member)]
+def _event_types(kind: Any) -> list[Any]:
+    return [member for member in _members(kind) if declaration_of(member) is not None]
 
 
 def _other_members(kind: Any) -> list[Any]:
-    return [member for member in _members(kind) if not _is_event(member)]
+    return [member for member in _members(kind) if declaration_of(member) is None]
 
 
 def _members(kind: Any) -> Sequence[Any]:
     if _is_batch(kind):
-        return _members(get_args(kind)[0])
-    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+        return _members(_without_metadata(get_args(kind)[0]))
+    if get_origin(kind) in (Union, types.UnionType):
+        return [each for member in get_args(kind) for each in _members(_without_metadata(member))]
+    return (kind,)
 
 
-def _is_event(member: Any) -> bool:
-    return isinstance(member, type) and issubclass(member, DomainEvent)
+def _without_metadata(kind: Any) -> Any:
+    """Return the type that an alias or an Annotated type stands for, unless that is declared as an event."""
+    if get_origin(kind) is Annotated and declaration_of(kind) is None:
+        return _without_metadata(get_args(kind)[0])
+    if isinstance(kind, TypeAliasType):
+        return _without_metadata(kind.__value__)
+    return kind
+
+
+def _identity(declaration: EventDeclaration, event: object) -> tuple[str, int | None]:
+    try:
+        return declaration.id_of(event), declaration.version_of(event)
+    except Exception as error:
+        raise UndecodableMessage(str(error)) from error
+
+
+def _full_name(kind: Any) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else name_of(kind)
 
 
 def _origin(kind: Any) -> Any:

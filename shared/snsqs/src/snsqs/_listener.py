@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from snsqs._consumer import Consumer
+from snsqs._errors import ListenerMisconfigured
 from snsqs._handler import Binding, Middleware, message_handler
 from snsqs._options import ListenerOptions
 from snsqs._outcome import OutcomeObserver
@@ -58,6 +59,7 @@ class ListenerContainer:
         self.binding = binding
         self._source = source
         self._options = options or ListenerOptions()
+        _validate_default_type(binding, self._options)
         self._observer = observer
         self._handle = message_handler(binding, middleware)
         self._queues: ListenerQueues | None = None
@@ -211,3 +213,18 @@ class ListenerContainer:
             working.cancel()
             halting.cancel()
             await asyncio.wait({working, halting})
+
+
+def _validate_default_type(binding: Binding, options: ListenerOptions) -> None:
+    if options.default_type is None:
+        return
+    if options.untyped != "dead-letter":
+        raise ListenerMisconfigured(
+            f"{binding.queue}: untyped={options.untyped!r} has no effect with "
+            f"default_type={options.default_type!r}; set one of them"
+        )
+    if options.default_type not in binding.handlers:
+        raise ListenerMisconfigured(
+            f"{binding.queue}: default_type={options.default_type!r} has no handler; the handlers take "
+            f"{', '.join(binding.event_types)}"
+        )

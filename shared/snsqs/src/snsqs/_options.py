@@ -5,6 +5,8 @@ from typing import Literal
 
 from snsqs.aws import POLL_TIMEOUT
 
+Policy = Literal["dead-letter", "ignore", "fail"]
+
 
 @dataclass(frozen=True)
 class ListenerOptions:
@@ -27,9 +29,13 @@ class ListenerOptions:
     has failed, like with any other error."""
     manual_ack: bool = False
     """Delete messages only if their handler calls `Acknowledgement.acknowledge`; returning is not enough."""
-    unknown_types: Literal["dead-letter", "ignore", "fail"] = "dead-letter"
+    unknown_types: Policy = "dead-letter"
     """Treatment of a message whose type has no handler: `ignore` deletes it, `fail` retries it, for a queue
     whose consumers are not all of the same version."""
+    untyped: Policy = "dead-letter"
+    """Treatment of a message without a type, if there is no `default_type`; as `unknown_types`."""
+    default_type: str | None = None
+    """Type of a message without one; a type that a handler takes."""
     shutdown_timeout: float = 12.0
     """Time after which running handlers are cancelled when the listener stops. Acknowledging and requeueing
     have six seconds more, so that a listener stops within twenty."""

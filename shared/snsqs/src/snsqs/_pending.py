@@ -5,15 +5,14 @@ from collections import defaultdict, deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
-from snsqs._converter import MessageConverter
+from snsqs._converter import untyped_reason, validate_headers
 from snsqs._errors import MessagingError, UndecodableMessage, UnknownType
 from snsqs._handler import Binding, HandlerMethod
 from snsqs._lease import Lease
 from snsqs._message import Message
+from snsqs._options import ListenerOptions, Policy
 from snsqs._queue import MAX_BATCH_SIZE, Received
-from snsqs.headers import ID
-
-_converter = MessageConverter()
+from snsqs.headers import ID, TYPE
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +23,8 @@ class Incoming:
     message: Message[str]
     handler: HandlerMethod | None
     error: MessagingError | None = None
+    policy: Policy = "dead-letter"
+    """Treatment of a message that has no handler."""
     is_single: bool = False
     """A message of a failed batch, which is handled again without the others."""
 
@@ -46,19 +47,33 @@ class Incoming:
         return MAX_BATCH_SIZE if takes_batches else 1
 
 
-def decode(lease: Lease, binding: Binding) -> Incoming:
+def decode(lease: Lease, binding: Binding, options: ListenerOptions) -> Incoming:
     """Return the received message with its handler, or with the error why it has none."""
     received = lease.received
     try:
-        message = _converter.to_message(received.body, received.attributes)
-    except UndecodableMessage as error:
-        return Incoming(lease, Message(received.body, received.attributes), None, error)
+        message = binding.converter.to_message(received.body, received.attributes)
+        validate_headers(message)
+    except MessagingError as error:
+        return _rejected(lease, error)
+    except Exception as error:
+        return _rejected(lease, UndecodableMessage(f"{type(error).__name__}: {error}"))
     if not message.id:
         message = message.copy(headers={ID: received.message_id})
+    if not message.type:
+        if options.default_type is None:
+            reason = UndecodableMessage(untyped_reason(received.body))
+            return Incoming(lease, message, None, reason, policy=options.untyped)
+        message = message.copy(headers={TYPE: options.default_type})
     try:
-        return Incoming(lease, message, binding.handler_for(message))
+        handler = binding.handler_for(message)
     except UnknownType as error:
-        return Incoming(lease, message, None, error)
+        return Incoming(lease, message, None, error, policy=options.unknown_types)
+    return Incoming(lease, handler.with_identity(message), handler)
+
+
+def _rejected(lease: Lease, error: MessagingError) -> Incoming:
+    received = lease.received
+    return Incoming(lease, Message(received.body, received.attributes), None, error)
 
 
 class PendingMessages:
