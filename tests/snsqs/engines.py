@@ -16,6 +16,7 @@ from snsqs import (
     MessageChannel,
     MessageHandler,
     Middleware,
+    OutcomeObserver,
     QueueSettings,
     SnsChannel,
     Topology,
@@ -99,6 +100,7 @@ class Engine(Protocol):
         middleware: tuple[Middleware, ...],
         settings: QueueSettings,
         options: ListenerOptions,
+        observer: OutcomeObserver | None,
     ) -> "Any": ...
 
 
@@ -109,12 +111,13 @@ async def listening(
     middleware: tuple[Middleware, ...] = (),
     visibility: int = 30,
     max_receive_count: int = 5,
+    observer: OutcomeObserver | None = None,
     **options: Any,
 ) -> AsyncIterator[Bench]:
     """Run the listener of handlers of one queue until the body ends, then drain it."""
     [binding] = bindings(handlers)
     settings = QueueSettings(visibility=visibility, max_receive_count=max_receive_count)
-    async with engine.start(binding, middleware, settings, ListenerOptions(**options)) as bench:
+    async with engine.start(binding, middleware, settings, ListenerOptions(**options), observer) as bench:
         yield bench
 
 
@@ -131,10 +134,12 @@ class AwsEngine:
         middleware: tuple[Middleware, ...],
         settings: QueueSettings,
         options: ListenerOptions,
+        observer: OutcomeObserver | None,
     ) -> AsyncIterator[Bench]:
         topology = Topology(self.clients, create=True, settings=settings)
         deliveries = Deliveries()
-        listener = ListenerContainer(topology, binding, middleware=[deliveries, *middleware], options=options)
+        layers = [deliveries, *middleware]
+        listener = ListenerContainer(topology, binding, middleware=layers, options=options, observer=observer)
         await listener.prepare()
         running = asyncio.create_task(listener.run())
         try:
@@ -191,10 +196,12 @@ class MemoryEngine:
         middleware: tuple[Middleware, ...],
         settings: QueueSettings,
         options: ListenerOptions,
+        observer: OutcomeObserver | None,
     ) -> AsyncIterator[Bench]:
         async with MemoryBroker(settings=settings) as broker:
             deliveries = Deliveries()
-            listener = broker.start(binding, middleware=[deliveries, *middleware], options=options)
+            layers = [deliveries, *middleware]
+            listener = broker.start(binding, middleware=layers, options=options, observer=observer)
             yield Bench(listener, _MemoryTransport(broker, binding), deliveries)
 
 

@@ -53,6 +53,7 @@ class DeadLetter:
 
 
 listener = sqs_listener(QUEUE, topic=TOPIC)
+fifo = sqs_listener(f"{QUEUE}.fifo", topic=f"{TOPIC}.fifo")
 
 
 class Recorder:

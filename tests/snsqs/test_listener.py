@@ -15,14 +15,13 @@ from snsqs import (
     TerminalError,
     Unavailable,
     bindings,
-    sqs_listener,
 )
 from snsqs.headers import ID, TYPE
 from snsqs.postgres import Transaction
 
 from tests.serving import eventually
 from tests.snsqs.engines import Bench, Engine, listening
-from tests.snsqs.queues import QUEUE, Painted, Recorder, Sold, listener, message
+from tests.snsqs.queues import QUEUE, Painted, Recorder, Sold, fifo, listener, message
 
 
 async def counted(bench: Bench, counts: tuple[int, int]) -> bool:
@@ -435,9 +434,6 @@ async def test_stopping_leaves_no_message_leased(engine: Engine) -> None:
 
         await eventually(began)
     await eventually(lambda: counted(bench, (150 - len(recorder.painted), 0)), within=5)
-
-
-fifo = sqs_listener("test-queue.fifo", topic="test-topic.fifo")
 
 
 async def test_a_fifo_group_is_handled_in_order_and_groups_in_parallel(engine: Engine) -> None:

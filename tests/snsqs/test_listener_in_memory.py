@@ -13,6 +13,7 @@ from snsqs import (
     ListenerOptions,
     Message,
     QueueSettings,
+    RetryAfter,
     TerminalError,
     Unavailable,
     bindings,
@@ -120,6 +121,30 @@ def test_slow_deletes_run_concurrently() -> None:
         await running
 
     run_on_virtual_clock(scenario())
+
+
+@pytest.mark.parametrize("hours", [1, 7, 12])
+def test_long_visibility_timeouts_work_to_their_end(hours: int) -> None:
+    """A handler may take 11 h, and ask for a wait of 12 h: SQS counts both from the receive, and rejects
+    more."""
+    times: list[tuple[int, float]] = []
+
+    @listener
+    async def handler(event: Painted, delivery: Delivery) -> None:
+        times.append((delivery.receive_count, asyncio.get_running_loop().time()))
+        await asyncio.sleep(11 * 3600)
+        if delivery.receive_count == 1:
+            raise RetryAfter(43_200)
+
+    async def scenario() -> None:
+        async with MemoryBroker(settings=QueueSettings(visibility=hours * 3600)) as broker:
+            broker.listen(handler)
+            await broker.topic(TOPIC).send([message()])
+            await broker.join()
+
+    run_on_virtual_clock(scenario())
+    assert [count for count, _ in times] == [1, 2]
+    assert 43_100 < times[1][1] - times[0][1] <= 43_200
 
 
 async def fails(*errors: Exception) -> None:

@@ -2,13 +2,22 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from snsqs._acknowledgement import Acknowledgement, Acknowledger
 from snsqs._dead_letter import dead_letter_attributes
-from snsqs._errors import LeaseLost, MessagingError, TerminalError, Unavailable
+from snsqs._errors import (
+    MAX_VISIBILITY,
+    HandlerTimedOut,
+    LeaseLost,
+    MessagingError,
+    RetryAfter,
+    TerminalError,
+    Unavailable,
+)
 from snsqs._handler import Binding, Delivery, MessageHandler
 from snsqs._lease import Lease, LeaseKeeper, held
 from snsqs._message import current_message
@@ -32,8 +41,9 @@ class Consumer:
     - It raises `Unavailable`: the message is kept and tried again in place, so that an outage costs it none
       of its receives. The worker is occupied meanwhile, which slows polling down; that is intended.
     - Its lease is lost: nothing, the queue delivers the message to another consumer.
-    - It raises any other error: the message is requeued with a visibility timeout that grows with its
-      receive count, with full jitter.
+    - It raises `RetryAfter`: the message is requeued with that visibility timeout.
+    - It raises any other error, or takes longer than `handler_timeout`: the message is requeued with a
+      visibility timeout that grows with its receive count, with full jitter, or that `backoff` gives.
 
     The messages of a batch that failed are handled again one by one, so that only those that fail by
     themselves fail. On a FIFO queue a requeued message takes the rest of its group with it.
@@ -52,11 +62,12 @@ class Consumer:
         self._queue = queues.queue
         self._dead_letters = queues.dead_letters
         self._binding = binding
-        self._handle = handle
+        timeout = options.handler_timeout
+        self._handle = handle if timeout is None else _limited(handle, timeout)
         self._options = options
         self._max_receive_count = settings.max_receive_count
         self._observer = observer
-        self._leases = LeaseKeeper(queues.queue, settings.visibility)
+        self._leases = LeaseKeeper(queues.queue, settings.visibility, options.max_lease_extension)
         self._acknowledger = Acknowledger(queues.queue, self._leases, linger=0 if in_order else 0.1)
         self._pending = PendingMessages(is_fifo=in_order)
         self._idle = options.max_concurrency
@@ -192,6 +203,9 @@ class Consumer:
     ) -> None:
         if acknowledgement.is_acknowledged:
             log.error("handler failed after it acknowledged", exc_info=error)
+        elif isinstance(error, RetryAfter):
+            for incoming in batch:
+                await self._retry(incoming, error)
         elif len(batch) > 1:
             about = {"count": len(batch), "error": repr(error)}
             log.warning("batch failed, its messages are handled one by one", extra=about)
@@ -217,9 +231,15 @@ class Consumer:
         if receive_count >= self._max_receive_count:
             await self._dead_letter(incoming, error)
             return
-        delay = self._backoff(receive_count)
-        about = {"receive_count": receive_count, "retry_in": round(delay, 1)}
-        log.warning("handler failed", exc_info=error, extra=about)
+        if isinstance(error, RetryAfter):
+            delay: float = error.seconds
+            log.info(
+                "handler postponed a message", extra={"receive_count": receive_count, "error": str(error)}
+            )
+        else:
+            delay = self._backoff(receive_count)
+            about = {"receive_count": receive_count, "retry_in": round(delay, 1)}
+            log.warning("handler failed", exc_info=error, extra=about)
         self._record_outcome(incoming, "failed", error)
         await self._requeue(incoming, delay)
 
@@ -245,6 +265,11 @@ class Consumer:
 
     def _backoff(self, receive_count: int) -> float:
         options = self._options
+        if options.backoff is not None:
+            try:
+                return min(max(0, math.ceil(options.backoff(receive_count))), MAX_VISIBILITY)
+            except Exception as error:
+                log.error("backoff failed, the default is used", exc_info=error)
         return full_jitter(receive_count, base=options.min_backoff, cap=options.max_backoff, floor=1)
 
     def _record_outcome(self, incoming: Incoming, outcome: str, error: BaseException | None = None) -> None:
@@ -266,6 +291,29 @@ class Consumer:
                 datetime.now(UTC),
             )
         )
+
+
+def _limited(handle: MessageHandler, seconds: float) -> MessageHandler:
+    """Return the handler with a time limit. It raises HandlerTimedOut, also when the handler ignores its
+    cancellation."""
+
+    async def handle_in_time(delivery: Delivery) -> None:
+        timed_out = HandlerTimedOut(f"timed out after {seconds:g} s")
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await handle(delivery)
+        except TimeoutError:
+            if limit.expired():
+                raise timed_out from None
+            raise
+        except Exception as error:
+            if limit.expired():
+                raise timed_out from error
+            raise
+        if limit.expired():
+            raise timed_out
+
+    return handle_in_time
 
 
 def _reason(error: BaseException) -> str:

@@ -1,6 +1,10 @@
 """Errors of the library. The type tells whether retrying can help."""
 
+import math
 from collections.abc import Sequence
+
+MAX_VISIBILITY = 43_200
+"""Seconds, 12 h: limit of SQS for a visibility timeout, and from a receive to the end of its lease."""
 
 
 class MessagingError(Exception):
@@ -59,12 +63,40 @@ class Unavailable(MessagingError):
     handler or middleware; the message is kept and tried again, and no receive is counted against it."""
 
 
+class RetryAfter(MessagingError):
+    """The message is to be received again after `seconds`, instead of the time that the listener's backoff
+    gives. A handler raises it, for example with the `Retry-After` of an HTTP response.
+
+    The receive counts as that of any other failure: at the last permitted one the message moves to the
+    dead-letter queue. In a FIFO group the messages behind it wait, too. Raised for a batch, it applies to all
+    of its messages.
+    """
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        """
+        Args:
+            seconds: 0 to 43,200 (12 h), rounded up to whole seconds. SQS counts the 12 h from the receive,
+                so the time that the handler took is subtracted from a longer wait. Raises ValueError.
+            reason: why, for log, outcome and dead letter.
+        """
+        if not 0 <= seconds <= MAX_VISIBILITY:
+            raise ValueError(f"RetryAfter: seconds is {seconds!r}; set 0 to {MAX_VISIBILITY} (12 h)")
+        self.seconds = math.ceil(seconds)
+        super().__init__(f"retry after {self.seconds} s" + (f": {reason}" if reason else ""))
+
+
+class HandlerTimedOut(MessagingError):
+    """A handler took longer than `ListenerOptions.handler_timeout`. It was cancelled, and its message is
+    retried like after any other error."""
+
+
 class LeaseLost(MessagingError):
     """The queue may deliver the message to another consumer: its handler was cancelled before its commit."""
 
 
-class ListenerMisconfigured(MessagingError):
-    """A handler, its annotations or its queue do not fit together. Raised at start, never for a message."""
+class ListenerMisconfigured(MessagingError, ValueError):
+    """A handler, its annotations, its queue or its options do not fit together. Raised at start, never for a
+    message."""
 
 
 class TopologyError(MessagingError):

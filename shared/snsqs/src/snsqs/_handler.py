@@ -16,6 +16,7 @@ from snsqs._errors import (
     InvalidEvent,
     ListenerMisconfigured,
     MessagingError,
+    RetryAfter,
     TerminalError,
     Unavailable,
     UndecodableMessage,
@@ -332,12 +333,12 @@ def _validate_dependencies(binding: Binding, middleware: Sequence[Middleware]) -
 
 
 def _representative(group: ExceptionGroup[Exception]) -> Exception:
-    """Return the error that decides about the message: if all errors of a task group are TerminalError or
-    Unavailable, the first TerminalError, else the first Unavailable. Return any other group itself."""
-    _, others = group.split((TerminalError, Unavailable))
+    """Return the error that decides about the message: if all errors of a task group are TerminalError,
+    RetryAfter or Unavailable, the first one of the first of these types. Return any other group itself."""
+    _, others = group.split((TerminalError, RetryAfter, Unavailable))
     if others is not None:
         return group
-    error: Exception = group.subgroup(TerminalError) or group
+    error: Exception = group.subgroup(TerminalError) or group.subgroup(RetryAfter) or group
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error

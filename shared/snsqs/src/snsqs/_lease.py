@@ -11,7 +11,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from snsqs._errors import LeaseLost
+from snsqs._errors import MAX_VISIBILITY, LeaseLost
 from snsqs._queue import Queue, Received, batched
 from snsqs.aws import transient_errors
 
@@ -19,20 +19,34 @@ log = logging.getLogger(__name__)
 
 _REQUEUE_TIMEOUT = 3.0
 
+_MAX_LEASE = MAX_VISIBILITY - 30
+"""Seconds from a receive to the end of its last extension. SQS counts from its own time, and rejects more."""
+
 
 class Lease:
     """Lease of one received message, until `deadline` (time of the event loop, in seconds)."""
 
-    def __init__(self, received: Received, visibility: float) -> None:
+    def __init__(self, received: Received, visibility: float, max_extension: float | None = None) -> None:
         self.received = received
+        self.limit = received.leased_at + (_MAX_LEASE if max_extension is None else max_extension)
+        """Time beyond which the lease is not extended."""
         self.deadline = received.leased_at + visibility
+        if max_extension is not None:
+            self.deadline = min(self.deadline, self.limit)
+        self._time = asyncio.get_running_loop().time
         self.on_change: Callable[[], None] | None = None
         """Called when the deadline changes; set by `held`."""
 
     @property
     def is_lost(self) -> bool:
-        """True after the deadline: the queue may have delivered the message to another consumer."""
-        return asyncio.get_running_loop().time() >= self.deadline
+        """True after the deadline: the queue may have delivered the message to another consumer. May be read
+        from any thread."""
+        return self._time() >= self.deadline
+
+    @property
+    def is_at_limit(self) -> bool:
+        """True when the lease cannot be extended by another second."""
+        return self.deadline > self.limit - 1
 
     def change(self, deadline: float) -> None:
         """Set another deadline: the lease is extended, or found to be lost."""
@@ -43,7 +57,8 @@ class Lease:
 
 @asynccontextmanager
 async def held(leases: Sequence[Lease]) -> AsyncIterator[None]:
-    """Cancel the body when the first of the leases ends. Raises LeaseLost then."""
+    """Cancel the body when the first of the leases ends. Raises LeaseLost then, also when the body ignores
+    its cancellation."""
 
     def reschedule() -> None:
         if not scope.expired():
@@ -56,27 +71,43 @@ async def held(leases: Sequence[Lease]) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         if scope.expired():
-            raise LeaseLost("the lease ended before the handler") from None
+            raise _lease_lost(leases) from None
+        raise
+    except Exception as error:
+        if scope.expired():
+            raise _lease_lost(leases) from error
         raise
     finally:
         for lease in leases:
             lease.on_change = None
+    if scope.expired():
+        raise _lease_lost(leases)
+
+
+def _lease_lost(leases: Sequence[Lease]) -> LeaseLost:
+    first = min(leases, key=lambda lease: lease.deadline)
+    if first.is_at_limit:
+        held_for = round(first.limit - first.received.leased_at)
+        return LeaseLost(f"the lease ended before the handler; its maximum is {held_for} s")
+    return LeaseLost("the lease ended before the handler")
 
 
 class LeaseKeeper:
     """Extends the leases of messages of one queue, from `track` until `release` or `requeue`.
 
-    `visibility` is the visibility timeout in seconds with which the messages are received.
+    `visibility` is the visibility timeout in seconds with which the messages are received, `max_extension`
+    the time in seconds after which their leases are not extended further; None is the limit of SQS.
     """
 
-    def __init__(self, queue: Queue, visibility: int) -> None:
+    def __init__(self, queue: Queue, visibility: int, max_extension: float | None = None) -> None:
         self._queue = queue
         self._visibility = visibility
+        self._max_extension = max_extension
         self._leases: dict[str, Lease] = {}
 
     def track(self, received: Received) -> Lease:
         """Return the lease of a message just received, which is extended from now on."""
-        lease = Lease(received, self._visibility)
+        lease = Lease(received, self._visibility, self._max_extension)
         self._leases[received.receipt_handle] = lease
         return lease
 
@@ -85,8 +116,8 @@ class LeaseKeeper:
         self._leases.pop(lease.received.receipt_handle, None)
 
     async def requeue(self, leases: Sequence[Lease], *, delay: float) -> None:
-        """Make the messages visible again in `delay` seconds, rounded up. Where the queue cannot be reached
-        they become visible when their visibility timeout ends."""
+        """Make the messages visible again in `delay` seconds, rounded up, or at the limit of SQS. Where the
+        queue cannot be reached they become visible when their visibility timeout ends."""
         await asyncio.gather(*(self._requeue(batch, math.ceil(delay)) for batch in batched(leases)))
 
     @asynccontextmanager
@@ -105,9 +136,15 @@ class LeaseKeeper:
     async def _requeue(self, leases: Sequence[Lease], delay: int) -> None:
         for lease in leases:
             self.release(lease)
-        handles = [lease.received.receipt_handle for lease in leases]
+        now = asyncio.get_running_loop().time()
+        seconds = {
+            lease.received.receipt_handle: max(
+                0, min(delay, int(lease.received.leased_at + _MAX_LEASE - now))
+            )
+            for lease in leases
+        }
         try:
-            await self._queue.change_visibility(dict.fromkeys(handles, delay))
+            await self._queue.change_visibility(seconds)
         except transient_errors() as error:
             log.warning("visibility not changed", extra={"queue": self._queue.name, "error": str(error)})
 
@@ -118,14 +155,17 @@ class LeaseKeeper:
 
     def _due(self) -> list[Lease]:
         soon = asyncio.get_running_loop().time() + self._visibility / 2
-        return [lease for lease in self._leases.values() if lease.deadline <= soon]
+        return [lease for lease in self._leases.values() if lease.deadline <= soon and not lease.is_at_limit]
 
     async def _extend(self, leases: Sequence[Lease]) -> None:
         by_handle = {lease.received.receipt_handle: lease for lease in leases}
         began = asyncio.get_running_loop().time()
+        seconds = {
+            handle: min(self._visibility, int(lease.limit - began)) for handle, lease in by_handle.items()
+        }
         try:
             async with asyncio.timeout(self._visibility / 6):  # one call that hangs must not cost the lease
-                outcome = await self._queue.change_visibility(dict.fromkeys(by_handle, self._visibility))
+                outcome = await self._queue.change_visibility(seconds)
         except transient_errors() as error:
             about = {"queue": self._queue.name, "count": len(leases), "error": repr(error)}
             log.warning("leases not extended", extra=about)
@@ -135,4 +175,4 @@ class LeaseKeeper:
                 self.release(lease)
                 lease.change(began)
             elif handle not in outcome.failed:
-                lease.change(began + self._visibility)
+                lease.change(began + seconds[handle])

@@ -1,16 +1,22 @@
 """ListenerOptions: concurrency, retries and timeouts of a listener."""
 
-from dataclasses import dataclass
-from typing import Literal
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
+from snsqs._errors import MAX_VISIBILITY, ListenerMisconfigured
 from snsqs.aws import POLL_TIMEOUT
 
 Policy = Literal["dead-letter", "ignore", "fail"]
 
+_MAX_POLL_TIMEOUT = 20
+
 
 @dataclass(frozen=True)
 class ListenerOptions:
-    """Options of a listener; times are seconds."""
+    """Options of a listener; times are seconds. Raises ListenerMisconfigured for values that cannot work."""
 
     max_concurrency: int = 10
     """Handlers that run at the same time."""
@@ -24,6 +30,15 @@ class ListenerOptions:
     """Longest wait before the second receive of a message that failed; doubles with each receive."""
     max_backoff: float = 15 * 60
     """Longest wait before any receive of a message that failed."""
+    backoff: Callable[[int], float] | None = None
+    """Wait before the next receive of a message that failed, as a function of its receive count (1, 2, …),
+    in place of `min_backoff` and `max_backoff`. The result is limited to 0 to 43,200 (12 h)."""
+    handler_timeout: float | None = None
+    """Time limit of a handler, its middleware included. After that it is cancelled, and its message fails
+    with `HandlerTimedOut`. The thread of a `def` handler cannot be cancelled: see `sqs_listener`."""
+    max_lease_extension: float | None = None
+    """Time from the receive of a message to the end of its lease, which is not extended further; then its
+    handler is cancelled, and the queue delivers the message again. None is the limit of SQS, 12 h."""
     max_unavailable: float = 5 * 60
     """Time for which a message is kept and tried again while its handler raises `Unavailable`. After that it
     has failed, like with any other error."""
@@ -39,3 +54,56 @@ class ListenerOptions:
     shutdown_timeout: float = 12.0
     """Time after which running handlers are cancelled when the listener stops. Acknowledging and requeueing
     have six seconds more, so that a listener stops within twenty."""
+
+    def __post_init__(self) -> None:
+        self._require_integer("max_concurrency", minimum=1)
+        self._require_integer("max_pollers", minimum=1)
+        self._require_integer("poll_timeout", minimum=0, maximum=_MAX_POLL_TIMEOUT)
+        for name in ("min_backoff", "max_backoff"):
+            self._require_seconds(name, maximum=MAX_VISIBILITY)
+        for name in ("max_poll_backoff", "max_unavailable", "shutdown_timeout"):
+            self._require_seconds(name)
+        for name, maximum in (("handler_timeout", math.inf), ("max_lease_extension", MAX_VISIBILITY)):
+            if getattr(self, name) is not None:
+                self._require_seconds(name, minimum=1e-3, maximum=maximum)
+        self._require_choice("manual_ack", (True, False))
+        for name in ("unknown_types", "untyped"):
+            self._require_choice(name, get_args(Policy))
+        self._validate_backoff()
+
+    def _validate_backoff(self) -> None:
+        if self.backoff is None:
+            if self.min_backoff > self.max_backoff:
+                self._reject("min_backoff", f"set at most max_backoff, {self.max_backoff}")
+            return
+        function: object = self.backoff
+        if not callable(function) or inspect.iscoroutinefunction(function):
+            self._reject("backoff", "set a function of the receive count that returns seconds")
+        for name in ("min_backoff", "max_backoff"):
+            if getattr(self, name) != _default(name):
+                self._reject(name, "leave it unset, because `backoff` replaces it")
+
+    def _require_integer(self, name: str, *, minimum: int, maximum: float = math.inf) -> None:
+        value = getattr(self, name)
+        if type(value) is not int or not minimum <= value <= maximum:
+            self._reject(name, f"set a whole number {_range(minimum, maximum)}")
+
+    def _require_seconds(self, name: str, *, minimum: float = 0, maximum: float = math.inf) -> None:
+        value = getattr(self, name)
+        if type(value) not in (int, float) or not minimum <= value <= maximum or value == math.inf:
+            self._reject(name, f"set seconds {_range(minimum, maximum)}")
+
+    def _require_choice(self, name: str, choices: tuple[object, ...]) -> None:
+        if getattr(self, name) not in choices:
+            self._reject(name, f"set {' or '.join(map(repr, choices))}")
+
+    def _reject(self, name: str, remedy: str) -> None:
+        raise ListenerMisconfigured(f"ListenerOptions: {name} is {getattr(self, name)!r}; {remedy}")
+
+
+def _default(name: str) -> Any:
+    return next(field.default for field in fields(ListenerOptions) if field.name == name)
+
+
+def _range(minimum: float, maximum: float) -> str:
+    return f"of at least {minimum:g}" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"

@@ -13,6 +13,7 @@ from snsqs._handler import Binding, Delivery, MessageHandler, Middleware, bindin
 from snsqs._listener import ListenerContainer
 from snsqs._message import Message
 from snsqs._options import ListenerOptions
+from snsqs._outcome import OutcomeObserver
 from snsqs._queue import ListenerQueues, QueueSettings
 from snsqs.headers import DEAD_LETTER_REASON, ID
 from snsqs.testing._client import MemoryQueueClient
@@ -124,9 +125,13 @@ class MemoryBroker:
         *handlers: Callable[..., Awaitable[None]],
         middleware: Sequence[Middleware] = (),
         options: ListenerOptions | None = None,
+        observer: OutcomeObserver | None = None,
     ) -> list[ListenerContainer]:
         """Start a listener for each queue that the handlers name."""
-        return [self.start(binding, middleware=middleware, options=options) for binding in bindings(handlers)]
+        return [
+            self.start(binding, middleware=middleware, options=options, observer=observer)
+            for binding in bindings(handlers)
+        ]
 
     def start(
         self,
@@ -134,12 +139,17 @@ class MemoryBroker:
         *,
         middleware: Sequence[Middleware] = (),
         options: ListenerOptions | None = None,
+        observer: OutcomeObserver | None = None,
     ) -> ListenerContainer:
         """Start the listener of one binding."""
         self.subscribe(binding)
         consumer = _Consumer(self)
         container = ListenerContainer(
-            consumer, binding, middleware=[self._recorder, *middleware], options=options
+            consumer,
+            binding,
+            middleware=[self._recorder, *middleware],
+            options=options,
+            observer=observer,
         )
         self._running[container] = _Running(consumer, asyncio.create_task(container.run()))
         return container

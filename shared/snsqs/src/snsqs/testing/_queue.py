@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from snsqs._errors import MAX_VISIBILITY
 from snsqs._queue import BatchOutcome, RawAttributes, Received, is_fifo
 from snsqs.testing._faults import Faults
 
@@ -20,6 +21,7 @@ class StoredMessage:
     attributes: RawAttributes
     group: str | None
     visible_at: float
+    leased_at: float = 0.0
     receive_count: int = 0
     handle: str = ""
     """The latest receipt handle; older ones are void."""
@@ -100,7 +102,10 @@ class MemoryQueue:
         found = {stored.handle: stored for stored in self._by_handles(set(seconds) - failed)}
         in_flight = {handle: stored for handle, stored in found.items() if not _is_past(stored.visible_at)}
         for handle, stored in in_flight.items():
-            stored.visible_at = _now() + seconds[handle]
+            if _now() + seconds[handle] > stored.leased_at + MAX_VISIBILITY:
+                failed |= {handle}
+            else:
+                stored.visible_at = _now() + seconds[handle]
         self._changed.set()
         return BatchOutcome(gone=frozenset(set(seconds) - failed - set(in_flight)), failed=failed)
 
@@ -135,6 +140,7 @@ class MemoryQueue:
         leased = []
         for stored in list(self._receivable())[:limit]:
             stored.receive_count += 1
+            stored.leased_at = _now()
             stored.visible_at = _now() + visibility
             stored.handle = f"{stored.message_id}/{next(self._handles)}"
             leased.append(_received(stored))
