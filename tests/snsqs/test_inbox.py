@@ -11,6 +11,7 @@ import snsqs.inbox
 from pydantic import ValidationError
 from snsqs import Delivery, DomainEvent, Message, TerminalError, Unavailable
 from snsqs.events import ApplicationEventPublisher
+from snsqs.headers import SOURCE
 from snsqs.inbox import Inbox, RetentionTooShort, received, received_messages
 from snsqs.postgres import Database, Transaction, connect
 
@@ -96,6 +97,31 @@ async def test_versions_are_counted_for_each_aggregate(database: Database) -> No
     await inbox(delivered(message(subject="1", version=9)), effect)
     await inbox(delivered(message(subject="2", version=1)), effect)
     assert len(await effects(database)) == 2
+
+
+async def test_versions_are_counted_for_each_source(database: Database) -> None:
+    """One queue may carry events of two services about the same id."""
+    inbox = Inbox(database)
+    order = [message(version=version, **{SOURCE: "order"}) for version in (7, 6, 8)]
+    billing = [message(version=version, **{SOURCE: "billing"}) for version in (2, 1, 3)]
+    for each in (order[0], billing[0], order[1], billing[1], order[2], billing[2]):
+        await inbox(delivered(each), effect)
+    assert await effects(database) == [each.id for each in (order[0], billing[0], order[2], billing[2])]
+
+
+@pytest.mark.parametrize(("known", "late"), [("", "order"), ("order", "")])
+async def test_an_unknown_source_may_be_any(database: Database, known: str, late: str) -> None:
+    """No older version passes where only one of the messages names its source."""
+    inbox = Inbox(database)
+    newer, older, newest, stale = (
+        message(version=3, **{SOURCE: known}),
+        message(version=2, **{SOURCE: late}),
+        message(version=4, **{SOURCE: late}),
+        message(version=4, **{SOURCE: known}),
+    )
+    for each in (newer, older, newest, stale):
+        await inbox(delivered(each), effect)
+    assert await effects(database) == [newer.id, newest.id]
 
 
 async def test_versions_at_the_same_time_end_at_the_newest(database: Database) -> None:

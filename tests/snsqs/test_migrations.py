@@ -4,20 +4,26 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
 import snsqs.migrations
+from snsqs import Delivery
 from snsqs.events import ApplicationEventPublisher
+from snsqs.headers import SOURCE
+from snsqs.inbox import Inbox
 from snsqs.migrations import migrate
 from snsqs.postgres import NotMigrated, connect
 
 from local.ports import HOST, free_ports
 from local.postgres import Postgres
 from tests.conftest import fresh_database
+from tests.snsqs.queues import message
 
-IDS = sorted(file.stem for file in Path(snsqs.migrations.__file__).parent.glob("*.sql"))
+MIGRATIONS = Path(snsqs.migrations.__file__).parent
+IDS = sorted(file.stem for file in MIGRATIONS.glob("*.sql"))
 
 
 @pytest.fixture
@@ -80,6 +86,29 @@ async def test_a_database_that_has_the_tables_already_keeps_its_rows(order_datab
     await connection.execute("INSERT INTO inbox_version VALUES ('queue', '1', 3)")
     assert await migrate(connection) == IDS
     assert await connection.fetchval("SELECT sequence FROM inbox_version") == 3
+    await connection.close()
+
+
+async def test_versions_from_before_there_were_sources_are_kept(empty_database: str) -> None:
+    """A filled table is migrated. Its rows have no source: no older version passes, whatever its source."""
+    connection = await asyncpg.connect(empty_database)
+    await connection.execute((MIGRATIONS / "0002.inbox.sql").read_text())
+    await connection.execute("INSERT INTO inbox_version VALUES ('queue', '1', 3), ('queue', '2', 1)")
+    await connection.execute((MIGRATIONS / "0001.event-log.sql").read_text())
+    with pytest.raises(NotMigrated, match="no column source in inbox_version: run `python -m snsqs"):
+        await check_migrated(empty_database)
+    assert await migrate(connection) == IDS
+    await check_migrated(empty_database)
+    handled = []
+
+    async def handler(delivery: Delivery) -> None:
+        handled.append(delivery.message.sequence)
+
+    async with connect(empty_database, ApplicationEventPublisher()) as database:
+        for source, version in [("order", 2), ("order", 4), ("billing", 3), ("billing", 5), ("order", 3)]:
+            sent = message(version=version, **{SOURCE: source})
+            await Inbox(database)(Delivery((sent,), "queue", 1, datetime.now(UTC)), handler)
+    assert handled == [4, 5]
     await connection.close()
 
 

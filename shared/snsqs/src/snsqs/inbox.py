@@ -27,6 +27,7 @@ from snsqs._handler import Delivery, MessageHandler
 from snsqs._message import Message
 from snsqs._model import WireModel
 from snsqs._queue import QueueSettings
+from snsqs.headers import SOURCE
 from snsqs.postgres import Connection, Database, DatabaseUnavailable, Transaction, Unstorable
 from snsqs.retention import Expiry
 
@@ -43,7 +44,9 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 # A concurrent delivery of the same message waits on the first insert until that transaction ends; one of
-# the same aggregate waits on the second. A rollback of the handler's transaction undoes both.
+# the same aggregate and source waits on the second. A rollback of the handler's transaction undoes both.
+# An unknown source ('', also in rows from before there was the column) may be any: its versions are compared
+# with those of all sources, and those of all sources with it.
 RECORD = """
     WITH recorded AS (
         INSERT INTO inbox (
@@ -53,9 +56,15 @@ RECORD = """
         ON CONFLICT DO NOTHING
         RETURNING consumer, subject, sequence
     ), newest AS (
-        INSERT INTO inbox_version (consumer, subject, sequence)
-        SELECT consumer, subject, sequence FROM recorded WHERE sequence IS NOT NULL
-        ON CONFLICT (consumer, subject) DO UPDATE SET sequence = excluded.sequence
+        INSERT INTO inbox_version (consumer, subject, sequence, source)
+        SELECT consumer, subject, sequence, $9
+        FROM recorded
+        WHERE sequence IS NOT NULL AND NOT EXISTS (
+            SELECT FROM inbox_version AS other
+            WHERE other.consumer = $1 AND other.subject = $4 AND other.sequence >= $5
+              AND (other.source = '' OR $9 = '')
+        )
+        ON CONFLICT (consumer, subject, source) DO UPDATE SET sequence = excluded.sequence
             WHERE inbox_version.sequence < excluded.sequence
         RETURNING sequence
     )
@@ -97,6 +106,9 @@ class Inbox:
     handlers of a queue must bring their side to the state that the event carries, instead of applying a
     change to it. Events that carry only a part of the state need a queue of their own.
 
+    Versions are compared for each source (`ce-source`), so a queue may carry events of several services about
+    the same id. A message without a source is compared with those of all sources.
+
     Records expire (`received_messages`); the newest version of each aggregate is kept, so that a very late
     message is still recognised as old.
 
@@ -118,7 +130,7 @@ class Inbox:
         try:
             async with self._database.transaction() as tx:
                 # Sorted, so that two batches cannot deadlock on the aggregates that they share.
-                messages = sorted(delivery.messages, key=lambda each: (each.subject, each.sequence or 0))
+                messages = sorted(delivery.messages, key=_by_version)
                 new = [message for message in messages if await self._is_new(message, delivery, tx)]
                 if new:
                     tx.cause_id = new[0].id if len(new) == 1 else None
@@ -141,6 +153,7 @@ class Inbox:
             delivery.receive_count,
             delivery.received_at,
             delivery.handler,
+            message.headers.get(SOURCE, ""),
         )
         assert row is not None
         if not row["is_first"]:
@@ -156,6 +169,10 @@ class Inbox:
             log.info("superseded by a newer version", extra=fields)
             return False
         return True
+
+
+def _by_version(message: Message[str]) -> tuple[str, str, int]:
+    return message.subject, message.headers.get(SOURCE, ""), message.sequence or 0
 
 
 class ReceivedMessage(WireModel):

@@ -46,6 +46,13 @@ MISSING_TABLES = """
 """
 
 
+HAS_SOURCE = """
+    SELECT EXISTS (
+        SELECT FROM pg_attribute WHERE attrelid = 'inbox_version'::regclass AND attname = 'source'
+    )
+"""
+
+
 class DatabaseUnavailable(Exception):
     """The database is unavailable or too slow. Nothing was stored; retry later."""
 
@@ -180,8 +187,11 @@ class Database:
         """Check that the tables of the library exist. Raises NotMigrated and DatabaseUnavailable."""
         async with self.connection() as connection:
             missing = await connection.fetchval(MISSING_TABLES)
+            is_current = bool(missing) or await connection.fetchval(HAS_SOURCE)
         if missing:
             raise NotMigrated(f"no table {', '.join(missing)}: run `python -m snsqs.migrations`")
+        if not is_current:
+            raise NotMigrated("no column source in inbox_version: run `python -m snsqs.migrations`")
 
 
 @asynccontextmanager
