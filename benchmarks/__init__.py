@@ -1,1 +1,1 @@
-"""Measurements, each a ratio between two processes that take turns in one run: ours and the bare floor."""
+"""Measurements, each a ratio between our process and the bare floor, measured alternately."""

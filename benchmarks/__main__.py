@@ -1,6 +1,6 @@
-"""`make bench`: what the system and its library cost, against the bare floor, on one machine.
+"""`make bench`: cost of the system and its library, compared with the bare floor, on one machine.
 
-The server is the bottleneck on a small machine, so what counts most is the client's CPU per message.
+The server is the bottleneck on a small machine, so the client's CPU per message is the main figure.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.child import only_warnings
+from benchmarks.child import log_warnings_only
 from benchmarks.figure import Figure
 from benchmarks.flow import flow
 from benchmarks.growth import growth
@@ -50,7 +50,7 @@ def bench(
     """Print a table, and write it to .local/bench.json."""
     if unknown := set(only or ()) - set(BENCHMARKS):
         raise typer.BadParameter(f"there is no benchmark {', '.join(unknown)}", param_hint="--only")
-    only_warnings()
+    log_warnings_only()
     chosen = [BENCHMARKS[name] for name in only] if only else USUAL + LONG if full else USUAL
     figures = asyncio.run(_measured(chosen))
     RESULTS.parent.mkdir(exist_ok=True)

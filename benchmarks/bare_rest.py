@@ -1,7 +1,7 @@
-"""The floor of the Order service: FastAPI and asyncpg as one writes them by hand.
+"""The floor of the Order service: FastAPI and asyncpg, written by hand.
 
 `python -m benchmarks.bare_rest DATABASE_URL PORT` serves a read of an order, and an insert of an order
-and its event, with the same answers. Nothing is checked, measured or logged.
+and its event, with the same answers. Without checks, metrics and logs.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Child processes: what is measured runs in one of its own, so that nothing else is in its figures."""
+"""Child processes: each measurement runs in a process of its own, and contains nothing else."""
 
 import asyncio
 import importlib
@@ -19,7 +19,7 @@ Work = Callable[..., Awaitable[dict[str, float]]]
 
 
 async def in_child(work: Work, **options: Any) -> dict[str, float]:
-    """What `work`, a function at the top of its module, measures in a process of its own."""
+    """Run `work`, a module-level function, in a process of its own. Return its measurement."""
     command = [sys.executable, "-m", __name__, work.__module__, work.__name__, json.dumps(options)]
     child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
@@ -33,19 +33,19 @@ async def in_child(work: Work, **options: Any) -> dict[str, float]:
     return measured
 
 
-def only_warnings() -> None:
-    """On standard error, where they are in nobody's way."""
+def log_warnings_only() -> None:
+    """Log warnings only, to standard error."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
 
 
-async def in_turns(
+async def alternating(
     ours: Work, bare: Work, prepare: Callable[[], Awaitable[None]], **options: Any
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """The medians of both, which take turns, because the machine is not the same all the time. Each turn
-    is prepared."""
+    """Return the medians of both, measured alternately because the machine's speed varies. Each round is
+    prepared."""
     rounds: dict[Work, list[dict[str, float]]] = {ours: [], bare: []}
     for _ in range(ROUNDS):
         for work, measured in rounds.items():
@@ -59,7 +59,7 @@ def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    only_warnings()
+    log_warnings_only()
     module, function, options = sys.argv[1:]
     work: Work = getattr(importlib.import_module(module), function)
     # On uvloop, as the services are.

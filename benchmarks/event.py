@@ -1,4 +1,4 @@
-"""The event that is measured: small, with the attributes that every event has."""
+"""The measured event: small, with the attributes of every event."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Figures: what a benchmark measured, beside the floor that it is compared with."""
+"""Figures: results of a benchmark next to the floor that they are compared with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +8,10 @@ Measured = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of ours, in `unit`, and what it is compared with: a program written by hand, or ourselves
-    earlier.
+    """One of our numbers, in `unit`, and its reference: a program written by hand, or an earlier state.
 
-    `at_least` and `at_most` are what is asked: of the ratio to `against` where there is one, else of the
-    number itself.
+    `at_least` and `at_most` are the targets: of the ratio to `against` where there is one, otherwise of
+    the number itself.
     """
 
     name: str
@@ -35,7 +34,7 @@ class Figure:
 
     @property
     def target(self) -> str:
-        """Empty when the figure is only told."""
+        """Empty when the figure is for information only."""
         if self.at_least is not None:
             return f"≥ {self.at_least:g}"
         return f"≤ {self.at_most:g}" if self.at_most is not None else ""

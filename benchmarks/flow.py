@@ -1,4 +1,4 @@
-"""The whole flow, from a command to the invoice, on the running local system; beside it one bare hop."""
+"""The whole flow, from a command to the invoice, on the running local system, compared with one bare hop."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ STEADY = 400
 BURST = 500
 _AT_ONCE = 20
 """Customers of the burst."""
-_SETTLED_MOST = 120.0
+_SETTLE_TIMEOUT = 120.0
 
 _LIMITS = httpx.Limits(keepalive_expiry=2)
 """Seconds; the server closes what was idle for five, perhaps while we send."""
@@ -52,14 +52,14 @@ class Flow:
     scm: httpx.AsyncClient
 
     async def accepted(self) -> tuple[str, float]:
-        """An order is placed and paid: its id, and when that was answered."""
+        """Place and pay an order. Return its id and the time of the answer."""
         order_id = (await self.order.post("/orders", json=_ORDER)).raise_for_status().json()["id"]
         (await self.order.post(f"/orders/{order_id}/complete")).raise_for_status()
         return order_id, time.time()
 
     async def steady(self, count: int) -> dict[str, float]:
-        """Orders at an even pace. An invoice is timed where its transaction writes it, which is committed a
-        few milliseconds later."""
+        """Place orders at a steady rate. An invoice is timed where its transaction writes it, which
+        commits a few milliseconds later."""
         calls, pace = self.aws.post_count, asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
             coming = []
@@ -78,7 +78,7 @@ class Flow:
         }
 
     async def burst(self) -> dict[str, float]:
-        """Orders as fast as the Order service takes them, until it knows the last invoice."""
+        """Place orders as fast as the Order service accepts them, until it knows the last invoice."""
         calls, began = self.aws.post_count, time.time()
         await self.take(BURST)
         taken = time.time() - began
@@ -91,7 +91,7 @@ class Flow:
         }
 
     async def take(self, count: int) -> None:
-        """Orders as fast as the Order service takes them."""
+        """Place orders as fast as the Order service accepts them."""
         places = asyncio.Semaphore(_AT_ONCE)
 
         async def customer() -> None:
@@ -101,10 +101,10 @@ class Flow:
         await asyncio.gather(*(customer() for _ in range(count)))
 
     async def settle(self) -> None:
-        """Returns when every order has its invoice, and both sides agree."""
-        _, differences = await read_settled(self.order, self.scm, timeout=_SETTLED_MOST)
+        """Wait until every order has its invoice and both services agree."""
+        _, differences = await read_settled(self.order, self.scm, timeout=_SETTLE_TIMEOUT)
         if differences:
-            raise SystemExit(f"not settled after {_SETTLED_MOST:g} s: {differences[0]}")
+            raise SystemExit(f"not settled after {_SETTLE_TIMEOUT:g} s: {differences[0]}")
 
     async def _read(self, service: str, query: str, *arguments: object) -> list[asyncpg.Record]:
         connection = await asyncpg.connect(self.system.database_url(service))
@@ -116,7 +116,7 @@ class Flow:
 
 @asynccontextmanager
 async def flowing() -> AsyncIterator[Flow]:
-    """The local system, started for this."""
+    """Start the local system."""
     ports = Ports.free()
     with tempfile.TemporaryDirectory() as folder:
         async with FaultProxy(ports.aws) as aws:

@@ -1,4 +1,4 @@
-"""The Order service with many orders, against itself with few: reads and claims must not notice."""
+"""The Order service with many orders, against itself with few: reads and claims must not become slower."""
 
 import statistics
 import tempfile

@@ -1,4 +1,4 @@
-"""HttpServer: a server under a load of requests, and what it costs."""
+"""HttpServer: a server under load, and its cost per request."""
 
 import asyncio
 import json
@@ -41,8 +41,8 @@ class HttpServer:
 async def in_rounds(
     servers: Sequence[HttpServer], requests: Mapping[HttpServer, Sequence[str]], expected: int = 200
 ) -> list[Measured]:
-    """The medians of each server. They take many short turns, because the machine is not the same all the
-    time."""
+    """Return the medians of each server, measured in many short alternating rounds because the machine's
+    speed varies."""
     for server in servers:
         await server.measure(requests[server], expected)
     rounds = [[await server.measure(requests[server], expected) for server in servers] for _ in range(ROUNDS)]

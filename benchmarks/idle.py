@@ -1,4 +1,4 @@
-"""What a listener costs that has nothing to do."""
+"""Cost of an idle listener."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from benchmarks.server import aws_server, fill
 
 
 async def ours(url: str) -> dict[str, float]:
-    """A minute, from when the first receive call waits."""
+    """Measure a minute from the start of the first long poll."""
     calls = 0
 
     def count(**_: object) -> None:

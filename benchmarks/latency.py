@@ -1,4 +1,4 @@
-"""From publishing to the handler, on a system that has nothing else to do."""
+"""From publishing to the handler, on an otherwise idle system."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from snsqs import ListenerContainer, Message, SnsChannel, Topology, aws_clients, bindings, sqs_listener
 from snsqs.queues import message_attributes
 
-from benchmarks.child import in_turns
+from benchmarks.child import alternating
 from benchmarks.event import QUEUE, REGION, TOPIC, Measured, message
 from benchmarks.figure import Figure
 from benchmarks.meter import plain_clients
@@ -18,12 +18,12 @@ from benchmarks.server import aws_server, fill
 Publish = Callable[[Message[str]], Awaitable[object]]
 
 COUNT = 100
-_PAUSE_MOST = 0.3
+_MAX_PAUSE = 0.3
 """Seconds between two messages, at random: the local server looks at its queues every tenth of a second."""
 
 
 class Stopwatch:
-    """Sends one message after the other, each when the one before was handled, and times them."""
+    """Sends messages one at a time, each after the previous one was handled, and times them."""
 
     def __init__(self) -> None:
         self._handled = asyncio.Event()
@@ -34,7 +34,7 @@ class Stopwatch:
 
     async def run(self, publish: Publish) -> dict[str, float]:
         for number in range(COUNT + 3):
-            await asyncio.sleep(random.uniform(0, _PAUSE_MOST))  # noqa: S311 - not a secret
+            await asyncio.sleep(random.uniform(0, _MAX_PAUSE))  # noqa: S311 - not a secret
             self._handled.clear()
             began = time.perf_counter()
             await publish(message(number))
@@ -100,7 +100,7 @@ async def latency() -> list[Figure]:
         async def prepare() -> None:
             await fill(url, 0)
 
-        our, by_hand = await in_turns(ours, bare, prepare, url=url)
+        our, by_hand = await alternating(ours, bare, prepare, url=url)
         return [
             Figure(f"publish to handler, {which}", "ms", our[which], by_hand[which], at_most=1.3)
             for which in ("p50", "p99")

@@ -1,11 +1,11 @@
-"""A listener with an empty handler, against the receive and delete loop that one writes by hand."""
+"""A listener with an empty handler, compared with a receive and delete loop written by hand."""
 
 import asyncio
 from typing import Any
 
 from snsqs import ListenerContainer, ListenerOptions, Topology, aws_clients, bindings, sqs_listener
 
-from benchmarks.child import in_turns
+from benchmarks.child import alternating
 from benchmarks.event import QUEUE, REGION, TOPIC, Measured
 from benchmarks.figure import Figure, compared
 from benchmarks.meter import WARM_UP, Meter, plain_clients
@@ -36,7 +36,7 @@ async def ours(url: str, in_flight: int) -> dict[str, float]:
 
 
 async def bare(url: str, in_flight: int) -> dict[str, float]:
-    """As many loops as our listener has receivers. Each receives ten, parses them, and deletes them."""
+    """Run as many loops as our listener has pollers; each receives ten messages, parses and deletes them."""
     async with plain_clients(url) as clients:
         meter = Meter(clients, COUNT)
         queue_url = (await clients.sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"]
@@ -71,5 +71,5 @@ async def _with(url: str, in_flight: int) -> list[Figure]:
     async def prepare() -> None:
         await fill(url, WARM_UP + COUNT + _UNTOUCHED)
 
-    our, by_hand = await in_turns(ours, bare, prepare, url=url, in_flight=in_flight)
+    our, by_hand = await alternating(ours, bare, prepare, url=url, in_flight=in_flight)
     return compared(f"listener, {in_flight} in flight", our, by_hand, calls=0.22)

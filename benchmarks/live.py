@@ -1,4 +1,4 @@
-"""What watching costs: the flow's throughput with viewers of the live stream, against none."""
+"""Cost of the live stream: the flow's throughput with clients of the stream, compared with none."""
 
 import asyncio
 import os
@@ -25,16 +25,16 @@ WAITING = "SELECT count(*) FROM orders WHERE invoice_id IS NULL"
 
 @asynccontextmanager
 async def watched(port: int) -> AsyncIterator[None]:
-    """Viewers in a process of their own, which does nothing with what it reads."""
+    """Connect clients in a process of their own that discards what it reads."""
     command = [sys.executable, "-m", "benchmarks.viewers", str(port), str(VIEWERS)]
     viewers = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert viewers.stdout is not None
     try:
         if not await viewers.stdout.readline():
-            raise SystemExit("the viewers were not let in")
+            raise SystemExit("the clients were rejected")
         yield
         if viewers.returncode is not None:
-            raise SystemExit("the viewers were dropped")
+            raise SystemExit("the clients were disconnected")
     finally:
         if viewers.returncode is None:
             viewers.terminate()
@@ -42,8 +42,8 @@ async def watched(port: int) -> AsyncIterator[None]:
 
 
 async def live() -> list[Figure]:
-    """Both take turns, each of them first in every other pair, because the machine is not the same all the
-    time, and the tables grow. Even so throughput is a few percent up or down; CPU is exact."""
+    """Measure both alternately, each first in every other pair, because the machine's speed varies and the
+    tables grow. Throughput still varies by a few percent; CPU is exact."""
     os.environ |= CREDENTIALS
     async with flowing() as flow:
         programs = psutil.Process().children()
@@ -70,8 +70,8 @@ async def live() -> list[Figure]:
 async def _burst(
     flow: Flow, connection: asyncpg.Connection, programs: list[psutil.Process]
 ) -> dict[str, float]:
-    """Orders a second, until the Order service knows the last invoice; and what an order costs the services
-    and the SNS/SQS server. PostgreSQL is not among them: being watched hardly asks it."""
+    """Return orders per second until the Order service knows the last invoice, and the CPU per order of the
+    services and the SNS/SQS server. PostgreSQL is not included: the live stream hardly uses it."""
     began, used = time.perf_counter(), _cpu_seconds(programs)
     await flow.take(ORDERS)
     while await connection.fetchval(WAITING):

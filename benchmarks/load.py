@@ -1,7 +1,7 @@
-"""Load: HTTP requests over a few connections, each sent when the one before it is answered.
+"""Load: HTTP requests over a few connections, each sent after the previous one is answered.
 
 `python -m benchmarks.load PORT CONNECTIONS STATUS < requests` reads a request from each line, as JSON,
-and prints the seconds that all of them took. Little is done for each, because the server shares the machine.
+and prints the seconds that all of them took. It does little per request: the server shares the machine.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Whether a listener that runs for long needs more memory than one that has just begun."""
+"""Memory of a listener after many messages, compared with its memory at the start."""
 
 import asyncio
 

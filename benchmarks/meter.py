@@ -1,4 +1,4 @@
-"""Meter: what a process uses while it works, and nothing of its start or its end."""
+"""Meter: resources that a process uses while it works, without its start and end."""
 
 import asyncio
 import resource
@@ -33,7 +33,7 @@ class Meter:
         return self._done.is_set()
 
     def handled(self, messages: int = 1) -> None:
-        """So many more are done."""
+        """Count further handled messages."""
         before, self._handled = self._handled, self._handled + messages
         if before < self._first <= self._handled:
             self._began = self._reading()
@@ -42,7 +42,7 @@ class Meter:
             self._done.set()
 
     async def result(self) -> dict[str, float]:
-        """Waits for the last message."""
+        """Wait for the last message and return the result."""
         await self._done.wait()
         messages, *used = (ended - began for began, ended in zip(self._began, self._ended, strict=True))
         return dict(zip(("seconds", "cpu", "calls"), (each / messages for each in used), strict=True))
@@ -55,14 +55,14 @@ class Meter:
 
 
 def cpu_seconds() -> float:
-    """What this process has used so far, user and system."""
+    """Return the CPU seconds of this process so far, user and system."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 @asynccontextmanager
 async def plain_clients(url: str) -> AsyncIterator[AwsClients]:
-    """The SDK's clients as they come."""
+    """Open the SDK's clients with their default settings."""
     session, config = aioboto3.Session(region_name=REGION), AioConfig(max_pool_connections=50)
     async with (
         session.client("sns", endpoint_url=url, config=config) as sns,

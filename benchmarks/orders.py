@@ -1,4 +1,4 @@
-"""Orders: as many as a table is to hold, each with an event that has left."""
+"""Generated orders, each with a forwarded event."""
 
 import json
 import random

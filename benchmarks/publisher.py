@@ -1,4 +1,4 @@
-"""A channel that is given a hundred messages at a time, against `publish_batch` by hand."""
+"""A channel that receives a hundred messages per call, compared with `publish_batch` by hand."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from snsqs import SnsChannel, Topology, aws_clients
 from snsqs.queues import message_attributes
 
-from benchmarks.child import in_turns
+from benchmarks.child import alternating
 from benchmarks.event import REGION, TOPIC, message
 from benchmarks.figure import Figure, compared
 from benchmarks.meter import Meter, plain_clients
@@ -26,7 +26,7 @@ async def ours(url: str) -> dict[str, float]:
 
 
 async def bare(url: str) -> dict[str, float]:
-    """Ten calls at a time."""
+    """Run ten calls concurrently."""
     async with plain_clients(url) as clients:
         meter = Meter(clients, COUNT)
         arn = (await clients.sns.create_topic(Name=TOPIC))["TopicArn"]
@@ -50,5 +50,5 @@ async def publisher() -> list[Figure]:
         async def prepare() -> None:
             await fill(url, 0)
 
-        our, by_hand = await in_turns(ours, bare, prepare, url=url)
+        our, by_hand = await alternating(ours, bare, prepare, url=url)
         return compared("publisher", our, by_hand, calls=0.11)

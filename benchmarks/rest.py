@@ -1,4 +1,4 @@
-"""The Order service over REST, against a bare FastAPI endpoint that touches the same rows."""
+"""The Order service over REST, compared with a bare FastAPI endpoint that uses the same rows."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ _ORDERS = 1_000
 
 @asynccontextmanager
 async def alone(folder: Path, database: Postgres) -> AsyncIterator[LocalSystem]:
-    """What the Order service needs: its database, and SNS/SQS."""
+    """Start the dependencies of the Order service: its database and SNS/SQS."""
     system = LocalSystem(folder, Ports.free(), database, lambda _, __: None)
     try:
         await asyncio.gather(system.start_aws(), system.migrate("order"))
@@ -35,7 +35,7 @@ async def alone(folder: Path, database: Postgres) -> AsyncIterator[LocalSystem]:
 
 @asynccontextmanager
 async def order_service(system: LocalSystem, **environment: str) -> AsyncIterator[HttpServer]:
-    """As it is started everywhere, with a log for machines, which goes straight to a file."""
+    """Start it as in production, with JSON logs written to a file."""
     [port] = free_ports(1)
     given = system.environment("order") | {"PORT": str(port), "LOG_FORMAT": "json"} | environment
     with (system.folder / f"order-{port}.log").open("w") as log:
@@ -75,7 +75,7 @@ async def _answers(http: httpx.AsyncClient, port: int) -> bool:
 
 
 async def _same_answer(ours: HttpServer, bare: HttpServer, order_id: str) -> None:
-    """Else it would be no comparison."""
+    """Check that both answers are equal; otherwise the comparison would be meaningless."""
     async with httpx.AsyncClient(trust_env=False) as http:
         urls = [f"http://{HOST}:{server.port}/orders/{order_id}" for server in (ours, bare)]
         one, other = [(await http.get(url)).raise_for_status().json() for url in urls]

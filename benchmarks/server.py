@@ -1,4 +1,4 @@
-"""The SNS/SQS server that the benchmarks run on, and what has to be on it."""
+"""The SNS/SQS server of the benchmarks, and its queues."""
 
 import os
 import tempfile
@@ -33,7 +33,7 @@ async def aws_server() -> AsyncIterator[str]:
 
 
 async def fill(url: str, count: int) -> None:
-    """Nothing on the server but the queue, with so many messages."""
+    """Leave nothing on the server but the queue, with `count` messages."""
     async with httpx.AsyncClient(trust_env=False) as http:
         (await http.post(f"{url}/_ministack/reset")).raise_for_status()
 
@@ -46,7 +46,7 @@ async def fill(url: str, count: int) -> None:
 
 
 async def make_queue(clients: AwsClients) -> None:
-    """As the topology of a listener makes it."""
+    """Create the queue as a listener does."""
 
     @sqs_listener(QUEUE, topic=TOPIC)
     async def handler(event: Measured) -> None: ...

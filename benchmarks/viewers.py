@@ -1,7 +1,7 @@
-"""Viewers: connections that watch the live stream, and throw away what they are told.
+"""Clients of the live stream that discard what they receive.
 
-`python -m benchmarks.viewers PORT COUNT` prints a line when all of them watch, and goes on until it is ended.
-Nothing is done with what comes, because the system shares the machine.
+`python -m benchmarks.viewers PORT COUNT` prints a line when all are connected, and runs until it is stopped.
+It discards everything, because the system shares the machine.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _PIECE = 1024 * 1024
 
 
 async def viewers(port: int, count: int) -> None:
-    """Raises RuntimeError when one is not let in, or is dropped."""
+    """Raises RuntimeError when a client is rejected or disconnected."""
     connections = [await asyncio.open_connection(HOST, port, limit=_PIECE) for _ in range(count)]
     for reader, writer in connections:
         writer.write(_REQUEST)

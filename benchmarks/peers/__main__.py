@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import listener
-from benchmarks.child import ROUNDS, in_child, only_warnings
+from benchmarks.child import ROUNDS, in_child, log_warnings_only
 from benchmarks.meter import WARM_UP
 from benchmarks.peers.tally import MESSAGES
 from benchmarks.server import aws_server, fill
@@ -96,7 +96,7 @@ def _median(rounds: Sequence[Measured], name: str) -> float:
 
 
 if __name__ == "__main__":
-    only_warnings()
+    log_warnings_only()
     rounds = asyncio.run(_measured())
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(rounds, indent=2))
