@@ -18,7 +18,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def is_taken(port: int) -> bool:
-    """Whether a program already listens on the port."""
+    """Return True when a program already listens on the port."""
     try:
         socket.create_server((HOST, port)).close()
     except OSError:

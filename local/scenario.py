@@ -55,7 +55,7 @@ class OrderState:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the adapter has decided on every event, and the other side has handled all that it
+        """True when the adapter has decided on every event, and the other side has handled all that it
         forwarded."""
         return bool(self.order_events["published"]) and all(
             event["decision"] == "held_back" or (event["decision"] and _is_received(event, other))
@@ -122,7 +122,7 @@ class Scenario:
 
     @property
     def is_finished(self) -> bool:
-        """Whether a step has failed, or all are taken, no event is on its way and all checks hold."""
+        """True when a step has failed, or all are taken, no event is on its way and all checks hold."""
         if self.step_error:
             return True
         is_complete = self.state is not None and len(self.taken) == len(self.steps) and self.state.is_quiet

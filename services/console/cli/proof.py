@@ -8,7 +8,7 @@ from services.console.cli.output import print_table
 
 
 def is_proven(operation: dict[str, Any]) -> bool:
-    """Whether the proof holds; true for a dry run, and for an operation without a proof."""
+    """Return True when the proof holds; also for a dry run, and for an operation without a proof."""
     return not operation["proof"] or operation["dryRun"] or operation["proof"]["unchanged"] is True
 
 

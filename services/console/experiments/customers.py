@@ -62,7 +62,7 @@ class Customers:
         return [order.result() for order in orders]
 
     async def is_prepared(self, order_id: str) -> bool:
-        """Whether the order has received its invoice."""
+        """Return True when the order has received its invoice."""
         order = await self._order.get(f"/orders/{order_id}")
         return order["invoiceId"] is not None
 

@@ -52,7 +52,7 @@ class BrowseSession:
                 return
 
     def holds(self, message: Received) -> bool:
-        """Whether its lease is valid; if not, SQS may have returned it to another receiver."""
+        """Return True while its lease is valid; after that SQS may have returned it to another receiver."""
         return not self._held[message.message_id].is_lost
 
     async def delete(self, messages: Sequence[Received]) -> frozenset[str]:

@@ -41,7 +41,7 @@ class DeadLetter(WireModel):
     body: str
 
     def fits(self, wanted: Filter) -> bool:
-        """Whether it matches a filter, whose `ids` may be those of letters or of events."""
+        """Return True when it matches a filter, whose `ids` may be those of letters or of events."""
         return (
             (wanted.ids is None or bool(wanted.ids & {self.id, self.event_id}))
             and wanted.type in (None, self.type)

@@ -31,7 +31,7 @@ class HasRedrivePolicy(Exception):
 
 
 class QueueScan(WireModel):
-    """How much of a dead-letter queue was seen."""
+    """Coverage of a scan of a dead-letter queue."""
 
     queue: str
     source: str

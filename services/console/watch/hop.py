@@ -105,7 +105,7 @@ def _missing(event: LoggedEvent, received_by: Collection[str], records: OrderRec
 
 
 def _is_still_recorded(event: LoggedEvent) -> bool:
-    """Whether the consumers still keep their records of the event."""
+    """Return True while the consumers keep their records of the event."""
     kept = timedelta(days=MIN_RETENTION_DAYS)
     return event.decided_at is not None and datetime.now(UTC) - event.decided_at < kept
 

@@ -57,7 +57,7 @@ class EventDeclaration:
 
     @property
     def has_identity(self) -> bool:
-        """Whether the event declares an id or a version."""
+        """True when the event declares an id or a version."""
         return self._read_id is not None or self._read_version is not None
 
     def __call__(self, cls: C) -> C:

@@ -50,12 +50,12 @@ class MemoryQueue:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no message: neither visible nor delayed nor leased."""
+        """True when it has no message: neither visible nor delayed nor leased."""
         return not self.messages
 
     @property
     def has_visible(self) -> bool:
-        """Whether a receive call would return a message now."""
+        """True when a receive call would return a message now."""
         return any(self._receivable())
 
     def put(

@@ -150,7 +150,7 @@ def _for_each_queue(
 
 
 def _is_temporary(error: Exception) -> bool:
-    """Whether it passes: a deleted queue's name is reserved, or a new resource is not visible yet."""
+    """Return True when a deleted queue's name is still reserved, or a new resource is not visible yet."""
     is_invisible = is_queue_gone(error) or is_topic_gone(error) or _NO_TARGET in str(error)
     return is_invisible or error_code(error) in _DELETED_RECENTLY
 
