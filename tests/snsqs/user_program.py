@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, assert_type
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, assert_type
 
+from pydantic import BaseModel, Field
 from snsqs import (
     Acknowledgement,
     Aggregate,
@@ -11,22 +12,27 @@ from snsqs import (
     Delivery,
     DomainEvent,
     InterceptedChannel,
+    JsonConverter,
     ListenerContainer,
     Message,
+    MessageConverter,
     MessageHandler,
     MessagingError,
     Send,
     SnsChannel,
     Topology,
     bindings,
+    event,
     message_of,
     sqs_listener,
 )
+from snsqs.converters import SnsEnvelopeConverter
 from snsqs.events import ApplicationEventPublisher, event_listener
 from snsqs.inbox import Inbox
 from snsqs.outbox import EventLog
 from snsqs.postgres import Transaction, connect
 from snsqs.testing import MemoryBroker, run_on_virtual_clock
+from typing_extensions import TypedDict
 
 
 class Order(Aggregate):
@@ -44,6 +50,7 @@ class OrderCancelled(DomainEvent):
 
 
 S = TypeVar("S", bound=Aggregate)
+E = TypeVar("E")
 
 
 class Changed(DomainEvent, Generic[S]):
@@ -85,6 +92,50 @@ async def on_completed(event: OrderCompleted | OrderCancelled, tx: Transaction, 
 async def on_changed(events: list[Changed[Order]], acknowledgement: Acknowledgement) -> None:
     assert_type(events[0].source, Order)
     await acknowledgement.acknowledge()
+
+
+@event("MemoWritten", id="order_id", version=lambda memo: memo.version)
+@dataclass(frozen=True)
+class MemoWritten:
+    order_id: str
+    version: int
+
+
+@event("MemoRead")
+class MemoRead(TypedDict):
+    order_id: str
+
+
+class Card(BaseModel):
+    kind: Literal["card"]
+
+
+class Cash(BaseModel):
+    kind: Literal["cash"]
+
+
+Paid: TypeAlias = Annotated[Card | Cash, Field(discriminator="kind"), event("OrderPaid")]
+
+
+class UpperCase(MessageConverter):
+    content_type = "text/plain"
+
+    def from_message(self, message: Message[str], event_type: type[E]) -> E:
+        return JsonConverter().from_message(message.copy(payload=message.payload.lower()), event_type)
+
+    def to_payload(self, event: object, event_type: Any) -> str:
+        return JsonConverter().to_payload(event, event_type).upper()
+
+
+@sqs_listener("memo-queue", topic="memos", converter=SnsEnvelopeConverter(UpperCase()))
+async def on_memo(event: MemoWritten | MemoRead | Paid) -> None:
+    assert_type(event, MemoWritten | MemoRead | Card | Cash)
+
+
+assert_type(MemoWritten("1", 2), MemoWritten)
+assert_type(message_of(MemoWritten("1", 2), converter=UpperCase()), Message[str])
+assert_type(message_of(MemoRead(order_id="1"), MemoRead), Message[str])
+assert_type(message_of(Card(kind="card"), Paid).type, str)
 
 
 @event_listener

@@ -5,9 +5,10 @@ A `Message` travels through a `MessageChannel`; a `MessageConverter` converts it
 a `ListenerContainer` runs the handlers of one queue.
 
 Submodules: `topology` (queues and subscriptions derived from the handlers), `testing` (SNS and SQS in
-memory), `events` (in-process events), `outbox`, `inbox`, `migrations`, `postgres` and `retention` (extra
-`postgres`), `outbox.http` and `cloudevents` (an adapter between outbox and channel), `tracing`, `headers`;
-and for tools `queues`, `aws`, `background` and `backoff`. Names with a leading underscore are private.
+memory), `converters` (forms of messages on the wire), `events` (in-process events), `outbox`, `inbox`,
+`migrations`, `postgres` and `retention` (extra `postgres`), `outbox.http` and `cloudevents` (an adapter
+between outbox and channel), `tracing`, `headers`; and for tools `queues`, `aws`, `background` and `backoff`.
+Names with a leading underscore are private.
 """
 
 from snsqs._acknowledgement import Acknowledgement

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Protocol, TypeVar, Union, get_args, get_origin
 
-from typing_extensions import TypeAliasType
-
 from snsqs._acknowledgement import Acknowledgement
 from snsqs._converter import JSON_CONVERTER, MessageConverter
 from snsqs._errors import (
@@ -379,9 +377,9 @@ def _without_metadata(kind: Any) -> Any:
     """Return the type that an alias or an Annotated type stands for, unless that is declared as an event."""
     if get_origin(kind) is Annotated and declaration_of(kind) is None:
         return _without_metadata(get_args(kind)[0])
-    if isinstance(kind, TypeAliasType):
-        return _without_metadata(kind.__value__)
-    return kind
+    # Of the statement `type`, also on Python 3.11 by way of typing_extensions.
+    alias = None if isinstance(kind, type) else getattr(kind, "__value__", None)
+    return kind if alias is None else _without_metadata(alias)
 
 
 def _identity(declaration: EventDeclaration, event: object) -> tuple[str, int | None]:
