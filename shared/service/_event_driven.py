@@ -1,6 +1,6 @@
 """Composition of a service that publishes events and handles messages."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
@@ -8,6 +8,7 @@ import httpx
 from fastapi import FastAPI
 from snsqs import (
     Binding,
+    HandlerFunction,
     ListenerContainer,
     ListenerMisconfigured,
     ListenerOptions,
@@ -50,7 +51,7 @@ async def event_driven(
     settings: EventDrivenSettings,
     *,
     source: str,
-    handlers: Sequence[Callable[..., Awaitable[None]]],
+    handlers: Sequence[HandlerFunction],
     http: httpx.AsyncClient,
     listeners: Sequence[Listener] = (),
     listener_options: ListenerOptions | Mapping[str, ListenerOptions] | None = None,

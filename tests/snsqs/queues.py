@@ -2,17 +2,16 @@
 
 import json
 import uuid
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from snsqs import Aggregate, DomainEvent, Message, sqs_listener
+from snsqs import Aggregate, DomainEvent, HandlerFunction, Message, sqs_listener
 from snsqs.headers import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON, ID, SEQUENCE, SUBJECT, TYPE
 
 QUEUE = "test-queue"
 TOPIC = "test-topic"
 
-Handler = Callable[..., Awaitable[None]]
+Handler = HandlerFunction
 
 
 class Painted(DomainEvent):

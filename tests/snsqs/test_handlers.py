@@ -1,16 +1,33 @@
 """Contract of handlers: retries, time limits, threads, partial batches. One suite for every engine."""
 
 import asyncio
+import functools
 import itertools
+import threading
 import time
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from snsqs import Delivery, ListenerMisconfigured, ListenerOptions, MessageOutcome, RetryAfter
+from snsqs import (
+    Acknowledgement,
+    Delivery,
+    Lease,
+    ListenerMisconfigured,
+    ListenerOptions,
+    MessageHandler,
+    MessageOutcome,
+    RetryAfter,
+    TerminalError,
+    bindings,
+)
+from snsqs.postgres import Transaction
+from snsqs.testing import MemoryBroker, run_on_virtual_clock
 
 from tests.serving import eventually
 from tests.snsqs.engines import Engine, listening
-from tests.snsqs.queues import Painted, fifo, listener, message
+from tests.snsqs.queues import TOPIC, Painted, Sold, fifo, listener, message
 
 
 async def test_retry_after_sets_the_time_of_the_next_receive(engine: Engine) -> None:
@@ -217,3 +234,258 @@ def test_options_that_cannot_work_are_found_at_start(options: dict[str, Any], te
     with pytest.raises(ListenerMisconfigured) as raised:
         ListenerOptions(**options)
     assert str(raised.value).startswith(f"ListenerOptions: {text}")
+
+
+subject: ContextVar[str] = ContextVar("subject")
+
+
+class _Subject:
+    """Middleware that sets a context variable."""
+
+    provides = ()
+
+    async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
+        subject.set(delivery.message.subject)
+        await proceed(delivery)
+
+
+async def test_def_handlers_run_in_as_many_threads_as_the_listener_has_slots(engine: Engine) -> None:
+    """Concurrently, beside the event loop, and in the context of their message."""
+    barrier = threading.Barrier(3, timeout=20)
+    threads: set[int] = set()
+    seen: list[tuple[str, str]] = []
+
+    @listener
+    def handler(event: Painted, lease: Lease) -> None:
+        assert not lease.is_lost
+        threads.add(threading.get_ident())
+        barrier.wait()
+        seen.append((event.source.id, subject.get()))
+
+    async with listening(engine, handler, middleware=(_Subject(),), max_concurrency=3) as bench:
+        await bench.publish(*(message(subject=str(number)) for number in range(9)))
+        await eventually(bench.is_empty, within=30)
+    assert sorted(seen) == [(str(number), str(number)) for number in range(9)]
+    assert len(threads) == 3
+    assert threading.get_ident() not in threads
+
+
+async def test_a_blocking_handler_stalls_neither_event_loop_nor_lease(engine: Engine) -> None:
+    """Its lease is extended while it blocks for longer than the visibility timeout."""
+    calls: list[int] = []
+    released = threading.Event()
+
+    @listener
+    def handler(event: Painted, delivery: Delivery) -> None:
+        calls.append(delivery.receive_count)
+        released.wait(20)
+
+    async with listening(engine, handler, visibility=2) as bench:
+        await bench.publish(message())
+        ticks = 0
+        while ticks < 45:
+            await asyncio.sleep(0.1)
+            ticks += bool(calls)
+        released.set()
+        await eventually(bench.is_empty)
+    assert calls == [1]
+
+
+async def test_an_error_of_a_def_handler_counts_as_that_of_any_handler(engine: Engine) -> None:
+    """Also one that ends threads or iterations only."""
+    raised = iter([RetryAfter(0), StopIteration(), SystemExit(), TerminalError("never")])
+
+    @listener
+    def handler(event: Painted) -> None:
+        raise next(raised)
+
+    async with listening(engine, handler, min_backoff=0, max_backoff=0) as bench:
+        await bench.publish(message())
+        [letter] = await eventually(bench.dead_letters, within=30)
+    assert letter.reason == "TerminalError: never"
+    assert letter.details["receiveCount"] == 4
+    assert "handler" in letter.details["notes"][0]
+
+
+async def test_a_def_handler_that_is_overdue_keeps_its_slot(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Visibly, until its thread returns; then its message fails, and its slot is free."""
+    released = threading.Event()
+    counts: list[int] = []
+    outcomes: list[MessageOutcome] = []
+
+    @listener
+    def handler(event: Painted, delivery: Delivery) -> None:
+        counts.append(delivery.receive_count)
+        if delivery.receive_count == 1:
+            released.wait(20)
+
+    async def is_overdue() -> bool:
+        return any("handler thread overdue" in record.getMessage() for record in caplog.records)
+
+    async with listening(
+        engine, handler, handler_timeout=0.3, max_concurrency=1, visibility=2, observer=outcomes.append
+    ) as bench:
+        await bench.publish(message())
+        await eventually(is_overdue)
+        await asyncio.sleep(2.5)  # longer than the visibility timeout
+        assert (bench.listener.in_flight, counts, outcomes) == (1, [1], [])
+        released.set()
+        await eventually(bench.is_empty, within=30)
+    assert counts == [1, 2]
+    assert [each.outcome for each in outcomes] == ["failed", "handled"]
+    assert outcomes[0].reason == "HandlerTimedOut: timed out after 0.3 s"
+
+
+async def test_a_def_handler_that_lost_its_lease_keeps_its_slot(engine: Engine) -> None:
+    """Its message is not acknowledged, although it returned without an error."""
+    released = threading.Event()
+    outcomes: list[MessageOutcome] = []
+    began = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @listener
+    def handler(event: Painted) -> None:
+        loop.call_soon_threadsafe(began.set)
+        released.wait(20)
+
+    async with listening(engine, handler, visibility=2, observer=outcomes.append) as bench:
+        await bench.publish(message())
+        await began.wait()
+        await bench.purge()
+        await asyncio.sleep(3)
+        assert (bench.listener.in_flight, outcomes) == (1, [])
+        released.set()
+
+        async def is_settled() -> bool:
+            return bool(outcomes) and bench.listener.in_flight == 0
+
+        await eventually(is_settled)
+    assert [each.outcome for each in outcomes] == ["lease_lost"]
+
+
+async def test_stopping_abandons_a_thread_that_does_not_return(engine: Engine) -> None:
+    """After `shutdown_timeout`; its message is visible at once."""
+    released = threading.Event()
+    began = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @listener
+    def handler(event: Painted) -> None:
+        loop.call_soon_threadsafe(began.set)
+        released.wait(60)
+
+    async with listening(engine, handler, shutdown_timeout=1.0, poll_timeout=1) as bench:
+        await bench.publish(message())
+        await began.wait()
+        stopping = time.monotonic()
+    assert time.monotonic() - stopping < 10
+    released.set()
+
+    async def is_requeued() -> bool:
+        return await bench.counts() == (1, 0)
+
+    await eventually(is_requeued)
+
+
+def test_the_virtual_clock_waits_for_def_handlers() -> None:
+    """It has real speed meanwhile, so that no timeout ends while a thread works for a moment."""
+    times: list[float] = []
+
+    @listener
+    def handler(event: Painted) -> None:
+        time.sleep(0.2)
+
+    async def scenario() -> None:
+        async with MemoryBroker() as broker:
+            broker.listen(handler, options=ListenerOptions(handler_timeout=10))
+            await broker.topic(TOPIC).send([message()])
+            await broker.join()
+            times.append(asyncio.get_running_loop().time())
+
+    run_on_virtual_clock(scenario())
+    assert 0.2 <= times[0] < 10
+
+
+class _Session:
+    """Something asynchronous."""
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+def test_a_def_handler_cannot_take_what_belongs_to_the_event_loop() -> None:
+    """ListenerMisconfigured names handler, parameter, type and remedy."""
+
+    @listener
+    def with_transaction(event: Painted, tx: Transaction) -> None: ...
+
+    @listener
+    def with_acknowledgement(event: Painted, tx: Acknowledgement) -> None: ...
+
+    @listener
+    def with_session(event: Painted, tx: _Session) -> None: ...
+
+    for function, kind in (
+        (with_transaction, "Transaction"),
+        (with_acknowledgement, "Acknowledgement"),
+        (with_session, "_Session"),
+    ):
+        with pytest.raises(ListenerMisconfigured) as raised:
+            bindings([function])
+        assert f"{function.__name__}: parameter tx is a {kind}, which belongs to the event loop" in str(
+            raised.value
+        )
+        assert "`async def`" in str(raised.value)
+
+
+async def test_handlers_may_be_decorated_or_have_keyword_only_parameters(engine: Engine) -> None:
+    """A decorator that returns a `def` around an `async def` runs on the event loop."""
+    seen: list[tuple[str, int]] = []
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            asyncio.get_running_loop()
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    @listener
+    @counted
+    async def on_painted(event: Painted, *, delivery: Delivery) -> None:
+        seen.append((event.source.id, delivery.receive_count))
+
+    @listener
+    def on_sold(*, event: Sold) -> None:
+        seen.append((event.source.id, 0))
+
+    async with listening(engine, on_painted, on_sold) as bench:
+        await bench.publish(message(subject="1"), message("Sold", subject="2"))
+        await eventually(bench.is_empty)
+        assert await bench.dead_letters() == []
+    assert sorted(seen) == [("1", 1), ("2", 0)]
+
+
+def test_functions_that_cannot_be_called_are_found_at_start() -> None:
+    """Generators, variable parameters, and annotations that do not exist."""
+
+    @listener
+    async def generator(event: Painted):  # type: ignore[no-untyped-def]
+        yield
+
+    @listener
+    async def variable(event: Painted, *others: Delivery) -> None: ...
+
+    @listener
+    async def unresolved(event: "Missing") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    for function, text in (
+        (generator, "is a generator, whose body would never run; remove `yield`"),
+        (variable, "has no single type; name its parameters"),
+        (unresolved, "its annotations cannot be resolved: name 'Missing' is not defined"),
+    ):
+        with pytest.raises(ListenerMisconfigured, match=rf"{function.__name__}.* {text}"):
+            bindings([function])

@@ -33,7 +33,15 @@ from snsqs._errors import (
     UnknownType,
 )
 from snsqs._event import event
-from snsqs._handler import Binding, Delivery, MessageHandler, Middleware, bindings, sqs_listener
+from snsqs._handler import (
+    Binding,
+    Delivery,
+    HandlerFunction,
+    MessageHandler,
+    Middleware,
+    bindings,
+    sqs_listener,
+)
 from snsqs._lease import Lease
 from snsqs._listener import ListenerContainer
 from snsqs._message import Message
@@ -56,6 +64,7 @@ __all__ = [
     "ChannelInterceptor",
     "Delivery",
     "DomainEvent",
+    "HandlerFunction",
     "HandlerTimedOut",
     "InterceptedChannel",
     "InvalidEvent",

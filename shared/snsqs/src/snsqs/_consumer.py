@@ -25,6 +25,7 @@ from snsqs._options import ListenerOptions
 from snsqs._outcome import MessageOutcome, OutcomeObserver, count_outcome
 from snsqs._pending import Incoming, PendingMessages, decode
 from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, QueueSettings, Received, is_fifo
+from snsqs._threads import HandlerThreads
 from snsqs.aws import transient_errors
 from snsqs.backoff import full_jitter
 
@@ -56,6 +57,7 @@ class Consumer:
         handle: MessageHandler,
         options: ListenerOptions,
         settings: QueueSettings,
+        threads: HandlerThreads,
         observer: OutcomeObserver | None = None,
     ) -> None:
         in_order = is_fifo(queues.queue.name)
@@ -66,6 +68,7 @@ class Consumer:
         self._handle = handle if timeout is None else _limited(handle, timeout)
         self._options = options
         self._max_receive_count = settings.max_receive_count
+        self._threads = threads
         self._observer = observer
         self._leases = LeaseKeeper(queues.queue, settings.visibility, options.max_lease_extension)
         self._acknowledger = Acknowledger(queues.queue, self._leases, linger=0 if in_order else 0.1)
@@ -114,16 +117,24 @@ class Consumer:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the workers while the body runs. At its end pending messages are requeued, running handlers
-        may finish within `shutdown_timeout`, and acknowledgements are flushed."""
+        may finish within `shutdown_timeout`, after which they are cancelled and threads are abandoned, and
+        acknowledgements are flushed."""
         async with self._leases.extending(), self._acknowledger.deleting():
             with suppress(TimeoutError):
                 async with asyncio.timeout(None) as shutdown, asyncio.TaskGroup() as workers:
                     for _ in range(self._options.max_concurrency):
                         workers.create_task(self._work())
-                    yield
-                    shutdown.reschedule(asyncio.get_running_loop().time() + self._options.shutdown_timeout)
+                    try:
+                        yield
+                    except BaseException:
+                        self._threads.abandon()
+                        raise
+                    deadline = asyncio.get_running_loop().time() + self._options.shutdown_timeout
+                    self._threads.abandon_at(deadline)
+                    shutdown.reschedule(deadline)
                     self.close()
                     await self._leases.requeue(_leases(self._pending.drain()), delay=0)
+            self._threads.abandon()
 
     def close(self) -> None:
         """Start no more handlers."""

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Protocol, TypeVar, Union, get_args, get_origin
 
 from snsqs._acknowledgement import Acknowledgement
@@ -24,6 +25,7 @@ from snsqs._event import EventDeclaration, declaration_of, declared, name_of
 from snsqs._lease import Lease
 from snsqs._message import Message
 from snsqs._queue import is_fifo
+from snsqs._threads import HandlerThreads
 from snsqs.headers import SEQUENCE, SUBJECT
 
 
@@ -78,7 +80,10 @@ class Middleware(Protocol):
     async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None: ...
 
 
-F = TypeVar("F", bound=Callable[..., Awaitable[None]])
+HandlerFunction = Callable[..., Awaitable[None] | None]
+"""A handler as it is declared: `async def`, or `def`, which runs in a thread."""
+
+F = TypeVar("F", bound=HandlerFunction)
 _MARK = "__sqs_listener__"
 
 
@@ -101,6 +106,11 @@ def sqs_listener(queue: str, *, topic: str, converter: MessageConverter | None =
     `Acknowledgement`, and the types that middleware provides, such as a transaction. A handler with a
     parameter `list[OrderCompleted]` receives up to ten pending events at once, and one by one if it fails.
 
+    A handler declared with `def` runs in a thread, of which a listener has as many as `max_concurrency`. It
+    cannot be cancelled: if its time limit is over or its lease is lost, its slot stays occupied until it
+    returns, and its message is not acknowledged. It must not take what belongs to the event loop, such as
+    `Acknowledgement` or a transaction.
+
     `converter` converts the messages of the queue, which has one; the default is `JsonConverter`.
 
     The decorator registers nothing; an application passes its functions to `bindings()`.
@@ -115,14 +125,15 @@ def sqs_listener(queue: str, *, topic: str, converter: MessageConverter | None =
 
 class HandlerMethod:
     """A function marked `@sqs_listener`, as a MessageHandler. Raises ListenerMisconfigured when its
-    annotations do not identify its events."""
+    annotations do not identify its events, or it cannot be called."""
 
-    def __init__(self, function: Callable[..., Awaitable[None]], converter: MessageConverter) -> None:
+    def __init__(self, function: HandlerFunction, converter: MessageConverter) -> None:
         self.name = f"{function.__module__}.{function.__qualname__}"
-        self._function = function
+        self._function: Callable[..., Any] = function
         self._converter = converter
-        hints = typing.get_type_hints(function, include_extras=True)
-        parameters = list(inspect.signature(function).parameters)
+        hints = _hints(function, self.name)
+        signature = inspect.signature(function).parameters.values()
+        parameters = [parameter.name for parameter in signature]
         if missing := [name for name in parameters if name not in hints]:
             raise ListenerMisconfigured(
                 f"{self.name}: annotate {', '.join(missing)}; parameters are filled by type"
@@ -146,7 +157,28 @@ class HandlerMethod:
             raise ListenerMisconfigured(f"{self.name} takes a batch, which has no single Lease")
         if others := [other for kind in self._kinds if _event_types(kind) for other in _other_members(kind)]:
             raise ListenerMisconfigured(f"{self.name}: a union of events has no other members: {others}")
-        self._arguments = [self._argument(kind) for kind in self._kinds]
+        self.runs_in_thread = _runs_in_thread(function, hints)
+        if self.runs_in_thread:
+            self._validate_thread_use(parameters)
+        self._positional: list[Callable[[Delivery], object]] = []
+        self._keywords: dict[str, Callable[[Delivery], object]] = {}
+        for parameter, kind in zip(signature, self._kinds, strict=True):
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise ListenerMisconfigured(
+                    f"{self.name}: {parameter} has no single type; name its parameters"
+                )
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                self._keywords[parameter.name] = self._argument(kind)
+            else:
+                self._positional.append(self._argument(kind))
+
+    def _validate_thread_use(self, parameters: Sequence[str]) -> None:
+        for name, kind in zip(parameters, self._kinds, strict=True):
+            if _belongs_to_event_loop(kind):
+                raise ListenerMisconfigured(
+                    f"{self.name}: parameter {name} is a {kind.__name__}, which belongs to the event loop, "
+                    "but a `def` handler runs in a thread; declare the handler with `async def`"
+                )
 
     def _add(self, event: Any) -> None:
         try:
@@ -169,8 +201,16 @@ class HandlerMethod:
         """Types of parameters that middleware has to provide."""
         return {kind for kind in self._kinds if not _event_types(kind) and _origin(kind) not in _BUILT_IN}
 
-    async def __call__(self, delivery: Delivery) -> None:
-        await self._function(*[argument(delivery) for argument in self._arguments])
+    async def call(self, delivery: Delivery, threads: HandlerThreads) -> None:
+        """Call the function, a `def` in one of the threads."""
+        positional = [argument(delivery) for argument in self._positional]
+        keywords = {name: argument(delivery) for name, argument in self._keywords.items()}
+        if not self.runs_in_thread:
+            await self._function(*positional, **keywords)
+            return
+        result = await threads.run(self.name, partial(self._function, *positional, **keywords))
+        if inspect.isawaitable(result):  # of a decorator that wraps a coroutine function without saying so
+            await result
 
     def _argument(self, kind: type) -> Callable[[Delivery], object]:
         """Return the function that fills a parameter of this type."""
@@ -251,7 +291,7 @@ class Binding:
         return handler
 
 
-def bindings(functions: Iterable[Callable[..., Awaitable[None]]]) -> list[Binding]:
+def bindings(functions: Iterable[HandlerFunction]) -> list[Binding]:
     """Return one Binding for each queue that the marked functions name. Raises ListenerMisconfigured."""
     functions = list(functions)
     converters = _converters(functions)
@@ -276,14 +316,14 @@ def bindings(functions: Iterable[Callable[..., Awaitable[None]]]) -> list[Bindin
     ]
 
 
-def _mark_of(function: Callable[..., Awaitable[None]]) -> _Mark:
+def _mark_of(function: HandlerFunction) -> _Mark:
     mark: _Mark | None = getattr(function, _MARK, None)
     if mark is None:
         raise ListenerMisconfigured(f"{function.__qualname__} is not marked @sqs_listener")
     return mark
 
 
-def _converters(functions: Sequence[Callable[..., Awaitable[None]]]) -> dict[str, MessageConverter]:
+def _converters(functions: Sequence[HandlerFunction]) -> dict[str, MessageConverter]:
     """Return the converter of each queue. Raises ListenerMisconfigured if functions name several."""
     chosen: dict[str, MessageConverter] = {}
     marks = [_mark_of(function) for function in functions]
@@ -296,18 +336,21 @@ def _converters(functions: Sequence[Callable[..., Awaitable[None]]]) -> dict[str
     return {mark.queue: chosen.get(mark.queue, JSON_CONVERTER) for mark in marks}
 
 
-def message_handler(binding: Binding, middleware: Sequence[Middleware] = ()) -> MessageHandler:
+def message_handler(
+    binding: Binding, middleware: Sequence[Middleware] = (), threads: HandlerThreads | None = None
+) -> MessageHandler:
     """Return the binding's handlers as one MessageHandler inside its middleware, the first one outermost.
 
-    Each delivery goes to the function that handles the type of its messages. Raises ListenerMisconfigured
-    when a function has a parameter that no middleware provides.
+    Each delivery goes to the function that handles the type of its messages, a `def` in one of the threads.
+    Raises ListenerMisconfigured when a function has a parameter that no middleware provides.
     """
     _validate_dependencies(binding, middleware)
+    threads = threads or HandlerThreads()
 
     async def dispatch(delivery: Delivery) -> None:
         handler = binding.handler_for(delivery.message)
         try:
-            await handler(delivery)
+            await handler.call(delivery, threads)
         except ExceptionGroup as group:
             error = _representative(group)
             error.add_note(f"raised by {handler.name}")
@@ -351,6 +394,32 @@ def _wrap(layer: Middleware, inner: MessageHandler) -> MessageHandler:
 
 _BUILT_IN = {Acknowledgement, Delivery, Lease, Message}
 """Parameter types that the library provides itself."""
+
+
+def _hints(function: HandlerFunction, name: str) -> dict[str, Any]:
+    """Return the annotations. Raises ListenerMisconfigured for a generator, or names that do not exist."""
+    inner = inspect.unwrap(function)
+    if inspect.isasyncgenfunction(inner) or inspect.isgeneratorfunction(inner):
+        raise ListenerMisconfigured(f"{name} is a generator, whose body would never run; remove `yield`")
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception as error:
+        raise ListenerMisconfigured(f"{name}: its annotations cannot be resolved: {error}") from error
+
+
+def _runs_in_thread(function: HandlerFunction, hints: Mapping[str, Any]) -> bool:
+    """Return whether it is a `def` function. A decorator may return one that calls a coroutine function."""
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inspect.unwrap(function)):
+        return False
+    returned = _origin(hints.get("return"))
+    return not (isinstance(returned, type) and issubclass(returned, Awaitable))
+
+
+def _belongs_to_event_loop(kind: Any) -> bool:
+    """Return whether objects of a parameter type cannot be used from a thread. A type declares it by a
+    class attribute `belongs_to_event_loop`; other asynchronous clients are recognised as context managers."""
+    is_async_only = hasattr(kind, "__aenter__") and not hasattr(kind, "__enter__")
+    return kind is Acknowledgement or is_async_only or getattr(kind, "belongs_to_event_loop", False)
 
 
 def _is_batch(kind: Any) -> bool:

@@ -14,6 +14,7 @@ from snsqs._handler import Binding, Middleware, message_handler
 from snsqs._options import ListenerOptions
 from snsqs._outcome import OutcomeObserver
 from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Queue, QueueSettings, Received
+from snsqs._threads import HandlerThreads
 from snsqs.aws import is_queue_gone, transient_errors
 from snsqs.backoff import full_jitter
 
@@ -61,7 +62,8 @@ class ListenerContainer:
         self._options = options or ListenerOptions()
         _validate_default_type(binding, self._options)
         self._observer = observer
-        self._handle = message_handler(binding, middleware)
+        self._threads = HandlerThreads(self._options.max_concurrency)
+        self._handle = message_handler(binding, middleware, self._threads)
         self._queues: ListenerQueues | None = None
         self._consumer: Consumer | None = None
         self._connection_error: str | None = "not connected yet"
@@ -87,7 +89,7 @@ class ListenerContainer:
 
     @property
     def in_flight(self) -> int:
-        """Number of running handlers."""
+        """Number of running handlers, with `def` handlers whose thread did not return in time."""
         return self._consumer.in_flight if self._consumer else 0
 
     @property
@@ -124,7 +126,13 @@ class ListenerContainer:
         if queues is None:
             return
         consumer = self._consumer = Consumer(
-            queues, self.binding, self._handle, self._options, self._source.settings, self._observer
+            queues,
+            self.binding,
+            self._handle,
+            self._options,
+            self._source.settings,
+            self._threads,
+            self._observer,
         )
         async with consumer.running():
             while not self._stopping.is_set():

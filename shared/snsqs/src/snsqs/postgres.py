@@ -82,6 +82,9 @@ class Transaction:
     of their listeners become visible together or not at all.
     """
 
+    belongs_to_event_loop = True
+    """A handler that runs in a thread cannot take a transaction."""
+
     def __init__(self, connection: Connection, publisher: ApplicationEventPublisher) -> None:
         self.connection = connection
         self.cause_id: str | None = None

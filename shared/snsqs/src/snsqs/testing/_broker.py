@@ -2,14 +2,14 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from snsqs._batching import group_of, message_attributes, size_error
 from snsqs._channel import MessageChannel
 from snsqs._errors import MessagingError, SendFailed, TerminalError
-from snsqs._handler import Binding, Delivery, MessageHandler, Middleware, bindings
+from snsqs._handler import Binding, Delivery, HandlerFunction, MessageHandler, Middleware, bindings
 from snsqs._listener import ListenerContainer
 from snsqs._message import Message
 from snsqs._options import ListenerOptions
@@ -122,7 +122,7 @@ class MemoryBroker:
 
     def listen(
         self,
-        *handlers: Callable[..., Awaitable[None]],
+        *handlers: HandlerFunction,
         middleware: Sequence[Middleware] = (),
         options: ListenerOptions | None = None,
         observer: OutcomeObserver | None = None,

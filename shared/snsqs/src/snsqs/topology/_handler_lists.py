@@ -1,10 +1,10 @@
 """Lists of handlers, named on a command line as `module:ATTRIBUTE`."""
 
 import importlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from snsqs._errors import ListenerMisconfigured
-from snsqs._handler import Binding, bindings
+from snsqs._handler import Binding, HandlerFunction, bindings
 
 
 def bindings_of(names: Iterable[str]) -> list[Binding]:
@@ -20,7 +20,7 @@ def bindings_of(names: Iterable[str]) -> list[Binding]:
     return [binding for _, binding in found.values()]
 
 
-def _functions(name: str) -> list[Callable[..., Awaitable[None]]]:
+def _functions(name: str) -> list[HandlerFunction]:
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
         raise ListenerMisconfigured(f"{name!r} is not module:ATTRIBUTE, such as billing.main:HANDLERS")
