@@ -55,9 +55,12 @@ def core_installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def full_installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """`pip install snsqs[http,postgres] fastapi`."""
+    """`pip install snsqs[http,postgres] fastapi pytest pytest-asyncio`."""
     return _install(
-        tmp_path_factory.mktemp("full") / "venv", wheel, extras=("http", "postgres"), also=["fastapi"]
+        tmp_path_factory.mktemp("full") / "venv",
+        wheel,
+        extras=("http", "postgres"),
+        also=["fastapi", "pytest", "pytest-asyncio"],
     )
 
 

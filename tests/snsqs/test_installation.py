@@ -12,8 +12,16 @@ from tests.snsqs.conftest import PROJECT, Installation, build
 MAX_BYTES = 200_000
 
 # Modules that import the extra packages, by extra.
-POSTGRES = ["snsqs.inbox", "snsqs.migrations", "snsqs.outbox", "snsqs.postgres", "snsqs.retention"]
+POSTGRES = [
+    "snsqs.inbox",
+    "snsqs.migrations",
+    "snsqs.outbox",
+    "snsqs.postgres",
+    "snsqs.retention",
+    "snsqs.testing.postgres",
+]
 HTTP = ["snsqs.outbox.http"]
+PYTEST = ["snsqs.pytest_plugin"]
 
 PUBLIC = """
 import importlib, pkgutil, snsqs, sys
@@ -73,7 +81,7 @@ def test_modules_need_only_their_extras(
     core_installation: Installation, full_installation: Installation, tmp_path: Path
 ) -> None:
     """All public modules but those of the extras are imported with the core dependencies."""
-    extras = {*POSTGRES, *HTTP}
+    extras = {*POSTGRES, *HTTP, *PYTEST}
     core = core_installation.run("-c", PUBLIC, *extras, cwd=tmp_path)
     assert core.returncode == 0, core.stderr
     every = full_installation.run("-c", PUBLIC, cwd=tmp_path)

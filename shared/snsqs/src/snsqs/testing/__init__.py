@@ -3,7 +3,7 @@
 The broker encodes, filters, leases, redelivers and dead-letters, and runs the real listeners. On the
 virtual clock hours of backoff take milliseconds:
 
-    from snsqs import Aggregate, DomainEvent, message_of, sqs_listener
+    from snsqs import Aggregate, DomainEvent, sqs_listener
     from snsqs.testing import MemoryBroker, run_on_virtual_clock
 
     class OrderCompleted(DomainEvent): ...
@@ -18,8 +18,9 @@ virtual clock hours of backoff take milliseconds:
         async with MemoryBroker() as broker:
             broker.listen(on_order_completed)
             event = OrderCompleted(source=Aggregate(id="1", version=1))
-            await broker.topic("order-events").send([message_of(event)])
+            await broker.publish(event)
             await broker.join()
+            assert broker.handled(OrderCompleted) == [event]
 
     def test_orders_are_billed() -> None:
         run_on_virtual_clock(scenario())
@@ -30,14 +31,18 @@ from snsqs._handler import message_handler
 from snsqs.testing._broker import MemoryBroker, MemoryTopic
 from snsqs.testing._clock import NoProgress, VirtualClockLoop, run_on_virtual_clock
 from snsqs.testing._faults import Faults
+from snsqs.testing._outbox import OutboxRelay
 from snsqs.testing._queue import MemoryQueue
+from snsqs.testing._record import DeadLetter
 
 __all__ = [
+    "DeadLetter",
     "Faults",
     "MemoryBroker",
     "MemoryQueue",
     "MemoryTopic",
     "NoProgress",
+    "OutboxRelay",
     "VirtualClockLoop",
     "message_handler",
     "run_on_virtual_clock",

@@ -5,21 +5,30 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import TypeVar
 
 from snsqs._batching import group_of, message_attributes, size_error
 from snsqs._channel import MessageChannel
-from snsqs._errors import MessagingError, SendFailed, TerminalError
-from snsqs._handler import Binding, Delivery, HandlerFunction, MessageHandler, Middleware, bindings
+from snsqs._converter import JSON_CONVERTER, MessageConverter, message_of
+from snsqs._errors import MessagingError, SendFailed, TerminalError, TopologyError
+from snsqs._event import declared
+from snsqs._handler import Binding, HandlerFunction, Middleware, bindings
 from snsqs._listener import ListenerContainer
 from snsqs._message import Message
 from snsqs._options import ListenerOptions
-from snsqs._outcome import OutcomeObserver
+from snsqs._outcome import MessageOutcome, OutcomeObserver
 from snsqs._queue import ListenerQueues, QueueSettings
-from snsqs.headers import DEAD_LETTER_REASON, ID
 from snsqs.testing._client import MemoryQueueClient
 from snsqs.testing._clock import NoProgress
 from snsqs.testing._faults import Faults
-from snsqs.testing._queue import MemoryQueue, RedrivePolicy, StoredMessage
+from snsqs.testing._outbox import OutboxRelay
+from snsqs.testing._queue import MemoryQueue, RedrivePolicy
+from snsqs.testing._record import DeadLetter, Record, dead_letter
+
+E = TypeVar("E")
+
+_MAX_PAUSE = 0.5
+"""Longest time, in seconds, between two checks of `join`."""
 
 
 @dataclass(eq=False)
@@ -29,6 +38,8 @@ class MemoryTopic(MessageChannel):
     name: str
     faults: Faults
     subscriptions: dict[str, tuple[MemoryQueue, list[str]]] = field(default_factory=dict)
+    messages: list[Message[str]] = field(default_factory=list)
+    """All messages that the topic accepted, also those that no queue takes."""
     _ids: Iterator[int] = field(init=False, default_factory=itertools.count)
 
     async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
@@ -39,6 +50,7 @@ class MemoryTopic(MessageChannel):
             return refused
         if self.faults.occurs(self.faults.drop_entry):
             return SendFailed("dropped by a fault")
+        self.messages.append(message)
         message_id = f"{self.name}-{next(self._ids)}"
         for queue, types in self.subscriptions.values():
             if message.type in types:
@@ -46,22 +58,6 @@ class MemoryTopic(MessageChannel):
                     message_id, message.payload, message_attributes(message), group_of(message), message.id
                 )
         return message_id
-
-
-class _ErrorRecorder:
-    """Outermost middleware: keeps the last error of each message, for `join`."""
-
-    provides = ()
-
-    def __init__(self) -> None:
-        self.errors: dict[str, Exception] = {}
-
-    async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
-        try:
-            await proceed(delivery)
-        except Exception as error:
-            self.errors.update(dict.fromkeys((message.id for message in delivery.messages), error))
-            raise
 
 
 class _Consumer:
@@ -93,16 +89,30 @@ class MemoryBroker:
 
     Topics and queues are created when they are named; a topic drops what it cannot deliver, so call
     `listen` before sending. Leaving the context stops the listeners and waits for their handlers.
-    `settings` apply to all queues, `faults` to all topics and queues but dead-letter queues.
     """
 
-    def __init__(self, *, settings: QueueSettings | None = None, faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        settings: QueueSettings | None = None,
+        faults: Faults | None = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
+        """
+        Args:
+            settings: settings of all queues.
+            faults: faults of all topics and queues but dead-letter queues.
+            middleware: middleware of all listeners, outside of their own; for example `Inbox(database)`.
+        """
         self.settings = settings or QueueSettings()
         self.faults = faults or Faults()
         self._topics: dict[str, MemoryTopic] = {}
         self._queues: dict[str, MemoryQueue] = {}
         self._running: dict[ListenerContainer, _Running] = {}
-        self._recorder = _ErrorRecorder()
+        self._relays: dict[OutboxRelay, asyncio.Task[None]] = {}
+        self._converters: dict[str, MessageConverter] = {}
+        self._middleware = middleware
+        self._record = Record()
 
     def topic(self, name: str) -> MemoryTopic:
         """Return the topic of this name, a MessageChannel."""
@@ -143,13 +153,14 @@ class MemoryBroker:
     ) -> ListenerContainer:
         """Start the listener of one binding."""
         self.subscribe(binding)
+        self._converters[binding.queue] = binding.converter
         consumer = _Consumer(self)
         container = ListenerContainer(
             consumer,
             binding,
-            middleware=[self._recorder, *middleware],
+            middleware=[self._record, *self._middleware, *middleware],
             options=options,
-            observer=observer,
+            observer=self._record.observer(observer),
         )
         self._running[container] = _Running(consumer, asyncio.create_task(container.run()))
         return container
@@ -161,18 +172,86 @@ class MemoryBroker:
         running.task.cancel()
         await asyncio.wait([running.task])
 
-    async def join(self) -> None:
-        """Wait until all queues except dead-letter queues are empty.
+    def attach(self, relay: OutboxRelay) -> None:
+        """Run the relay of an outbox until the broker is closed. `join` waits for its events as well."""
+        self._relays[relay] = asyncio.create_task(relay.run())
 
-        Raises an ExceptionGroup with the causes of all dead letters: the errors of their handlers, or
-        TerminalError with the reason. Raises NoProgress when a queue has messages and no running listener,
-        and the error of a listener that ended with one.
+    async def publish(self, *events: object, topic: str | None = None) -> None:
+        """Send events, or Messages, to a topic: to `topic`, or to the one whose subscribers take the type.
+
+        Raises BatchSendFailed if a message was not accepted, and TopologyError if `topic` is not given and
+        there is no such topic, or several.
         """
-        while waiting := [queue for queue in self._working_queues() if not queue.is_empty]:
-            for queue in waiting:
-                self._raise_if_stuck(queue)
-            await asyncio.sleep(0.5)
-        if errors := [self._cause(each) for each in self._dead_letters()]:
+        messages = [each if isinstance(each, Message) else message_of(each) for each in events]
+        for message in messages:
+            await self.topic(topic or self._topic_for(message.type)).send([message])
+
+    def published(self, event_type: type[E], *, topic: str | None = None) -> list[E]:
+        """Return the events of this type that topics accepted, by topic and in the order of sending: of one
+        topic, or of all. It does not matter who sent them: the test, a handler or an outbox."""
+        names = declared(event_type).names
+        events = []
+        for each in self._topics.values() if topic is None else [self.topic(topic)]:
+            converter = self._converter_of(*each.subscriptions)
+            received = [converter.to_message(sent.payload, sent.headers) for sent in each.messages]
+            events += [converter.from_message(sent, event_type) for sent in received if sent.type in names]
+        return events
+
+    def handled(self, event_type: type[E], *, queue: str | None = None) -> list[E]:
+        """Return the events of this type that were handled, in this order: on one queue, or on all.
+
+        An event that several queues received, or that a queue delivered again after it was handled, is
+        contained as often. Duplicates that an inbox absorbed are not; see `outcomes`.
+        """
+        names = declared(event_type).names
+        return [
+            self._converter_of(queue_name).from_message(message, event_type)
+            for queue_name, message in self._record.handled()
+            if queue in (None, queue_name) and message.type in names
+        ]
+
+    @property
+    def outcomes(self) -> list[MessageOutcome]:
+        """Outcomes of all deliveries, such as `failed`, and the inbox's `duplicate` and `superseded`."""
+        return list(self._record.outcomes)
+
+    def dead_letters(
+        self, event_type: type[object] | None = None, *, queue: str | None = None
+    ) -> list[DeadLetter]:
+        """Return the dead letters, oldest first: of one event type, or of all; from one queue, or from all.
+
+        `queue` is the queue that the messages failed on, not its dead-letter queue.
+        """
+        letters = [
+            dead_letter(each.name, stored, self._record)
+            for each in self._working_queues()
+            if each.redrive is not None and queue in (None, each.name)
+            for stored in each.redrive.dead_letters.messages
+        ]
+        return [
+            each for each in letters if event_type is None or each.message.type in declared(event_type).names
+        ]
+
+    async def join(self, *, raise_errors: bool = True) -> None:
+        """Wait until nothing is left to do: all queues except dead-letter queues are empty, and the events of
+        attached outboxes are relayed.
+
+        Raises an ExceptionGroup with the causes of all dead letters and parked events: the errors of their
+        handlers, or TerminalError with the reason. A test that expects dead letters passes
+        `raise_errors=False`, and asserts on `dead_letters()`.
+
+        Raises NoProgress when a queue has messages and no running listener, and the error of a listener or
+        relay that ended with one.
+        """
+        pause = 0.01
+        while await self._is_busy():
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _MAX_PAUSE)
+        errors: list[Exception] = [each.error for each in self.dead_letters()]
+        for relay in self._relays:
+            if parked := (await relay.backlog()).parked:
+                errors.append(TerminalError(f"{parked} events are parked: see snsqs.outbox.parked_events"))
+        if errors and raise_errors:
             raise ExceptionGroup("messages ended as dead letters", errors)
 
     async def __aenter__(self) -> "MemoryBroker":
@@ -181,9 +260,46 @@ class MemoryBroker:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for container in self._running:
-            container.stop()
-        await asyncio.gather(*(running.task for running in self._running.values()))
+        listeners, self._running = self._running, {}
+        relays, self._relays = self._relays, {}
+        for listener in listeners:
+            listener.stop()
+        for relay in relays:
+            relay.stop()
+        await asyncio.gather(*(running.task for running in listeners.values()), *relays.values())
+
+    async def _is_busy(self) -> bool:
+        waiting = [queue for queue in self._working_queues() if not queue.is_empty]
+        for queue in waiting:
+            self._raise_if_stuck(queue)
+        return bool(waiting) or await self._has_outbox_events()
+
+    async def _has_outbox_events(self) -> bool:
+        """Asked when the queues are empty: a handler commits its events before its message is deleted."""
+        for relay, task in self._relays.items():
+            if task.done():
+                task.result()  # raises its error
+            if (await relay.backlog()).waiting:
+                return True
+        # Sent by the relay after the queues were checked, and not handled yet.
+        return any(not queue.is_empty for queue in self._working_queues())
+
+    def _converter_of(self, *queues: str) -> MessageConverter:
+        """Return the converter of the first of the queues that has a listener."""
+        return next((self._converters[each] for each in queues if each in self._converters), JSON_CONVERTER)
+
+    def _topic_for(self, event_type: str) -> str:
+        names = [
+            topic.name
+            for topic in self._topics.values()
+            if any(event_type in types for _, types in topic.subscriptions.values())
+        ]
+        if len(names) != 1:
+            found = (
+                f"several topics have subscribers: {', '.join(names)}" if names else "no listener takes it"
+            )
+            raise TopologyError(f"no topic for {event_type}: {found}; pass topic=…, or call listen() before")
+        return names[0]
 
     def _raise_if_stuck(self, queue: MemoryQueue) -> None:
         listeners = [each for each in self._running if each.binding.queue == queue.name]
@@ -194,18 +310,5 @@ class MemoryBroker:
             reason = "its listener is paused" if listeners else "no listener"
             raise NoProgress(f"{queue.name} has messages and {reason}")
 
-    def _cause(self, dead_letter: StoredMessage) -> Exception:
-        """The handler's error; of a message that no handler received, the reason in its attributes."""
-        raised = self._recorder.errors.get(_attribute(dead_letter, ID))
-        return raised or TerminalError(_attribute(dead_letter, DEAD_LETTER_REASON) or "received too often")
-
     def _working_queues(self) -> list[MemoryQueue]:
         return [queue for queue in self._queues.values() if queue.redrive is not None]
-
-    def _dead_letters(self) -> list[StoredMessage]:
-        redrives = [queue.redrive for queue in self._queues.values() if queue.redrive is not None]
-        return [message for redrive in redrives for message in redrive.dead_letters.messages]
-
-
-def _attribute(stored: StoredMessage, name: str) -> str:
-    return stored.attributes[name]["StringValue"] if name in stored.attributes else ""

@@ -1,0 +1,53 @@
+"""Pages of the documentation beside the guide: their blocks run, each page as one program."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from local.postgres import Postgres
+from tests.conftest import fresh_database
+from tests.snsqs.conftest import PROJECT, Installation
+from tests.snsqs.test_guide import BLOCK, run
+
+DOCS = PROJECT / "docs"
+PAGES = sorted(set(DOCS.glob("*.md")) - {DOCS / "guide.md"})
+
+TESTING = """
+import asyncio
+asyncio.run(page.test_a_bill_is_issued_once({url!r}))
+"""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_blocks_of_a_page_run(page: Path, full_installation: Installation, tmp_path: Path) -> None:
+    """One after the other, and their asserts hold."""
+    ran = run(page, page.read_text(), full_installation, tmp_path)
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_is_linked_from_the_guide(page: Path) -> None:
+    """And all its Python blocks are found."""
+    text = page.read_text()
+    assert f"]({page.name}" in (DOCS / "guide.md").read_text()
+    fences = re.findall(r"^\s*```(\w+)", text, re.MULTILINE)
+    assert fences.count("python") == len(BLOCK.findall(text))
+
+
+async def test_the_database_test_of_the_testing_page_passes(
+    postgres_server: Postgres, full_installation: Installation, tmp_path: Path
+) -> None:
+    """On an empty database."""
+    page = DOCS / "testing.md"
+    async with fresh_database(postgres_server, "template0") as url:
+        ran = run(page, page.read_text(), full_installation, tmp_path, then=TESTING.format(url=url))
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_tests_of_the_testing_page_pass(full_installation: Installation, tmp_path: Path) -> None:
+    """With pytest, and the core dependencies."""
+    code = "".join(BLOCK.findall((DOCS / "testing.md").read_text().partition("## With PostgreSQL")[0]))
+    (tmp_path / "test_page.py").write_text(code)
+    ran = full_installation.run("-m", "pytest", "-q", "-p", "no:asyncio", cwd=tmp_path)
+    assert "1 passed" in ran.stdout, ran.stdout
