@@ -19,6 +19,7 @@ from snsqs import (
     OutcomeObserver,
     QueueSettings,
     SnsChannel,
+    SqsChannel,
     Topology,
     bindings,
 )
@@ -31,8 +32,9 @@ from tests.snsqs.queues import DeadLetter, Handler
 class Transport(Protocol):
     """Access of one engine to the topic and queues of a listener."""
 
-    @property
-    def channel(self) -> MessageChannel: ...
+    def topic(self, name: str) -> MessageChannel: ...
+
+    def queue(self) -> MessageChannel: ...
 
     async def send(self, body: str, attributes: dict[str, str]) -> None: ...
 
@@ -51,10 +53,13 @@ class Bench:
     transport: Transport
     deliveries: "Deliveries"
 
-    async def publish(self, *messages: Message[str]) -> None:
-        types = self.listener.binding.event_types
+    async def publish(self, *messages: Message[str], topic: str = "") -> None:
+        """Publish to a topic, by default the first one of the binding; for a work queue send to the queue."""
+        binding = self.listener.binding
+        name = topic or binding.topic
+        types = binding.topics[name] if name else binding.event_types
         self.deliveries.expected.update(each.id for each in messages if each.type in types)
-        await self.transport.channel.send(messages)
+        await (self.transport.topic(name) if name else self.transport.queue()).send(messages)
 
     async def send(self, body: str, **attributes: str) -> None:
         """Send to the queue, without the topic and its filter policy."""
@@ -152,8 +157,8 @@ class AwsEngine:
 @dataclass(frozen=True)
 class _AwsTransport:
     clients: AwsClients
-    channel: MessageChannel
-    queue: str
+    topology: Topology
+    binding: Binding
     queue_url: str
     dead_letter_url: str
 
@@ -161,7 +166,13 @@ class _AwsTransport:
     async def of(cls, clients: AwsClients, topology: Topology, binding: Binding) -> "_AwsTransport":
         names = binding.queue, binding.dead_letter_queue
         urls = [(await clients.sqs.get_queue_url(QueueName=name))["QueueUrl"] for name in names]
-        return cls(clients, SnsChannel(clients.sns, topology, binding.topic), binding.queue, *urls)
+        return cls(clients, topology, binding, *urls)
+
+    def topic(self, name: str) -> MessageChannel:
+        return SnsChannel(self.clients.sns, self.topology, name)
+
+    def queue(self) -> MessageChannel:
+        return SqsChannel(self.clients.sqs, self.binding.queue, self.queue_url)
 
     async def send(self, body: str, attributes: dict[str, str]) -> None:
         await self.clients.sqs.send_message(
@@ -210,9 +221,11 @@ class _MemoryTransport:
     broker: MemoryBroker
     binding: Binding
 
-    @property
-    def channel(self) -> MessageChannel:
-        return self.broker.topic(self.binding.topic)
+    def topic(self, name: str) -> MessageChannel:
+        return self.broker.topic(name)
+
+    def queue(self) -> MessageChannel:
+        return self.broker.queue_channel(self.binding.queue)
 
     async def send(self, body: str, attributes: dict[str, str]) -> None:
         queue = self.broker.queue(self.binding.queue)

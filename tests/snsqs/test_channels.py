@@ -26,12 +26,14 @@ from snsqs.testing import MemoryBroker
 from tests.snsqs.queues import message
 
 
-@pytest.fixture(params=["memory", "sns", "sns.fifo", "sqs", "sqs.fifo"])
+@pytest.fixture(params=["memory", "memory-queue", "sns", "sns.fifo", "sqs", "sqs.fifo"])
 async def channel(request: pytest.FixtureRequest, aws: AwsClients) -> MessageChannel:
     """Each implementation."""
     kind: str = request.param
     if kind == "memory":
         return MemoryBroker().topic("topic")
+    if kind == "memory-queue":
+        return MemoryBroker().queue_channel("queue")
     if kind.startswith("sns"):
         return SnsChannel(aws.sns, Topology(aws, create=True), kind.replace("sns", "topic"))
     attributes: Any = {"FifoQueue": "true"} if kind.endswith(".fifo") else {}

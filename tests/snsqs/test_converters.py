@@ -142,7 +142,7 @@ async def test_a_channel_and_a_queue_with_a_converter_understand_each_other(engi
     converter = CloudEventsConverter(source="order")
     handler, seen = recording(converter)
     async with listening(engine, handler) as bench:
-        channel = ConvertingChannel(bench.transport.channel, converter)
+        channel = ConvertingChannel(bench.transport.topic(bench.listener.binding.topic), converter)
         completed = Completed(order_id="1", version=3)
         await channel.send([message_of(completed)])
         await channel.send([message_of(completed, converter=converter)])  # is not converted twice

@@ -183,7 +183,7 @@ async def test_the_filter_follows_the_handlers(aws: AwsClients) -> None:
 
 async def test_names_that_end_in_fifo_create_fifo_resources(aws: AwsClients) -> None:
     """AWS requires the attribute when queues and topic are created."""
-    fifo = Binding("tests.fifo", "tests.fifo", binding().handlers)
+    fifo = Binding("tests.fifo", {"tests.fifo": ["Painted", "Sold"]}, binding().handlers)
     asked: dict[str, dict[str, str]] = {}
 
     def note(params: dict[str, Any], model: Any, **_: object) -> None:
@@ -214,7 +214,8 @@ async def test_another_account_may_own_the_topic(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "111122223333")
     async with aws_clients(region=REGION, endpoint_url=aws_url) as owner:
         topic_arn = (await owner.sns.create_topic(Name=TOPIC))["TopicArn"]
-    topology, theirs = Topology(aws, create=True), Binding(QUEUE, topic_arn, binding().handlers)
+    topology = Topology(aws, create=True)
+    theirs = Binding(QUEUE, {topic_arn: ["Painted", "Sold"]}, binding().handlers)
     await topology.listener_queues(theirs)
     queue = await attributes_of(aws, QUEUE)
     [statement] = json.loads(queue["Policy"])["Statement"]

@@ -71,11 +71,12 @@ async def test_show_prints_the_attributes_that_are_created(
     for part, existing in {
         "queue": await attributes_of(aws, QUEUE),
         "deadLetterQueue": await attributes_of(aws, f"{QUEUE}-dlq"),
-        "subscription": subscription,
+        "subscriptions": subscription,
     }.items():
-        for name, value in described[part]["attributes"].items():
+        required = described[part][0] if part == "subscriptions" else described[part]
+        for name, value in required["attributes"].items():
             assert (existing[name] if isinstance(value, str) else json.loads(existing[name])) == value
-    assert described["topic"]["arn"] == ACCOUNT.arn("sns", TOPIC)
+    assert [each["arn"] for each in described["topics"]] == [ACCOUNT.arn("sns", TOPIC)]
     assert described["handlers"] == {
         "Painted": "tests.snsqs.test_topology.on_painted",
         "Sold": "tests.snsqs.test_topology.on_sold",

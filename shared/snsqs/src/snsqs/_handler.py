@@ -89,12 +89,19 @@ _MARK = "__sqs_listener__"
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
+    """One queue of a marked function."""
+
     queue: str
-    topic: str
+    topics: tuple[str, ...]
     converter: MessageConverter | None = None
 
 
-def sqs_listener(queue: str, *, topic: str, converter: MessageConverter | None = None) -> Callable[[F], F]:
+def sqs_listener(
+    queue: str | Sequence[str],
+    *,
+    topic: str | Sequence[str] | None = None,
+    converter: MessageConverter | None = None,
+) -> Callable[[F], F]:
     """Mark a function as the handler of one or more event types on `queue`, which is subscribed to `topic`.
 
     Any number of functions may name the same queue; the annotations determine their event types:
@@ -111,16 +118,26 @@ def sqs_listener(queue: str, *, topic: str, converter: MessageConverter | None =
     returns, and its message is not acknowledged. It must not take what belongs to the event loop, such as
     `Acknowledgement` or a transaction.
 
+    `topic` may be several topics: the queue receives the function's event types from each of them. Without a
+    topic the queue is a work queue, to which messages are sent directly. `queue` may be several queues, and
+    the decorator may be repeated for queues with different topics.
+
     `converter` converts the messages of the queue, which has one; the default is `JsonConverter`.
 
     The decorator registers nothing; an application passes its functions to `bindings()`.
     """
+    queues, topics = _names(queue), () if topic is None else _names(topic)
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, _Mark(queue, topic, converter))
+        marks = [_Mark(each, topics, converter) for each in queues]
+        setattr(function, _MARK, (*marks, *getattr(function, _MARK, ())))
         return function
 
     return mark
+
+
+def _names(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 class HandlerMethod:
@@ -263,13 +280,19 @@ class HandlerMethod:
 
 @dataclass(frozen=True)
 class Binding:
-    """A queue, the topic it is subscribed to, and the handlers of its event types. Queue, dead-letter queue,
-    subscription and filter policy are derived from it."""
+    """A queue, the topics it is subscribed to, and the handlers of its event types. Queue, dead-letter queue,
+    subscriptions and filter policies are derived from it."""
 
     queue: str
-    topic: str
+    topics: Mapping[str, Sequence[str]]
+    """Event types by topic, sorted: the filter of each subscription. A work queue has no topic."""
     handlers: Mapping[str, HandlerMethod]
     converter: MessageConverter = field(default_factory=lambda: JSON_CONVERTER)
+
+    @property
+    def topic(self) -> str:
+        """The topic, or the first of several; empty for a work queue."""
+        return next(iter(self.topics), "")
 
     @property
     def dead_letter_queue(self) -> str:
@@ -293,47 +316,48 @@ class Binding:
 
 def bindings(functions: Iterable[HandlerFunction]) -> list[Binding]:
     """Return one Binding for each queue that the marked functions name. Raises ListenerMisconfigured."""
-    functions = list(functions)
-    converters = _converters(functions)
-    topics: dict[str, str] = {}
-    handlers: dict[str, dict[str, HandlerMethod]] = {}
+    marked: dict[str, list[tuple[_Mark, HandlerFunction]]] = {}
     for function in functions:
-        mark = _mark_of(function)
-        if topics.setdefault(mark.queue, mark.topic) != mark.topic:
-            raise ListenerMisconfigured(
-                f"{mark.queue} is bound to {topics[mark.queue]} and to {mark.topic}; one queue, one topic"
-            )
-        method = HandlerMethod(function, converters[mark.queue])
-        on_queue = handlers.setdefault(mark.queue, {})
+        for mark in _marks_of(function):
+            marked.setdefault(mark.queue, []).append((mark, function))
+    return [_binding(queue, on_queue) for queue, on_queue in marked.items()]
+
+
+def _binding(queue: str, marked: Sequence[tuple[_Mark, HandlerFunction]]) -> Binding:
+    converter = _converter(queue, [mark for mark, _ in marked])
+    handlers: dict[str, HandlerMethod] = {}
+    topics: dict[str, set[str]] = {}
+    for mark, function in marked:
+        method = HandlerMethod(function, converter)
         for event_type in method.event_types:
-            if event_type in on_queue:
+            if event_type in handlers:
                 raise ListenerMisconfigured(
-                    f"{on_queue[event_type].name} and {method.name} both take {event_type} on {mark.queue}"
+                    f"{handlers[event_type].name} and {method.name} both take {event_type} on {queue}"
                 )
-            on_queue[event_type] = method
-    return [
-        Binding(queue, topics[queue], on_queue, converters[queue]) for queue, on_queue in handlers.items()
-    ]
+            handlers[event_type] = method
+        for topic in mark.topics:
+            topics.setdefault(topic, set()).update(method.event_types)
+    return Binding(queue, {topic: sorted(types) for topic, types in topics.items()}, handlers, converter)
 
 
-def _mark_of(function: HandlerFunction) -> _Mark:
-    mark: _Mark | None = getattr(function, _MARK, None)
-    if mark is None:
+def _marks_of(function: HandlerFunction) -> Sequence[_Mark]:
+    """Return the marks of a function, one for each of its queues."""
+    marks: tuple[_Mark, ...] = getattr(function, _MARK, ())
+    if not marks:
         raise ListenerMisconfigured(f"{function.__qualname__} is not marked @sqs_listener")
-    return mark
+    return marks
 
 
-def _converters(functions: Sequence[HandlerFunction]) -> dict[str, MessageConverter]:
-    """Return the converter of each queue. Raises ListenerMisconfigured if functions name several."""
-    chosen: dict[str, MessageConverter] = {}
-    marks = [_mark_of(function) for function in functions]
+def _converter(queue: str, marks: Sequence[_Mark]) -> MessageConverter:
+    """Return the converter of a queue. Raises ListenerMisconfigured if its handlers name several."""
+    chosen: MessageConverter | None = None
     for mark in marks:
-        if mark.converter is not None and chosen.setdefault(mark.queue, mark.converter) != mark.converter:
+        if mark.converter is not None and chosen not in (None, mark.converter):
             raise ListenerMisconfigured(
-                f"{mark.queue} has the converters {chosen[mark.queue]!r} and {mark.converter!r}; one queue, "
-                "one converter"
+                f"{queue} has the converters {chosen!r} and {mark.converter!r}; one queue, one converter"
             )
-    return {mark.queue: chosen.get(mark.queue, JSON_CONVERTER) for mark in marks}
+        chosen = chosen or mark.converter
+    return chosen or JSON_CONVERTER
 
 
 def message_handler(

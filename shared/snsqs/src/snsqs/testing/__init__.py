@@ -32,7 +32,7 @@ from snsqs.testing._broker import MemoryBroker, MemoryTopic
 from snsqs.testing._clock import NoProgress, VirtualClockLoop, run_on_virtual_clock
 from snsqs.testing._faults import Faults
 from snsqs.testing._outbox import OutboxRelay
-from snsqs.testing._queue import MemoryQueue
+from snsqs.testing._queue import MemoryQueue, MemoryQueueChannel
 from snsqs.testing._record import DeadLetter
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Faults",
     "MemoryBroker",
     "MemoryQueue",
+    "MemoryQueueChannel",
     "MemoryTopic",
     "NoProgress",
     "OutboxRelay",

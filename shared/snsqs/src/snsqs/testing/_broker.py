@@ -22,7 +22,7 @@ from snsqs.testing._client import MemoryQueueClient
 from snsqs.testing._clock import NoProgress
 from snsqs.testing._faults import Faults
 from snsqs.testing._outbox import OutboxRelay
-from snsqs.testing._queue import MemoryQueue, RedrivePolicy
+from snsqs.testing._queue import MemoryQueue, MemoryQueueChannel, RedrivePolicy
 from snsqs.testing._record import DeadLetter, Record, dead_letter
 
 E = TypeVar("E")
@@ -122,12 +122,17 @@ class MemoryBroker:
         """Return the queue of this name; its `messages` may be inspected."""
         return self._queues.setdefault(name, MemoryQueue(name, self.faults))
 
+    def queue_channel(self, name: str) -> MemoryQueueChannel:
+        """Return a MessageChannel that sends to the queue of this name, without a topic."""
+        return MemoryQueueChannel(self.queue(name))
+
     def subscribe(self, binding: Binding) -> tuple[MemoryQueue, MemoryQueue]:
-        """Subscribe the binding's queue to its topic; return the queue and its dead-letter queue."""
+        """Subscribe the binding's queue to its topics; return the queue and its dead-letter queue."""
         queue, dead_letters = self.queue(binding.queue), self.queue(binding.dead_letter_queue)
         dead_letters.faults = Faults()
         queue.redrive = RedrivePolicy(dead_letters, self.settings.max_receive_count)
-        self.topic(binding.topic).subscriptions[binding.queue] = (queue, binding.event_types)
+        for topic, types in binding.topics.items():
+            self.topic(topic).subscriptions[binding.queue] = (queue, list(types))
         return queue, dead_letters
 
     def listen(

@@ -5,7 +5,10 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from snsqs._errors import MAX_VISIBILITY
+from snsqs._batching import group_of, message_attributes, size_error
+from snsqs._channel import MessageChannel
+from snsqs._errors import MAX_VISIBILITY, MessagingError, SendFailed
+from snsqs._message import Message
 from snsqs._queue import BatchOutcome, RawAttributes, Received, is_fifo
 from snsqs.testing._faults import Faults
 
@@ -177,6 +180,32 @@ class MemoryQueue:
     def _fail_by_chance(self) -> None:
         if self.faults.occurs(self.faults.fail_call):
             raise ConnectionRefusedError(f"{self.name}: refused by a fault")
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryQueueChannel(MessageChannel):
+    """A queue as a MessageChannel, which sends to it without a topic."""
+
+    queue: MemoryQueue
+
+    async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+        return [await self._send(message) for message in messages]
+
+    async def _send(self, message: Message[str]) -> str | MessagingError:
+        if (refused := size_error(message)) is not None:
+            return refused
+        faults = self.queue.faults
+        if faults.occurs(faults.drop_entry):
+            return SendFailed("dropped by a fault")
+        try:
+            return await self.queue.send(
+                message.payload,
+                message_attributes(message),
+                group=group_of(message),
+                deduplication=message.id,
+            )
+        except OSError as error:
+            return SendFailed(f"{self.queue.name} did not accept the message: {error!r}")
 
 
 def _received(stored: StoredMessage) -> Received:

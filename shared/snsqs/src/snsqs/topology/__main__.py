@@ -168,12 +168,15 @@ def _report(queue: str, sentences: Sequence[str], *, otherwise: str) -> None:
 def _as_json(desired: Desired) -> dict[str, Any]:
     binding = desired.binding
     return {
-        "topic": _resource(binding.topic, desired.topic_arn, topic_type(binding.topic)),
+        "topics": [_resource(topic, arn, topic_type(topic)) for topic, arn in desired.topic_arns.items()],
         "queue": _resource(binding.queue, desired.queue_arn, desired.queue),
         "deadLetterQueue": _resource(
             binding.dead_letter_queue, desired.dead_letter_queue_arn, desired.dead_letter_queue
         ),
-        "subscription": {"attributes": _attributes(desired.subscription)},
+        "subscriptions": [
+            {"topic": desired.topic_arns[topic], "attributes": _attributes(attributes)}
+            for topic, attributes in desired.subscriptions.items()
+        ],
         "handlers": {event_type: binding.handlers[event_type].name for event_type in binding.event_types},
     }
 
@@ -192,8 +195,11 @@ def _as_text(desired: Desired) -> str:
     parts: list[tuple[str, Mapping[Any, str]]] = [
         (f"queue {binding.queue}", desired.queue),
         (f"dead-letter queue {binding.dead_letter_queue}", desired.dead_letter_queue),
-        (f"topic {binding.topic}", topic_type(binding.topic)),
-        ("subscription of the queue to the topic", desired.subscription),
+        *[(f"topic {topic}", topic_type(topic)) for topic in binding.topics],
+        *[
+            (f"subscription of the queue to {topic}", attributes)
+            for topic, attributes in desired.subscriptions.items()
+        ],
         ("handlers", {event_type: handler.name for event_type, handler in binding.handlers.items()}),
     ]
     return "\n".join(

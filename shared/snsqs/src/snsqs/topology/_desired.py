@@ -49,8 +49,9 @@ class Desired:
     settings: QueueSettings = field(default_factory=QueueSettings)
 
     @property
-    def topic_arn(self) -> str:
-        return self.account.arn("sns", self.binding.topic)
+    def topic_arns(self) -> dict[str, str]:
+        """ARNs of the topics, by the names in the binding."""
+        return {topic: self.account.arn("sns", topic) for topic in self.binding.topics}
 
     @property
     def queue_arn(self) -> str:
@@ -62,25 +63,35 @@ class Desired:
 
     @property
     def queue(self) -> "dict[QueueAttributeNameType, str]":
-        """Attributes of the queue: its redrive policy, and a policy that allows only the topic to send."""
+        """Attributes of the queue: its redrive policy, and a policy that allows only the topics to send.
+
+        A work queue has no policy here: its own account may send to it.
+        """
         redrive = {
             "deadLetterTargetArn": self.dead_letter_queue_arn,
             "maxReceiveCount": self.settings.max_receive_count,
-        }
-        allow_topic = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": self.queue_arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": self.topic_arn}},
         }
         return {
             **queue_type(self.binding.queue),
             "VisibilityTimeout": str(self.settings.visibility),
             "MessageRetentionPeriod": str(self.settings.retention),
             "RedrivePolicy": json.dumps(redrive),
-            "Policy": json.dumps({"Version": "2012-10-17", "Statement": [allow_topic]}),
+            **self._policy,
         }
+
+    @property
+    def _policy(self) -> "dict[QueueAttributeNameType, str]":
+        allowed = [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "sns.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": self.queue_arn,
+                "Condition": {"ArnEquals": {"aws:SourceArn": arn}},
+            }
+            for arn in self.topic_arns.values()
+        ]
+        return {"Policy": json.dumps({"Version": "2012-10-17", "Statement": allowed})} if allowed else {}
 
     @property
     def dead_letter_queue(self) -> "dict[QueueAttributeNameType, str]":
@@ -91,13 +102,17 @@ class Desired:
         }
 
     @property
-    def subscription(self) -> dict[str, str]:
-        """Attributes of the queue's subscription, in the order in which SNS accepts changes: a filter policy
-        for the body may be nested, and SNS rejects the scope MessageAttributes until it is replaced."""
+    def subscriptions(self) -> dict[str, dict[str, str]]:
+        """Attributes of the queue's subscription to each topic, in the order in which SNS accepts changes: a
+        filter policy for the body may be nested, and SNS rejects the scope MessageAttributes until it is
+        replaced."""
         return {
-            "RawMessageDelivery": "true",
-            "FilterPolicy": json.dumps({TYPE: self.binding.event_types}),
-            "FilterPolicyScope": "MessageAttributes",
+            topic: {
+                "RawMessageDelivery": "true",
+                "FilterPolicy": json.dumps({TYPE: list(types)}),
+                "FilterPolicyScope": "MessageAttributes",
+            }
+            for topic, types in self.binding.topics.items()
         }
 
 

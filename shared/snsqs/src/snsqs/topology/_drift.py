@@ -24,17 +24,19 @@ class Existing:
     """Existing resources of one binding; None where one is missing."""
 
     account: Account
-    topic_arn: str | None
+    topic_arns: Mapping[str, str | None]
+    """By the names in the binding."""
     queue: Attributes | None
     dead_letter_queue: Attributes | None
-    subscription: Attributes | None
+    subscriptions: Mapping[str, Attributes | None]
+    """By topic."""
 
 
 def drift(desired: Desired, existing: Existing) -> list[str]:
     """Return a sentence for each resource that is missing and each attribute that differs."""
-    topic, dead_letters = desired.binding.topic, f"dead-letter queue {desired.binding.dead_letter_queue}"
+    dead_letters = f"dead-letter queue {desired.binding.dead_letter_queue}"
     return [
-        *([] if existing.topic_arn else [f"topic {topic} is missing"]),
+        *[f"topic {topic} is missing" for topic, arn in existing.topic_arns.items() if arn is None],
         *_part("the queue is missing", desired.queue, existing.queue),
         *_part(
             f"{dead_letters} is missing",
@@ -42,7 +44,23 @@ def drift(desired: Desired, existing: Existing) -> list[str]:
             existing.dead_letter_queue,
             f"{dead_letters}: ",
         ),
-        *_part(f"subscription to {topic} is missing", desired.subscription, existing.subscription),
+        *_subscriptions(desired.subscriptions, existing.subscriptions),
+    ]
+
+
+def _subscriptions(
+    desired: Mapping[str, Mapping[str, str]], existing: Mapping[str, Attributes | None]
+) -> list[str]:
+    """The sentences name the topic if there are several."""
+    return [
+        sentence
+        for topic, attributes in desired.items()
+        for sentence in _part(
+            f"subscription to {topic} is missing",
+            attributes,
+            existing[topic],
+            f"subscription to {topic}: " if len(desired) > 1 else "",
+        )
     ]
 
 

@@ -42,19 +42,23 @@ class Lookup:
 
     async def existing(self, binding: Binding) -> Existing:
         """Return the existing resources of a binding."""
-        topic_arn = await self.topic(binding.topic)
+        topic_arns = {topic: await self.topic(topic) for topic in binding.topics}
         queue = await self.described_queue(binding.queue)
         dead_letters = await self.described_queue(binding.dead_letter_queue)
-        arn = next((found.attributes["QueueArn"] for found in (queue, dead_letters) if found), topic_arn)
+        arns = [found.attributes["QueueArn"] for found in (queue, dead_letters) if found]
+        arn = next((arn for arn in [*arns, *topic_arns.values()] if arn), None)
         account = Account.from_arn(arn) if arn else Account()
         queue_arn = account.arn("sqs", binding.queue)
-        subscription = await self.subscription(topic_arn, queue_arn) if topic_arn else None
+        subscriptions = {
+            topic: await self.subscription(arn, queue_arn) if arn else None
+            for topic, arn in topic_arns.items()
+        }
         return Existing(
             account,
-            topic_arn,
+            topic_arns,
             queue.attributes if queue else None,
             dead_letters.attributes if dead_letters else None,
-            subscription.attributes if subscription else None,
+            {topic: found.attributes if found else None for topic, found in subscriptions.items()},
         )
 
     async def topic(self, name: str) -> str | None:

@@ -1,6 +1,7 @@
 """Topology: looks up, and in development creates, the resources that bindings require."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,11 @@ class Topology:
             raise _missing("topic", name)
         return arn
 
+    async def queue_url(self, name: str) -> str:
+        """Return the URL of an existing queue, for a `SqsChannel`. Raises TopologyError when it is missing:
+        its consumer creates it."""
+        return (await self._known_queue(name)).url
+
     async def listener_queues(self, binding: Binding) -> ListenerQueues:
         """Return the binding's queues. Raises TopologyError when a resource is missing."""
         if self._create:
@@ -72,14 +78,16 @@ class Topology:
         return drift(Desired(binding, existing.account, self.settings), existing)
 
     async def _create_all(self, binding: Binding) -> ListenerQueues:
-        desired = Desired(binding, Account.from_arn(await self.topic_arn(binding.topic)), self.settings)
+        for topic in binding.topics:
+            await self.topic_arn(topic)
+        desired = Desired(binding, Account(), self.settings)
         dead_letters = await self._create_queue(binding.dead_letter_queue, desired.dead_letter_queue)
-        # A topic that is named by its ARN may be another account's; the dead-letter queue never is.
         desired = replace(desired, account=await self._account(dead_letters))
         queue = await self._create_queue(binding.queue, desired.queue)
-        await self._create_subscription(desired)
-        about = {"queue": binding.queue, "topic": binding.topic, "types": binding.event_types}
-        log.info("queue subscribed", extra=about)
+        for topic, arn in desired.topic_arns.items():
+            await self._create_subscription(arn, desired.queue_arn, desired.subscriptions[topic])
+            about = {"queue": binding.queue, "topic": topic, "types": binding.topics[topic]}
+            log.info("queue subscribed", extra=about)
         return ListenerQueues(queue, dead_letters)
 
     async def _create_queue(self, name: str, desired: "QueueAttributes") -> SqsQueue:
@@ -97,16 +105,20 @@ class Topology:
             await self._sqs.set_queue_attributes(QueueUrl=found.queue.url, Attributes=changes)
         return found.queue
 
-    async def _create_subscription(self, desired: Desired) -> None:
-        found = await self._lookup.subscription(desired.topic_arn, desired.queue_arn)
-        if found is None and (found := await self._subscribe(desired)) is None:
+    async def _create_subscription(
+        self, topic_arn: str, queue_arn: str, attributes: Mapping[str, str]
+    ) -> None:
+        found = await self._lookup.subscription(topic_arn, queue_arn)
+        if found is None and (found := await self._subscribe(topic_arn, queue_arn, attributes)) is None:
             return
-        for name in differences(desired.subscription, found.attributes):
+        for name in differences(attributes, found.attributes):
             await self._sns.set_subscription_attributes(
-                SubscriptionArn=found.arn, AttributeName=name, AttributeValue=desired.subscription[name]
+                SubscriptionArn=found.arn, AttributeName=name, AttributeValue=attributes[name]
             )
 
-    async def _subscribe(self, desired: Desired) -> FoundSubscription | None:
+    async def _subscribe(
+        self, topic_arn: str, queue_arn: str, attributes: Mapping[str, str]
+    ) -> FoundSubscription | None:
         """Create the subscription, with its filter from the start, and look it up.
 
         Where another process was faster, AWS rejects other attributes, and local servers ignore them. None
@@ -114,18 +126,15 @@ class Topology:
         """
         try:
             await self._sns.subscribe(
-                TopicArn=desired.topic_arn,
-                Protocol="sqs",
-                Endpoint=desired.queue_arn,
-                Attributes=desired.subscription,
+                TopicArn=topic_arn, Protocol="sqs", Endpoint=queue_arn, Attributes=attributes
             )
         except Exception as error:
             exists = error_code(error) in _SUBSCRIPTION_EXISTS
-            found = await self._lookup.subscription(desired.topic_arn, desired.queue_arn) if exists else None
+            found = await self._lookup.subscription(topic_arn, queue_arn) if exists else None
             if found is None:
                 raise
             return found
-        return await self._lookup.subscription(desired.topic_arn, desired.queue_arn)
+        return await self._lookup.subscription(topic_arn, queue_arn)
 
     async def _known_queue(self, name: str) -> SqsQueue:
         queue = await self._lookup.queue(name)
