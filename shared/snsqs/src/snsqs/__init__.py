@@ -12,14 +12,15 @@ Names with a leading underscore are private.
 """
 
 from snsqs._acknowledgement import Acknowledgement
-from snsqs._batching import size_error
 from snsqs._channel import ChannelInterceptor, InterceptedChannel, MessageChannel, Send
 from snsqs._converter import JsonConverter, MessageConverter, message_of
 from snsqs._domain_event import Aggregate, DomainEvent
 from snsqs._errors import (
     BatchSendFailed,
+    ChannelMisconfigured,
     HandlerTimedOut,
     InvalidEvent,
+    InvalidMessage,
     LeaseLost,
     ListenerMisconfigured,
     MessageTooLarge,
@@ -51,6 +52,7 @@ from snsqs._outcome import MessageOutcome, OutcomeObserver
 from snsqs._queue import QueueSettings
 from snsqs._sns import SnsChannel
 from snsqs._sqs import SqsChannel
+from snsqs._validation import size_error
 from snsqs.aws import AwsClients, aws_clients
 from snsqs.topology import Topology
 
@@ -62,12 +64,14 @@ __all__ = [
     "BatchSendFailed",
     "Binding",
     "ChannelInterceptor",
+    "ChannelMisconfigured",
     "Delivery",
     "DomainEvent",
     "HandlerFunction",
     "HandlerTimedOut",
     "InterceptedChannel",
     "InvalidEvent",
+    "InvalidMessage",
     "JsonConverter",
     "Lease",
     "LeaseLost",

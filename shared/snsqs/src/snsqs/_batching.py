@@ -1,19 +1,16 @@
-"""Batch calls of SNS and SQS: their limits, entries and results, and a Batcher that fills them."""
+"""Batch calls of SNS and SQS: their entries and results, and a Batcher that fills them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from snsqs._errors import MessageTooLarge, MessagingError, SendFailed, TerminalError
+from snsqs._errors import MessagingError, SendFailed, TerminalError
 from snsqs._message import Message
 from snsqs._queue import MAX_BATCH_SIZE
-
-MAX_BYTES = 240 * 1024
-"""Maximum size of one call and of one message. AWS permits 256 KiB, and counts some overhead of its own."""
-
-MAX_ATTRIBUTES = 10
-"""Limit of SQS. SNS accepts more, but does not deliver such a message to a queue."""
+from snsqs._trace_header import aws_trace_header
+from snsqs._validation import DEFAULT_MAX_BYTES, Destination, deduplication_of
+from snsqs.headers import TRACEPARENT
 
 _RETRY_DELAYS = (0.1, 0.3)
 """Seconds before the failed entries of a call are sent again."""
@@ -29,21 +26,6 @@ class EntryRefused(TerminalError):
     """The transport refuses this message, for example for a character that it does not accept."""
 
 
-def size_error(message: Message[str]) -> MessageTooLarge | None:
-    """Return the error with which every transport refuses the message, or None.
-
-    A message is limited to 240 KiB and ten headers. Its size is that of the payload in UTF-8, plus name, data
-    type and value of each header.
-    """
-    if (size := _size_of(message)) > MAX_BYTES:
-        return MessageTooLarge(f"the message has {size} bytes, the limit is {MAX_BYTES}")
-    if len(message.headers) > MAX_ATTRIBUTES:
-        return MessageTooLarge(
-            f"the message has {len(message.headers)} headers, the limit is {MAX_ATTRIBUTES}"
-        )
-    return None
-
-
 def message_attributes(message: Message[str]) -> dict[str, Any]:
     """Return the headers as message attributes of SNS and SQS, without empty ones, which AWS refuses."""
     return {
@@ -51,21 +33,38 @@ def message_attributes(message: Message[str]) -> dict[str, Any]:
     }
 
 
-def group_of(message: Message[str]) -> str:
-    """Return the message group on a FIFO topic or queue: the messages of one aggregate stay in order."""
-    return message.subject or "none"
-
-
-def batch_entries(
-    messages: Sequence[Message[str]], *, body: Literal["Message", "MessageBody"], is_fifo: bool
-) -> list[Any]:
-    """Return the entries of a batch call, whose ids are their positions. `body` is the key of the payload:
-    `Message` for SNS, `MessageBody` for SQS."""
+def batch_entries(messages: Sequence[Message[str]], destination: Destination) -> list[Any]:
+    """Return the entries of a batch call, whose ids are their positions."""
+    body = "Message" if destination.is_topic else "MessageBody"
     return [
         {"Id": str(position), body: message.payload, "MessageAttributes": message_attributes(message)}
-        | ({"MessageGroupId": group_of(message), "MessageDeduplicationId": message.id} if is_fifo else {})
+        | delivery_parameters(message, destination)
+        | (trace_parameters(message) if destination.has_trace_header else {})
         for position, message in enumerate(messages)
     ]
+
+
+def delivery_parameters(message: Message[str], destination: Destination) -> dict[str, Any]:
+    """Return group, deduplication id and delay of a message as parameters of SNS and SQS."""
+    if not (destination.is_fifo or message.has_delivery_options):
+        return {}
+    parameters: dict[str, Any] = {}
+    if (group := destination.group_of(message)) is not None:
+        parameters["MessageGroupId"] = group
+    if destination.is_fifo:
+        parameters["MessageDeduplicationId"] = deduplication_of(message)
+    if message.delay is not None:
+        parameters["DelaySeconds"] = message.delay
+    return parameters
+
+
+def trace_parameters(message: Message[str]) -> dict[str, Any]:
+    """Return the traceparent of a message as the system attribute of SQS, which does not count as one of the
+    ten attributes."""
+    header = aws_trace_header(message.headers.get(TRACEPARENT, ""))
+    if header is None:
+        return {}
+    return {"MessageSystemAttributes": {"AWSTraceHeader": {"DataType": "String", "StringValue": header}}}
 
 
 def batch_results(response: Mapping[str, Any], count: int) -> list[Result]:
@@ -90,17 +89,21 @@ class _Pending:
 class Batcher:
     """Fills batch calls with the messages of concurrent senders.
 
-    A call is made when ten messages or 240 KiB are pending, or `linger` seconds after the first of them, with
-    at most `calls` at the same time. Entries that failed and may succeed later are sent twice more; a call
-    that failed as a whole is not, because the SDK has already retried it. With `in_order`, for FIFO, there
-    is one call at a time and no retry, which could overtake.
+    A call is made when ten messages or 240 KiB (`max_bytes`, where that is more) are pending, or `linger`
+    seconds after the first of them, with at most `calls` at the same time. Entries that failed and may
+    succeed later are sent twice more; a call that failed as a whole is not, because the SDK has already
+    retried it. On FIFO there is one call at a time and no retry, which could overtake.
     """
 
-    def __init__(self, call: Call, *, in_order: bool = False, linger: float = 0.005, calls: int = 10) -> None:
+    def __init__(
+        self, call: Call, destination: Destination, *, linger: float = 0.005, calls: int = 10
+    ) -> None:
         self._call = call
-        self._in_order = in_order
+        self._destination = destination
+        self._max_bytes = max(destination.max_bytes, DEFAULT_MAX_BYTES)
+        self._in_order = destination.is_fifo
         self._linger = linger
-        self._calls = asyncio.Semaphore(1 if in_order else calls)
+        self._calls = asyncio.Semaphore(1 if self._in_order else calls)
         self._pending: list[_Pending] = []
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -112,11 +115,12 @@ class Batcher:
 
     def _result_of(self, message: Message[str]) -> "asyncio.Future[Result]":
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        if (refused := size_error(message)) is not None:
-            result.set_result(refused)
+        try:
+            size = self._destination.validate(message)
+        except TerminalError as error:
+            result.set_result(error)
             return result
-        size = _size_of(message)
-        if self._bytes + size > MAX_BYTES:
+        if self._bytes + size > self._max_bytes:
             self._flush()
         self._pending.append(_Pending(message, result))
         self._bytes += size
@@ -160,13 +164,6 @@ class Batcher:
             for place, result in zip(again, later, strict=True):
                 results[place] = result
         return results
-
-
-def _size_of(message: Message[str]) -> int:
-    attributes = sum(
-        len(name.encode()) + len("String") + len(value.encode()) for name, value in message.headers.items()
-    )
-    return len(message.payload.encode()) + attributes
 
 
 def _may_succeed_later(result: Result) -> bool:

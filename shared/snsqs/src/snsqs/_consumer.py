@@ -144,7 +144,7 @@ class Consumer:
         while (batch := await self._pending.pop_group()) is not None:
             self._idle -= 1
             await self._process(batch)
-            self._pending.release(batch[0].ordering_key)
+            self._pending.release(batch[0])
             self._idle += 1
             self._notify_capacity()
 
@@ -206,7 +206,7 @@ class Consumer:
         for incoming in batch:
             self._record_outcome(incoming, "lease_lost", error)
             self._leases.release(incoming.lease)
-        followers = self._pending.drain_group(batch[0].ordering_key)
+        followers = self._pending.drain_group(batch[0])
         await self._leases.requeue(_leases(followers), delay=0)
 
     async def _on_failure(
@@ -271,7 +271,7 @@ class Consumer:
         await self._acknowledger.acknowledge(incoming.lease)
 
     async def _requeue(self, incoming: Incoming, delay: float) -> None:
-        followers = self._pending.drain_group(incoming.ordering_key)
+        followers = self._pending.drain_group(incoming)
         await self._leases.requeue(_leases([incoming, *followers]), delay=delay)
 
     def _backoff(self, receive_count: int) -> float:

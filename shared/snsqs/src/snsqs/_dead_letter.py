@@ -2,8 +2,8 @@
 
 import json
 
-from snsqs._batching import MAX_ATTRIBUTES
 from snsqs._queue import Attribute, RawAttributes, Received
+from snsqs._validation import MAX_ATTRIBUTES
 from snsqs.headers import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
 
 _MAX_REASON_CHARACTERS = 1_000

@@ -32,6 +32,11 @@ class MessageTooLarge(TerminalError):
     """A message exceeds the limit of the transport. Send a reference instead of the content."""
 
 
+class InvalidMessage(TerminalError):
+    """A channel refuses the message for its content or delivery options: a character or header name that AWS
+    rejects, or a delay, group or deduplication id that does not fit the topic or queue."""
+
+
 class SendFailed(MessagingError):
     """The transport did not accept the message. Nothing was sent; sending it again is safe."""
 
@@ -97,6 +102,10 @@ class LeaseLost(MessagingError):
 class ListenerMisconfigured(MessagingError, ValueError):
     """A handler, its annotations, its queue or its options do not fit together. Raised at start, never for a
     message."""
+
+
+class ChannelMisconfigured(MessagingError, ValueError):
+    """A setting of a channel is invalid. Raised by its constructor; names setting, value and remedy."""
 
 
 class TopologyError(MessagingError):

@@ -17,19 +17,33 @@ T = TypeVar("T")
 class Message(Generic[T]):
     """A payload of any type with headers, which are strings. Immutable, so it may be shared and sent again.
 
-    After Spring Messaging's `Message`.
+    After Spring Messaging's `Message`. `group_id`, `deduplication_id` and `delay` are options of sending, and
+    do not travel as headers.
     """
 
     payload: T
     headers: Mapping[str, str] = field(default_factory=dict)
+    group_id: str | None = None
+    """Message group to send it in: on FIFO the messages of a group stay in order (default: the subject); on
+    standard topics and queues a busy group, such as a tenant, does not delay others (fair queues)."""
+    deduplication_id: str | None = None
+    """Id by which a FIFO topic or queue drops duplicates for five minutes (default: the message's id)."""
+    delay: int | None = None
+    """Seconds from 0 to 900 before a standard queue delivers it (default: the delay of the queue)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
 
     def copy(self, **changes: Any) -> "Message[Any]":
-        """Return a message with another `payload` or with `headers` merged over the present ones."""
+        """Return a message with another payload or other delivery options, or with `headers` merged over the
+        present ones."""
         headers = {**self.headers, **changes.pop("headers", {})}
         return dataclasses.replace(self, headers=headers, **changes)
+
+    @property
+    def has_delivery_options(self) -> bool:
+        """Whether a group, deduplication id or delay is set. Received messages have none."""
+        return not (self.group_id is None and self.deduplication_id is None and self.delay is None)
 
     @property
     def id(self) -> str:

@@ -12,7 +12,8 @@ from snsqs._lease import Lease
 from snsqs._message import Message
 from snsqs._options import ListenerOptions, Policy
 from snsqs._queue import MAX_BATCH_SIZE, Received
-from snsqs.headers import ID, TYPE
+from snsqs._trace_header import traceparent_of
+from snsqs.headers import ID, TRACEPARENT, TYPE
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +34,6 @@ class Incoming:
         return self.lease.received
 
     @property
-    def ordering_key(self) -> Hashable:
-        """Messages with the same key are taken in order: a FIFO group, or the messages of a batch handler.
-        Any other message has a key of its own."""
-        if self.received.group is not None:
-            return self.received.group
-        return self.handler if self.max_batch_size > 1 else self
-
-    @property
     def max_batch_size(self) -> int:
         """Maximum number of messages per call of the handler."""
         takes_batches = self.handler is not None and self.handler.takes_batches and not self.is_single
@@ -57,6 +50,8 @@ def decode(lease: Lease, binding: Binding, options: ListenerOptions) -> Incoming
         return _rejected(lease, error)
     except Exception as error:
         return _rejected(lease, UndecodableMessage(f"{type(error).__name__}: {error}"))
+    if received.trace_header is not None and TRACEPARENT not in message.headers:
+        message = _in_trace(message, received.trace_header)
     if not message.id:
         message = message.copy(headers={ID: received.message_id})
     if not message.type:
@@ -74,6 +69,11 @@ def decode(lease: Lease, binding: Binding, options: ListenerOptions) -> Incoming
 def _rejected(lease: Lease, error: MessagingError) -> Incoming:
     received = lease.received
     return Incoming(lease, Message(received.body, received.attributes), None, error)
+
+
+def _in_trace(message: Message[str], trace_header: str) -> Message[str]:
+    traceparent = traceparent_of(trace_header)
+    return message.copy(headers={TRACEPARENT: traceparent}) if traceparent else message
 
 
 class PendingMessages:
@@ -97,7 +97,7 @@ class PendingMessages:
 
     def add(self, incoming: Incoming) -> None:
         """Append a message to its group."""
-        key = incoming.ordering_key
+        key = self._ordering_key(incoming)
         self._groups[key].append(incoming)
         self._count += 1
         if key not in self._reserved:
@@ -115,10 +115,11 @@ class PendingMessages:
             if messages := self._pop(key):
                 return messages
 
-    def release(self, key: Hashable) -> None:
+    def release(self, settled: Incoming) -> None:
         """Let workers take the next messages of a FIFO group: the last ones are settled."""
         if not self._is_fifo:
             return
+        key = self._ordering_key(settled)
         if self._groups.get(key):
             self._ready.put_nowait(key)
         else:
@@ -128,16 +129,16 @@ class PendingMessages:
         """Put the messages of a failed batch back, to be taken one by one, in a FIFO group first."""
         singles = [replace(incoming, is_single=True) for incoming in batch]
         if self._is_fifo:
-            self._groups[batch[0].ordering_key].extendleft(reversed(singles))
+            self._groups[self._ordering_key(batch[0])].extendleft(reversed(singles))
             self._count += len(singles)
         else:
             for incoming in singles:
                 self.add(incoming)
 
-    def drain_group(self, key: Hashable) -> list[Incoming]:
+    def drain_group(self, failed: Incoming) -> list[Incoming]:
         """Take out the rest of a FIFO group, which must not overtake a message that failed. Messages of a
         standard queue are independent, and stay."""
-        return self._clear(key) if self._is_fifo else []
+        return self._clear(self._ordering_key(failed)) if self._is_fifo else []
 
     def drain(self) -> list[Incoming]:
         """Take out all messages."""
@@ -148,6 +149,13 @@ class PendingMessages:
         self._is_closed = True
         for _ in range(workers):
             self._ready.put_nowait(None)
+
+    def _ordering_key(self, incoming: Incoming) -> Hashable:
+        """Messages with the same key are taken in order: a FIFO group, or the messages of a batch handler.
+        Any other message has a key of its own. The group of a standard queue (fair queues) orders nothing."""
+        if self._is_fifo and incoming.received.group is not None:
+            return incoming.received.group
+        return incoming.handler if incoming.max_batch_size > 1 else incoming
 
     def _clear(self, key: Hashable) -> list[Incoming]:
         cleared = list(self._groups.pop(key, ()))

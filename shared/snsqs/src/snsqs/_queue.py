@@ -34,7 +34,9 @@ class Received:
     leased_at: float
     """Time of the event loop when the receive call returned; a long poll receives at its end."""
     group: str | None = None
-    """Message group, on a FIFO queue."""
+    """Message group. On a FIFO queue its messages are ordered, on a standard queue they are not."""
+    trace_header: str | None = None
+    """Trace header of AWS X-Ray (system attribute `AWSTraceHeader`)."""
     sent_at: datetime | None = None
     """Time of sending. A message that SQS moved to a standard dead-letter queue keeps its first one."""
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -94,7 +96,7 @@ class Queue(Protocol):
     async def send(
         self, body: str, attributes: RawAttributes, *, group: str | None, deduplication: str
     ) -> str:
-        """Send one message and return its id. `group` and `deduplication` apply to FIFO queues."""
+        """Send one message and return its id. `deduplication` applies to FIFO queues only."""
         ...
 
 

@@ -5,11 +5,12 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from snsqs._address import parse_address
 from snsqs._batching import Batcher, batch_entries, batch_results
 from snsqs._channel import MessageChannel
 from snsqs._errors import MessagingError, PublishRejected, SendFailed
 from snsqs._message import Message
-from snsqs._queue import is_fifo
+from snsqs._validation import DEFAULT_MAX_BYTES, Destination
 from snsqs.aws import error_code, is_topic_gone, transient_errors
 from snsqs.topology import Topology
 
@@ -36,17 +37,30 @@ _REJECTIONS = {
 class SnsChannel(MessageChannel):
     """Publishes to one topic, in batches of ten. See MessageChannel for the contract.
 
-    `topic` is a name, which the topology resolves, or an ARN of any account, which is used as it is:
-    publishing then needs `sns:Publish` only. On a FIFO topic the subject of a message is its group, and its
-    id the deduplication id.
+    On a FIFO topic the group of a message is its `group_id` or subject, and the deduplication id its
+    `deduplication_id` or id. On a standard topic a `group_id` is passed on to the queues (fair queues).
     """
 
-    def __init__(self, client: "SNSClient", topology: Topology, topic: str) -> None:
+    def __init__(
+        self, client: "SNSClient", topology: Topology, topic: str, *, max_bytes: int = DEFAULT_MAX_BYTES
+    ) -> None:
+        """
+        Args:
+            topic: name, which the topology resolves, or ARN of any account in the client's region, which is
+                used as it is: publishing then needs `sns:Publish` only.
+            max_bytes: limit of a message, from 1 KiB to 1 MiB. Set it to what the topic and its queues
+                (`MaximumMessageSize`) accept.
+
+        Raises ChannelMisconfigured.
+        """
+        address = parse_address(topic, "sns")
+        address.require_region(client.meta.region_name)
         self.topic = topic
         self._client = client
         self._topology = topology
-        self._topic_arn = topic if topic.startswith("arn:") else None
-        self._batcher = Batcher(self._publish, in_order=is_fifo(topic))
+        self._topic_arn = address.arn
+        self._destination = Destination(address.name, is_topic=True, max_bytes=max_bytes)
+        self._batcher = Batcher(self._publish, self._destination)
 
     async def prepare(self) -> None:
         """Find or create the topic. Raises TopologyError when it is missing in production. If SNS is
@@ -61,7 +75,7 @@ class SnsChannel(MessageChannel):
         return await self._batcher.send(messages)
 
     async def _publish(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
-        entries = batch_entries(messages, body="Message", is_fifo=is_fifo(self.topic))
+        entries = batch_entries(messages, self._destination)
         try:
             async with asyncio.timeout(_PUBLISH_TIMEOUT):
                 response = await self._client.publish_batch(

@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from snsqs._address import parse_address
 from snsqs._batching import Batcher, batch_entries, batch_results
 from snsqs._channel import MessageChannel
-from snsqs._errors import MessagingError, SendFailed
+from snsqs._errors import MessagingError, SendFailed, TopologyError
 from snsqs._message import Message
 from snsqs._queue import MAX_BATCH_SIZE, BatchOutcome, RawAttributes, Received, is_fifo
-from snsqs.aws import POLL_TIMEOUT, transient_errors
+from snsqs._validation import DEFAULT_MAX_BYTES, Destination
+from snsqs.aws import POLL_TIMEOUT, is_queue_gone, transient_errors
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -60,7 +62,12 @@ class SqsQueue:
             WaitTimeSeconds=wait,
             VisibilityTimeout=visibility,
             MessageAttributeNames=["All"],
-            MessageSystemAttributeNames=["ApproximateReceiveCount", "MessageGroupId", "SentTimestamp"],
+            MessageSystemAttributeNames=[
+                "ApproximateReceiveCount",
+                "MessageGroupId",
+                "SentTimestamp",
+                "AWSTraceHeader",
+            ],
         )
         leased_at = asyncio.get_running_loop().time()
         return [_received(message, leased_at) for message in response.get("Messages", [])]
@@ -88,7 +95,7 @@ class SqsQueue:
     async def send(
         self, body: str, attributes: RawAttributes, *, group: str | None = None, deduplication: str = ""
     ) -> str:
-        """Send one message and return its id. `group` and `deduplication` apply to FIFO queues."""
+        """Send one message and return its id. `deduplication` applies to FIFO queues only."""
         request: SendMessageRequestTypeDef = {
             "QueueUrl": self.url,
             "MessageBody": body,
@@ -97,32 +104,73 @@ class SqsQueue:
         if is_fifo(self.name):
             request["MessageGroupId"] = group or "none"
             request["MessageDeduplicationId"] = deduplication
+        elif group is not None:
+            request["MessageGroupId"] = group
         return (await self._client.send_message(**request))["MessageId"]
 
 
 class SqsChannel(MessageChannel):
     """Sends to one SQS queue, in batches of ten. See MessageChannel for the contract.
 
-    On a FIFO queue the subject of a message is its group, and its id the deduplication id.
+    On a FIFO queue the group of a message is its `group_id` or subject, and the deduplication id its
+    `deduplication_id` or id. On a standard queue a `group_id` makes it a fair queue, and `delay` is possible.
     """
 
-    def __init__(self, client: "SQSClient", name: str, url: str) -> None:
+    def __init__(
+        self,
+        client: "SQSClient",
+        queue: str,
+        url: str | None = None,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        aws_trace_header: bool = False,
+    ) -> None:
+        """
+        Args:
+            queue: name, URL or ARN, also of another account, in the client's region. The URL of a name or
+                ARN is looked up when the first message is sent.
+            url: URL of the queue, to save the lookup of a name or ARN.
+            max_bytes: limit of a message, from 1 KiB to 1 MiB. Set it to the queue's `MaximumMessageSize`.
+            aws_trace_header: send `traceparent` also as SQS's system attribute `AWSTraceHeader`, for X-Ray.
+
+        Raises ChannelMisconfigured.
+        """
+        self._address = parse_address(queue, "sqs")
+        self._address.require_region(client.meta.region_name)
         self._client = client
-        self._name = name
-        self._url = url
-        self._batcher = Batcher(self._send, in_order=is_fifo(name))
+        self._url = url or self._address.url
+        self._destination = Destination(
+            self._address.name, is_topic=False, max_bytes=max_bytes, has_trace_header=aws_trace_header
+        )
+        self._batcher = Batcher(self._send, self._destination)
 
     async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         """Send messages. Return for each its SQS message id, or the error why it was not sent."""
         return await self._batcher.send(messages)
 
     async def _send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
-        entries = batch_entries(messages, body="MessageBody", is_fifo=is_fifo(self._name))
+        entries = batch_entries(messages, self._destination)
         try:
-            response = await self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+            url = await self._queue_url()
+            response = await self._client.send_message_batch(QueueUrl=url, Entries=entries)
         except transient_errors() as error:
             raise SendFailed(f"SQS did not accept the batch: {error!r}") from error
         return batch_results(response, len(messages))
+
+    async def _queue_url(self) -> str:
+        if self._url is None:
+            name, account = self._address.name, self._address.account
+            owner: dict[str, Any] = {"QueueOwnerAWSAccountId": account} if account else {}
+            try:
+                self._url = (await self._client.get_queue_url(QueueName=name, **owner))["QueueUrl"]
+            except transient_errors() as error:
+                if is_queue_gone(error):
+                    where = f"account {account}" if account else "this account and region"
+                    raise TopologyError(
+                        f"the queue {name} does not exist in {where}; create it first"
+                    ) from error
+                raise
+        return self._url
 
 
 def _received(message: "MessageTypeDef", leased_at: float) -> Received:
@@ -135,6 +183,7 @@ def _received(message: "MessageTypeDef", leased_at: float) -> Received:
         receive_count=int(system.get("ApproximateReceiveCount", "1")),
         leased_at=leased_at,
         group=system.get("MessageGroupId"),
+        trace_header=system.get("AWSTraceHeader"),
         sent_at=datetime.fromtimestamp(int(system.get("SentTimestamp", "0")) / 1000, UTC),
     )
 

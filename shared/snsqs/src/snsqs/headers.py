@@ -14,6 +14,7 @@ __all__ = [
     "SUBJECT",
     "TIME",
     "TRACEPARENT",
+    "TRACESTATE",
     "TYPE",
 ]
 
@@ -30,6 +31,8 @@ SUBJECT = "ce-subject"
 SEQUENCE = "ce-sequence"
 """Version of the aggregate, in decimal digits."""
 TRACEPARENT = "traceparent"
+TRACESTATE = "tracestate"
+"""Vendors' own positions in the trace; only beside a traceparent."""
 CONTENT_TYPE = "content-type"
 
 DEAD_LETTER_REASON = "dead-letter-reason"

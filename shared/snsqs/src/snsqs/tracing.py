@@ -1,14 +1,26 @@
 """Context of messages: the trace (W3C Trace Context, OpenTelemetry API) and the message being handled."""
 
+from collections.abc import Sequence
+
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 
 from snsqs import _message
+from snsqs._channel import Send
+from snsqs._errors import MessagingError
 from snsqs._handler import Delivery, MessageHandler
 from snsqs._message import Message
-from snsqs.headers import TRACEPARENT
+from snsqs.headers import TRACEPARENT, TRACESTATE
 
-__all__ = ["Tracing", "context_of", "current_message", "current_traceparent", "trace_id_of"]
+__all__ = [
+    "Tracing",
+    "context_of",
+    "current_message",
+    "current_traceparent",
+    "current_tracestate",
+    "propagate_trace",
+    "trace_id_of",
+]
 
 
 def current_message() -> Message[str] | None:
@@ -25,19 +37,43 @@ def current_traceparent() -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
+def current_tracestate() -> str | None:
+    """Return the `tracestate` of the current span (W3C Trace Context), or None if it has none."""
+    return trace.get_current_span().get_span_context().trace_state.to_header() or None
+
+
+async def propagate_trace(messages: Sequence[Message[str]], proceed: Send) -> list[str | MessagingError]:
+    """ChannelInterceptor that adds the current trace as `traceparent`, and `tracestate` if there is one.
+
+    A message that has a traceparent keeps it, with its tracestate. Both are headers, of which a message may
+    have ten.
+    """
+    if (traceparent := current_traceparent()) is None:
+        return await proceed(messages)
+    headers = {TRACEPARENT: traceparent}
+    if (tracestate := current_tracestate()) is not None:
+        headers[TRACESTATE] = tracestate
+    return await proceed(
+        [each if TRACEPARENT in each.headers else each.copy(headers=headers) for each in messages]
+    )
+
+
 def trace_id_of(traceparent: str) -> str:
     """Return the trace id of a `traceparent`: 32 hexadecimal digits."""
     return traceparent.split("-")[1]
 
 
-def context_of(traceparent: str | None) -> Context:
-    """Return the context of a trace that began in another process. None or a malformed value begins a new
-    trace."""
-    return propagate.extract({"traceparent": traceparent}) if traceparent else Context()
+def context_of(traceparent: str | None, tracestate: str | None = None) -> Context:
+    """Return the context of a trace that began in another process. None or a malformed traceparent begins a
+    new trace; a malformed tracestate is dropped."""
+    if not traceparent:
+        return Context()
+    return propagate.extract({TRACEPARENT: traceparent} | ({TRACESTATE: tracestate} if tracestate else {}))
 
 
 class Tracing:
-    """Middleware: handles a message in a span of the trace that its `traceparent` names."""
+    """Middleware: handles a message in a span of the trace that its `traceparent` and `tracestate` name, or
+    without a traceparent its `AWSTraceHeader`."""
 
     provides = ()
 
@@ -45,6 +81,7 @@ class Tracing:
         self._tracer = trace.get_tracer("snsqs")
 
     async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
-        context = context_of(delivery.message.headers.get(TRACEPARENT))
+        headers = delivery.message.headers
+        context = context_of(headers.get(TRACEPARENT), headers.get(TRACESTATE))
         with self._tracer.start_as_current_span(f"handle {delivery.message.type}", context=context):
             await proceed(delivery)

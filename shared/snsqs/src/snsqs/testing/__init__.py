@@ -28,11 +28,12 @@ virtual clock hours of backoff take milliseconds:
 """
 
 from snsqs._handler import message_handler
-from snsqs.testing._broker import MemoryBroker, MemoryTopic
+from snsqs.testing._broker import MemoryBroker
+from snsqs.testing._channels import MemoryQueueChannel, MemoryTopic
 from snsqs.testing._clock import NoProgress, VirtualClockLoop, run_on_virtual_clock
 from snsqs.testing._faults import Faults
 from snsqs.testing._outbox import OutboxRelay
-from snsqs.testing._queue import MemoryQueue, MemoryQueueChannel
+from snsqs.testing._queue import MemoryQueue
 from snsqs.testing._record import DeadLetter
 
 __all__ = [

@@ -1,16 +1,14 @@
 """MemoryBroker: topics, queues and listeners of one simulated account."""
 
 import asyncio
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
-from snsqs._batching import group_of, message_attributes, size_error
-from snsqs._channel import MessageChannel
+from snsqs._address import parse_address
 from snsqs._converter import JSON_CONVERTER, MessageConverter, message_of
-from snsqs._errors import MessagingError, SendFailed, TerminalError, TopologyError
+from snsqs._errors import TerminalError, TopologyError
 from snsqs._event import declared
 from snsqs._handler import Binding, HandlerFunction, Middleware, bindings
 from snsqs._listener import ListenerContainer
@@ -18,46 +16,19 @@ from snsqs._message import Message
 from snsqs._options import ListenerOptions
 from snsqs._outcome import MessageOutcome, OutcomeObserver
 from snsqs._queue import ListenerQueues, QueueSettings
+from snsqs._validation import DEFAULT_MAX_BYTES
+from snsqs.testing._channels import MemoryQueueChannel, MemoryTopic
 from snsqs.testing._client import MemoryQueueClient
 from snsqs.testing._clock import NoProgress
 from snsqs.testing._faults import Faults
 from snsqs.testing._outbox import OutboxRelay
-from snsqs.testing._queue import MemoryQueue, MemoryQueueChannel, RedrivePolicy
+from snsqs.testing._queue import MemoryQueue, RedrivePolicy
 from snsqs.testing._record import DeadLetter, Record, dead_letter
 
 E = TypeVar("E")
 
 _MAX_PAUSE = 0.5
 """Longest time, in seconds, between two checks of `join`."""
-
-
-@dataclass(eq=False)
-class MemoryTopic(MessageChannel):
-    """A topic as a MessageChannel: copies a message to every queue whose filter policy has its type."""
-
-    name: str
-    faults: Faults
-    subscriptions: dict[str, tuple[MemoryQueue, list[str]]] = field(default_factory=dict)
-    messages: list[Message[str]] = field(default_factory=list)
-    """All messages that the topic accepted, also those that no queue takes."""
-    _ids: Iterator[int] = field(init=False, default_factory=itertools.count)
-
-    async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
-        return [self._publish(message) for message in messages]
-
-    def _publish(self, message: Message[str]) -> str | MessagingError:
-        if (refused := size_error(message)) is not None:
-            return refused
-        if self.faults.occurs(self.faults.drop_entry):
-            return SendFailed("dropped by a fault")
-        self.messages.append(message)
-        message_id = f"{self.name}-{next(self._ids)}"
-        for queue, types in self.subscriptions.values():
-            if message.type in types:
-                queue.put(
-                    message_id, message.payload, message_attributes(message), group_of(message), message.id
-                )
-        return message_id
 
 
 class _Consumer:
@@ -114,17 +85,32 @@ class MemoryBroker:
         self._middleware = middleware
         self._record = Record()
 
-    def topic(self, name: str) -> MemoryTopic:
-        """Return the topic of this name, a MessageChannel."""
-        return self._topics.setdefault(name, MemoryTopic(name, self.faults))
+    def topic(self, name: str, *, max_bytes: int | None = None) -> MemoryTopic:
+        """Return a topic, given its name or ARN, as a MessageChannel.
+
+        `max_bytes` limits its messages from then on, to 240 KiB by default. Raises ChannelMisconfigured.
+        """
+        name = parse_address(name, "sns").name
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = self._topics[name] = MemoryTopic(name, self.faults)
+        if max_bytes is not None:
+            topic.limit(max_bytes)
+        return topic
+
+    def queue_channel(
+        self, queue: str, *, max_bytes: int = DEFAULT_MAX_BYTES, aws_trace_header: bool = False
+    ) -> MemoryQueueChannel:
+        """Return a MessageChannel that sends to a queue, given its name, URL or ARN, as SqsChannel does.
+
+        The settings are those of SqsChannel. Raises ChannelMisconfigured.
+        """
+        stored_in = self.queue(parse_address(queue, "sqs").name)
+        return MemoryQueueChannel(stored_in, max_bytes, aws_trace_header=aws_trace_header)
 
     def queue(self, name: str) -> MemoryQueue:
         """Return the queue of this name; its `messages` may be inspected."""
         return self._queues.setdefault(name, MemoryQueue(name, self.faults))
-
-    def queue_channel(self, name: str) -> MemoryQueueChannel:
-        """Return a MessageChannel that sends to the queue of this name, without a topic."""
-        return MemoryQueueChannel(self.queue(name))
 
     def subscribe(self, binding: Binding) -> tuple[MemoryQueue, MemoryQueue]:
         """Subscribe the binding's queue to its topics; return the queue and its dead-letter queue."""

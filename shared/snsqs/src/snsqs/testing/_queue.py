@@ -5,10 +5,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from snsqs._batching import group_of, message_attributes, size_error
-from snsqs._channel import MessageChannel
-from snsqs._errors import MAX_VISIBILITY, MessagingError, SendFailed
-from snsqs._message import Message
+from snsqs._errors import MAX_VISIBILITY
 from snsqs._queue import BatchOutcome, RawAttributes, Received, is_fifo
 from snsqs.testing._faults import Faults
 
@@ -29,6 +26,7 @@ class StoredMessage:
     handle: str = ""
     """The latest receipt handle; older ones are void."""
     is_deleted: bool = False
+    trace_header: str | None = None
 
 
 @dataclass
@@ -62,17 +60,26 @@ class MemoryQueue:
         return any(self._receivable())
 
     def put(
-        self, message_id: str, body: str, attributes: RawAttributes, group: str | None, dedup: str
+        self,
+        message_id: str,
+        body: str,
+        attributes: RawAttributes,
+        group: str | None,
+        dedup: str,
+        delay: int = 0,
+        trace_header: str | None = None,
     ) -> None:
         """Store a message, twice for the fault `duplicate`; ignore the duplicate of a FIFO message."""
         if is_fifo(self.name):
             if not self._is_new(dedup):
                 return
-            self._store(message_id, body, attributes, group, position=len(self.messages), delay=0)
+            position = len(self.messages)
+            self._store(message_id, body, attributes, group, trace_header, position=position, delay=0)
             return
         for _ in range(2 if self.faults.occurs(self.faults.duplicate) else 1):
             position = self.faults.draw_position(len(self.messages))
-            self._store(message_id, body, attributes, None, position=position, delay=self.faults.draw_delay())
+            late = delay + self.faults.draw_delay()
+            self._store(message_id, body, attributes, group, trace_header, position=position, delay=late)
 
     async def receive(self, *, limit: int, wait: int, visibility: int) -> list[Received]:
         self._fail_by_chance()
@@ -116,9 +123,13 @@ class MemoryQueue:
         self, body: str, attributes: RawAttributes, *, group: str | None, deduplication: str
     ) -> str:
         self._fail_by_chance()
-        message_id = f"{self.name}-{next(self._handles)}"
+        message_id = self.next_id()
         self.put(message_id, body, attributes, group, deduplication)
         return message_id
+
+    def next_id(self) -> str:
+        """Return the id of a new message."""
+        return f"{self.name}-{next(self._handles)}"
 
     def _is_new(self, dedup: str) -> bool:
         sent_at = self._sent.get(dedup)
@@ -131,11 +142,14 @@ class MemoryQueue:
         body: str,
         attributes: RawAttributes,
         group: str | None,
+        trace_header: str | None,
         *,
         position: int,
         delay: float,
     ) -> None:
-        self.messages.insert(position, StoredMessage(message_id, body, attributes, group, _now() + delay))
+        visible_at = _now() + delay
+        stored = StoredMessage(message_id, body, attributes, group, visible_at, trace_header=trace_header)
+        self.messages.insert(position, stored)
         self._changed.set()
 
     def _lease(self, limit: int, visibility: int) -> list[Received]:
@@ -157,7 +171,7 @@ class MemoryQueue:
                 continue
             if _is_past(stored.visible_at):
                 yield stored
-            elif stored.group is not None:
+            elif stored.group is not None and is_fifo(self.name):
                 blocked_groups.add(stored.group)
 
     def _redrive(self) -> None:
@@ -182,32 +196,6 @@ class MemoryQueue:
             raise ConnectionRefusedError(f"{self.name}: refused by a fault")
 
 
-@dataclass(frozen=True, eq=False)
-class MemoryQueueChannel(MessageChannel):
-    """A queue as a MessageChannel, which sends to it without a topic."""
-
-    queue: MemoryQueue
-
-    async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
-        return [await self._send(message) for message in messages]
-
-    async def _send(self, message: Message[str]) -> str | MessagingError:
-        if (refused := size_error(message)) is not None:
-            return refused
-        faults = self.queue.faults
-        if faults.occurs(faults.drop_entry):
-            return SendFailed("dropped by a fault")
-        try:
-            return await self.queue.send(
-                message.payload,
-                message_attributes(message),
-                group=group_of(message),
-                deduplication=message.id,
-            )
-        except OSError as error:
-            return SendFailed(f"{self.queue.name} did not accept the message: {error!r}")
-
-
 def _received(stored: StoredMessage) -> Received:
     return Received(
         message_id=stored.message_id,
@@ -217,6 +205,7 @@ def _received(stored: StoredMessage) -> Received:
         receive_count=stored.receive_count,
         leased_at=_now(),
         group=stored.group,
+        trace_header=stored.trace_header,
     )
 
 
