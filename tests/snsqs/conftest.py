@@ -55,12 +55,12 @@ def core_installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def full_installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """`pip install snsqs[http,postgres] fastapi pytest pytest-asyncio`."""
+    """`pip install snsqs[http,postgres,psycopg,sqlalchemy] fastapi psycopg[binary] pytest pytest-asyncio`."""
     return _install(
         tmp_path_factory.mktemp("full") / "venv",
         wheel,
-        extras=("http", "postgres"),
-        also=["fastapi", "pytest", "pytest-asyncio"],
+        extras=("http", "postgres", "psycopg", "sqlalchemy"),
+        also=["fastapi", "psycopg[binary]", "pytest", "pytest-asyncio"],
     )
 
 

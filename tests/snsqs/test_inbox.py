@@ -258,7 +258,7 @@ async def test_only_new_messages_of_a_batch_reach_the_handler(database: Database
     assert await outcomes(database, "2") == [(2, "handled"), (1, "superseded")]
 
 
-def test_the_example_of_the_module_runs() -> None:
+async def test_the_example_of_the_module_runs(database: Database) -> None:
     """The program in the docstring of snsqs.inbox makes one listener."""
 
     class OrderCompleted(DomainEvent):
@@ -267,5 +267,5 @@ def test_the_example_of_the_module_runs() -> None:
     [program] = docstring_blocks(snsqs.inbox)
     names: dict[str, Any] = {"OrderCompleted": OrderCompleted}
     exec(program, names)
-    [container] = names["listeners"](topology=None, database=None)
+    [container] = names["listeners"](topology=None, database=database)
     assert container.binding.event_types == ["OrderCompleted"]

@@ -12,14 +12,9 @@ from tests.snsqs.conftest import PROJECT, Installation, build
 MAX_BYTES = 200_000
 
 # Modules that import the extra packages, by extra.
-POSTGRES = [
-    "snsqs.inbox",
-    "snsqs.migrations",
-    "snsqs.outbox",
-    "snsqs.postgres",
-    "snsqs.retention",
-    "snsqs.testing.postgres",
-]
+POSTGRES = ["snsqs.migrations", "snsqs.postgres", "snsqs.testing.postgres"]
+PSYCOPG = ["snsqs.psycopg"]
+SQLALCHEMY = ["snsqs.sqlalchemy"]
 HTTP = ["snsqs.outbox.http"]
 PYTEST = ["snsqs.pytest_plugin"]
 
@@ -62,12 +57,13 @@ def test_the_metadata_name_three_core_dependencies(wheel: Path) -> None:
     required = metadata.get_all("Requires-Dist", [])
     core = {each.partition(">")[0] for each in required if "extra ==" not in each}
     assert core == {"aioboto3", "opentelemetry-api", "pydantic"}
-    assert metadata.get_all("Provides-Extra") == ["http", "postgres"]
+    assert metadata.get_all("Provides-Extra") == ["http", "postgres", "psycopg", "sqlalchemy"]
     assert str(metadata.get_payload()).startswith("# snsqs")
 
 
 @pytest.mark.parametrize(
-    "missing", ["asyncpg", "fastapi", "httpx", "opentelemetry.sdk", "shared", "structlog"]
+    "missing",
+    ["asyncpg", "fastapi", "httpx", "opentelemetry.sdk", "psycopg", "shared", "sqlalchemy", "structlog"],
 )
 def test_other_packages_are_not_in_the_core_installation(
     missing: str, core_installation: Installation, tmp_path: Path
@@ -81,7 +77,7 @@ def test_modules_need_only_their_extras(
     core_installation: Installation, full_installation: Installation, tmp_path: Path
 ) -> None:
     """All public modules but those of the extras are imported with the core dependencies."""
-    extras = {*POSTGRES, *HTTP, *PYTEST}
+    extras = {*POSTGRES, *HTTP, *PSYCOPG, *SQLALCHEMY, *PYTEST}
     core = core_installation.run("-c", PUBLIC, *extras, cwd=tmp_path)
     assert core.returncode == 0, core.stderr
     every = full_installation.run("-c", PUBLIC, cwd=tmp_path)

@@ -14,12 +14,13 @@
 
 The bill, the inbox's record of the message and all events that the handler publishes with `tx.publish` are
 committed together, before the message is deleted from the queue. The tables come from `snsqs.migrations`.
-Needs asyncpg: `pip install snsqs[postgres]`.
+With SQLAlchemy or psycopg the handler takes an AsyncSession or AsyncConnection: see `snsqs.sql`.
 
 After "Idempotent Receiver" (Enterprise Integration Patterns).
 """
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
 from snsqs._errors import TerminalError, Unavailable
@@ -27,9 +28,10 @@ from snsqs._handler import Delivery, MessageHandler
 from snsqs._message import Message
 from snsqs._model import WireModel
 from snsqs._queue import QueueSettings
+from snsqs._transaction import InboxContext, Transaction, inbox_context
 from snsqs.headers import SOURCE
-from snsqs.postgres import Connection, Database, DatabaseUnavailable, Transaction, Unstorable
 from snsqs.retention import Expiry
+from snsqs.sql import DatabaseUnavailable, SqlConnection, SqlTransaction, TransactionManager, Unstorable
 
 __all__ = [
     "MIN_RETENTION_DAYS",
@@ -112,37 +114,56 @@ class Inbox:
     Records expire (`received_messages`); the newest version of each aggregate is kept, so that a very late
     message is still recognised as old.
 
+    Handlers take the resource of the transaction: `Transaction` with asyncpg, `AsyncSession` or
+    `AsyncConnection` with SQLAlchemy and psycopg. They must not commit.
+
     Events that the handler publishes have the message's id as their cause, unless it handles a batch of
     several messages. Raises Unavailable while the database is unavailable, and TerminalError for values that
     it cannot store.
     """
 
-    provides = (Transaction,)
-
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: TransactionManager) -> None:
         """
         Args:
-            database: pool with one connection per running handler; see `snsqs.postgres.connect`.
+            database: pool with one connection per running handler; see `snsqs.postgres.connect`,
+                `snsqs.sqlalchemy.SqlAlchemyDatabase`, `snsqs.psycopg.PsycopgDatabase`.
         """
         self._database = database
+        self.provides = database.provides
 
     async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
+        after_commit: list[Callable[[], None]] = []
         try:
             async with self._database.transaction() as tx:
                 # Sorted, so that two batches cannot deadlock on the aggregates that they share.
                 messages = sorted(delivery.messages, key=_by_version)
                 new = [message for message in messages if await self._is_new(message, delivery, tx)]
                 if new:
-                    tx.cause_id = new[0].id if len(new) == 1 else None
-                    await proceed(delivery.only(new).providing(Transaction, tx))
+                    context = InboxContext(new[0].id if len(new) == 1 else None, after_commit)
+                    await self._handle(delivery.only(new), tx, context, proceed)
                     ids = [message.id for message in new]
                     await tx.connection.execute(HANDLED, delivery.queue, ids)
         except DatabaseUnavailable as error:
             raise Unavailable(f"database: {error}") from error
         except Unstorable as error:
             raise TerminalError(f"database: {error}") from error
+        for callback in after_commit:
+            callback()
 
-    async def _is_new(self, message: Message[str], delivery: Delivery, tx: Transaction) -> bool:
+    async def _handle(
+        self, delivery: Delivery, tx: SqlTransaction, context: InboxContext, proceed: MessageHandler
+    ) -> None:
+        if isinstance(tx, Transaction):
+            tx.cause_id = context.cause_id
+        for kind in self.provides:
+            delivery = delivery.providing(kind, tx.resource)
+        token = inbox_context.set(context)
+        try:
+            await proceed(delivery)
+        finally:
+            inbox_context.reset(token)
+
+    async def _is_new(self, message: Message[str], delivery: Delivery, tx: SqlTransaction) -> bool:
         row = await tx.connection.fetchrow(
             RECORD,
             delivery.queue,
@@ -194,7 +215,7 @@ class ReceivedMessage(WireModel):
     handled_at: datetime
 
 
-async def received(connection: Connection, subject: str) -> list[ReceivedMessage]:
+async def received(connection: SqlConnection, subject: str) -> list[ReceivedMessage]:
     """Return the messages about one aggregate, oldest first, at most 1,000."""
     return [ReceivedMessage(**dict(row)) for row in await connection.fetch(RECEIVED, subject)]
 

@@ -4,7 +4,7 @@ Needs asyncpg: `pip install snsqs[postgres]`.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
@@ -12,6 +12,8 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from pydantic_core import from_json, to_json
 
+from snsqs._database_errors import DatabaseUnavailable, OutcomeUnknown, Unstorable
+from snsqs._transaction import Transaction
 from snsqs.events import ApplicationEventPublisher
 
 __all__ = [
@@ -53,20 +55,6 @@ HAS_SOURCE = """
 """
 
 
-class DatabaseUnavailable(Exception):
-    """The database is unavailable or too slow. Nothing was stored; retry later."""
-
-
-class Unstorable(Exception):
-    """PostgreSQL cannot store a value: out of range, too long for an index, or with U+0000 in it. A retry
-    cannot succeed; validate values where they enter."""
-
-
-class OutcomeUnknown(DatabaseUnavailable):
-    """The connection was lost during the commit: the transaction is committed or rolled back as a whole.
-    Read the state before retrying, unless the transaction is idempotent."""
-
-
 class DatabaseUnreachable(Exception):
     """The database did not answer at start. The message has its address and the reason."""
 
@@ -75,40 +63,10 @@ class NotMigrated(Exception):
     """Tables of the library are missing. Run `python -m snsqs.migrations`."""
 
 
-class Transaction:
-    """One database transaction, and the in-process events that are published in it.
-
-    Functions that write take the transaction of their caller, so that a command, its events and the effects
-    of their listeners become visible together or not at all.
-    """
-
-    belongs_to_event_loop = True
-    """A handler that runs in a thread cannot take a transaction."""
-
-    def __init__(self, connection: Connection, publisher: ApplicationEventPublisher) -> None:
-        self.connection = connection
-        self.cause_id: str | None = None
-        """Id of the message that is handled in this transaction. Set by `snsqs.inbox.Inbox`; recorded by
-        `snsqs.outbox.EventLog` as the cause of the events. None in the transaction of a command."""
-        self._publisher = publisher
-        self._after_commit: list[Callable[[], Awaitable[None]]] = []
-
-    async def publish(self, event: object) -> None:
-        """Pass the event to its in-process listeners, inside this transaction."""
-        await self._publisher.publish(event, self)
-
-    def after_commit(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Run the callback once this transaction is committed; never if it is rolled back."""
-        self._after_commit.append(callback)
-
-    async def run_after_commit(self) -> None:
-        """Run the callbacks. Called by Database after the commit."""
-        for callback in self._after_commit:
-            await callback()
-
-
 class Database:
     """A connection pool and the publisher of in-process events. Safe to share between tasks."""
+
+    provides = (Transaction,)
 
     def __init__(self, pool: asyncpg.Pool, publisher: ApplicationEventPublisher) -> None:
         self._pool = pool

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from snsqs.background import PollingLoop, wait_for_event
-from snsqs.postgres import Database, DatabaseUnavailable
+from snsqs.sql import DatabaseUnavailable, TransactionManager
 
 __all__ = [
     "Expiry",
@@ -48,7 +48,7 @@ class Expiry:
                 ))
                 RETURNING 1
             )
-            SELECT count(*) FROM deleted
+            SELECT count(*) AS deleted FROM deleted
         """  # noqa: S608 - identifiers cannot be parameters
 
 
@@ -71,7 +71,7 @@ class Retention(PollingLoop):
     run on one database."""
 
     def __init__(
-        self, database: Database, *expiries: Expiry, options: RetentionOptions | None = None
+        self, database: TransactionManager, *expiries: Expiry, options: RetentionOptions | None = None
     ) -> None:
         self._database = database
         self._expiries = expiries
@@ -102,5 +102,6 @@ class Retention(PollingLoop):
 
     async def _delete_batch(self, statement: str, age: timedelta) -> int:
         async with self._database.transaction() as tx:
-            count: int = await tx.connection.fetchval(statement, age, self._options.batch_size)
-        return count
+            row = await tx.connection.fetchrow(statement, age, self._options.batch_size)
+        assert row is not None
+        return int(row["deleted"])

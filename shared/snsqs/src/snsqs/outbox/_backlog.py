@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from snsqs._model import WireModel
-from snsqs.postgres import Connection
+from snsqs.sql import SqlConnection
 
 BACKLOG = """
     SELECT count(*) AS waiting,
@@ -62,7 +62,7 @@ class ParkedEvent(WireModel):
     parked_at: datetime
 
 
-async def read_backlog(connection: Connection) -> Backlog:
+async def read_backlog(connection: SqlConnection) -> Backlog:
     """Return the size and age of the backlog."""
     row = await connection.fetchrow(BACKLOG)
     assert row is not None
@@ -70,7 +70,7 @@ async def read_backlog(connection: Connection) -> Backlog:
 
 
 async def parked_events(
-    connection: Connection,
+    connection: SqlConnection,
     limit: int = 100,
     *,
     ids: Collection[str] | None = None,
@@ -86,7 +86,7 @@ async def parked_events(
     return [ParkedEvent(**dict(row)) for row in rows]
 
 
-async def resubmit(connection: Connection, ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
+async def resubmit(connection: SqlConnection, ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
     """Retry parked events from the first attempt on. Return the ids of those that were parked; the others
     are unchanged. Wake the relay with `EventLog.wake_relay_after_commit`."""
-    return [row["id"] for row in await connection.fetch(RESUBMIT, ids)]
+    return [row["id"] for row in await connection.fetch(RESUBMIT, list(ids))]

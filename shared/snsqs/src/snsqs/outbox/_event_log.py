@@ -1,4 +1,4 @@
-"""EventLog: the in-process listener that appends domain events to the outbox."""
+"""EventLog: appends domain events to the outbox, as an in-process listener or in any transaction."""
 
 import asyncio
 import uuid
@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 from snsqs._domain_event import DomainEvent
 from snsqs._model import WireModel
-from snsqs.postgres import Connection, Transaction
+from snsqs._transaction import ReportsEnd, Transaction, inbox_context
 from snsqs.retention import Expiry
+from snsqs.sql import SqlConnection
 from snsqs.tracing import current_traceparent
 
 APPEND = """
@@ -30,7 +31,7 @@ class EventLog:
     transaction that publishes it.
 
     Register it after the listeners that may still reject the command. After the commit it wakes the relay of
-    this process.
+    this process. Without in-process events, or with SQLAlchemy or psycopg, `append` does the same.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,35 @@ class EventLog:
 
     async def on_application_event(self, event: DomainEvent, tx: Transaction) -> None:
         """Append the event. Its `cause` is `tx.cause_id`, its trace the current one."""
-        await tx.connection.execute(
+        await self._insert(event, tx.connection, tx.cause_id)
+        self.wake_relay_after_commit(tx)
+
+    async def append(
+        self, event: DomainEvent, connection: SqlConnection, *, cause_id: str | None = None
+    ) -> None:
+        """Append the event in the caller's transaction, without in-process listeners.
+
+        The relay is woken after the commit where the library sees it: in a handler behind `Inbox`, and on a
+        `snsqs.sqlalchemy.SqlAlchemySession`. Elsewhere call `event_log.wake.set()` after the commit;
+        otherwise the relay finds the event with its next poll (`RelayOptions.poll_interval`).
+
+        Args:
+            event: stored with the current trace.
+            connection: an asyncpg connection, or an adapter of `snsqs.sqlalchemy` or `snsqs.psycopg`.
+            cause_id: id of the message that caused the event. By default that of the message which `Inbox`
+                handles in this task, or None.
+        """
+        context = inbox_context.get()
+        if cause_id is None and context is not None:
+            cause_id = context.cause_id
+        await self._insert(event, connection, cause_id)
+        if isinstance(connection, ReportsEnd):
+            connection.on_transaction_end(self.wake.set)
+        elif context is not None:
+            context.after_commit.append(self.wake.set)
+
+    async def _insert(self, event: DomainEvent, connection: SqlConnection, cause_id: str | None) -> None:
+        await connection.execute(
             APPEND,
             uuid.uuid4(),
             event.event_type,
@@ -48,9 +77,8 @@ class EventLog:
             datetime.fromtimestamp(event.occurence_on / 1000, UTC),
             current_traceparent(),
             event.model_dump_json(),
-            tx.cause_id,
+            cause_id,
         )
-        self.wake_relay_after_commit(tx)
 
     def wake_relay_after_commit(self, tx: Transaction) -> None:
         """Wake the relay once the transaction is committed."""
@@ -83,7 +111,7 @@ class LoggedEvent(WireModel):
     message_id: str | None
 
 
-async def history(connection: Connection, subject: str) -> list[LoggedEvent]:
+async def history(connection: SqlConnection, subject: str) -> list[LoggedEvent]:
     """Return the events of one aggregate, oldest first, at most 1,000."""
     return [LoggedEvent(**dict(row)) for row in await connection.fetch(HISTORY, subject)]
 

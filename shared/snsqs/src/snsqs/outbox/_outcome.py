@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from snsqs.cloudevents import EventResult
 from snsqs.outbox._sink import OutboxEvent
-from snsqs.postgres import Connection
+from snsqs.sql import SqlConnection
 from snsqs.tracing import trace_id_of
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def match_results(
     return decided, failed
 
 
-async def record_decided(connection: Connection, decided: Sequence[Decided]) -> None:
+async def record_decided(connection: SqlConnection, decided: Sequence[Decided]) -> None:
     """Store the decisions. These events are done."""
     rows = [
         (event.position, result.decision, result.rule, result.decided_at, result.message_id)
@@ -90,7 +90,7 @@ async def record_decided(connection: Connection, decided: Sequence[Decided]) -> 
         log.info("relayed: %s", decision, extra={"rule": result.rule, **_fields(event)})
 
 
-async def record_failed(connection: Connection, failed: Sequence[Failed], *, max_attempts: int) -> None:
+async def record_failed(connection: SqlConnection, failed: Sequence[Failed], *, max_attempts: int) -> None:
     """Count the attempt, and retry with growing delay. After `max_attempts` the event is parked."""
     retried = [each for each in failed if each.event.attempts + 1 < max_attempts]
     parked = [each for each in failed if each.event.attempts + 1 >= max_attempts]
@@ -105,7 +105,7 @@ async def record_failed(connection: Connection, failed: Sequence[Failed], *, max
         log.error("event parked", extra={"error": error, "attempts": attempts, **_fields(event)})
 
 
-async def postpone(connection: Connection, failed: Sequence[Failed], *, max_delay: float) -> None:
+async def postpone(connection: SqlConnection, failed: Sequence[Failed], *, max_delay: float) -> None:
     """Retry within `max_delay` seconds without counting an attempt, because the sink is not ready."""
     await connection.execute(POSTPONED, *_positions_and_errors(failed), max_delay)
     for event, error in failed:

@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import asyncpg
 from opentelemetry.metrics import get_meter
 
 from snsqs.background import PollingLoop
@@ -21,7 +20,7 @@ from snsqs.outbox import _outcome as outcome
 from snsqs.outbox._backlog import Backlog, read_backlog
 from snsqs.outbox._event_log import EventLog
 from snsqs.outbox._sink import BatchFailed, BatchRejected, EventSink, OutboxEvent, SinkUnavailable
-from snsqs.postgres import Connection, Database, DatabaseUnavailable
+from snsqs.sql import DatabaseUnavailable, SqlConnection, SqlRow, TransactionManager
 
 _meter = get_meter("snsqs")
 _events_waiting = _meter.create_gauge("outbox_events_waiting", description="Events that are not relayed yet.")
@@ -35,7 +34,8 @@ _oldest_seconds = _meter.create_gauge(
 # An event that was never tried is due since -infinity, so new ones are claimed before any number of events
 # that have failed and are due again.
 CLAIM = """
-    SELECT position, id, type, subject, sequence, occurred_at, traceparent, data, attempts
+    SELECT position, id, type, subject, sequence, occurred_at, traceparent, data::text AS data,
+           attempts
     FROM event_log
     WHERE decision IS NULL AND parked_at IS NULL AND next_attempt_at <= now()
     ORDER BY next_attempt_at, position
@@ -69,7 +69,7 @@ class Relay(PollingLoop):
 
     def __init__(
         self,
-        database: Database,
+        database: TransactionManager,
         event_log: EventLog,
         sink: EventSink,
         *,
@@ -78,7 +78,7 @@ class Relay(PollingLoop):
     ) -> None:
         """
         Args:
-            database: pool with at least one connection for the relay; see `snsqs.postgres.connect`.
+            database: pool with at least one connection for the relay; see `snsqs.sql`.
             event_log: wakes the relay when it appends events.
             sink: destination of the events.
             observer: called with the decision of every result: `forwarded`, `held_back` or `failed`. It must
@@ -100,8 +100,8 @@ class Relay(PollingLoop):
 
     async def backlog(self) -> Backlog:
         """Return how many events wait and how many are parked. Raises DatabaseUnavailable."""
-        async with self._database.connection() as connection:
-            return await read_backlog(connection)
+        async with self._database.transaction() as tx:
+            return await read_backlog(tx.connection)
 
     async def measure(self) -> None:
         """Update the gauges `outbox_events_waiting`, `outbox_events_parked` and `outbox_oldest_seconds`.
@@ -118,11 +118,11 @@ class Relay(PollingLoop):
         """
         limit, is_ready = self._limit, True
         try:
-            async with self._database.connection() as connection, connection.transaction():
-                claimed = await self._claim(connection, limit)
+            async with self._database.transaction() as tx:
+                claimed = await self._claim(tx.connection, limit)
                 batch = self._within_max_bytes(claimed)
                 if batch:
-                    is_ready = await self._record(connection, batch, await self._publish(batch))
+                    is_ready = await self._record(tx.connection, batch, await self._publish(batch))
         except BatchRejected:
             return True
         if not is_ready:
@@ -130,7 +130,7 @@ class Relay(PollingLoop):
         self._limit = min(self._options.batch_size, limit * 2)
         return len(batch) < len(claimed) or len(claimed) == limit
 
-    async def _claim(self, connection: Connection, limit: int) -> list[OutboxEvent]:
+    async def _claim(self, connection: SqlConnection, limit: int) -> list[OutboxEvent]:
         return [_event(row) for row in await connection.fetch(CLAIM, limit)]
 
     async def _publish(self, batch: Sequence[OutboxEvent]) -> Sequence[EventResult]:
@@ -168,7 +168,7 @@ class Relay(PollingLoop):
         return claimed
 
     async def _record(
-        self, connection: Connection, batch: Sequence[OutboxEvent], results: Sequence[EventResult]
+        self, connection: SqlConnection, batch: Sequence[OutboxEvent], results: Sequence[EventResult]
     ) -> bool:
         """Record the outcome. Return whether the sink is ready, which is asked only after a failure."""
         decided, failed = outcome.match_results(batch, results)
@@ -186,5 +186,5 @@ class Relay(PollingLoop):
         return is_ready
 
 
-def _event(row: asyncpg.Record) -> OutboxEvent:
+def _event(row: SqlRow) -> OutboxEvent:
     return OutboxEvent(**dict(row))
