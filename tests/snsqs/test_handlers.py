@@ -5,13 +5,15 @@ import functools
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 from snsqs import (
     Acknowledgement,
+    BatchFailures,
     Delivery,
     Lease,
     ListenerMisconfigured,
@@ -21,6 +23,7 @@ from snsqs import (
     RetryAfter,
     TerminalError,
     bindings,
+    provide,
 )
 from snsqs.postgres import Transaction
 from snsqs.testing import MemoryBroker, run_on_virtual_clock
@@ -489,3 +492,124 @@ def test_functions_that_cannot_be_called_are_found_at_start() -> None:
     ):
         with pytest.raises(ListenerMisconfigured, match=rf"{function.__name__}.* {text}"):
             bindings([function])
+
+
+async def test_events_that_a_batch_handler_reports_fail_alone(engine: Engine) -> None:
+    """The others are acknowledged, and handled once; each error decides about its own message."""
+    sizes: list[int] = []
+    handled: list[str] = []
+    outcomes: list[MessageOutcome] = []
+
+    @listener
+    async def handler(events: list[Painted], failures: BatchFailures, delivery: Delivery) -> None:
+        sizes.append(len(events))
+        for event in events:
+            if event.source.id == "3":
+                failures.add(event, TerminalError("three is bad"))
+            elif event.source.id == "5" and delivery.receive_count == 1:
+                failures.add(event, RuntimeError("not yet"))
+            else:
+                handled.append(event.source.id)
+
+    async with listening(engine, handler, max_concurrency=1, observer=outcomes.append) as bench:
+        await bench.publish(*(message(subject=str(number)) for number in range(10)))
+        [letter] = await eventually(bench.dead_letters)
+        await eventually(bench.is_empty, within=30)
+    assert letter.reason == "TerminalError: three is bad"
+    assert sorted(handled) == [str(number) for number in range(10) if number != 3]
+    assert sum(sizes) == 11
+    assert sorted(each.outcome for each in outcomes) == ["dead_letter", "failed", *["handled"] * 9]
+
+
+async def test_a_reported_failure_holds_back_the_rest_of_its_fifo_group(engine: Engine) -> None:
+    """Also the messages that are not part of the batch."""
+    handled: list[int] = []
+
+    @fifo
+    async def handler(events: list[Painted], failures: BatchFailures, delivery: Delivery) -> None:
+        for event in events:
+            if failures.errors or (event.source.version == 2 and delivery.receive_count == 1):
+                failures.add(event, RuntimeError("not yet"))
+            else:
+                handled.append(event.source.version)
+
+    async with listening(engine, handler, max_concurrency=1) as bench:
+        await bench.publish(*(message(subject="a", version=version) for version in range(15)))
+        await eventually(bench.is_empty, within=30)
+    assert handled == list(range(15))
+
+
+def test_batch_failures_are_of_batches() -> None:
+    """Of a handler that takes a batch, and of one of its own events."""
+
+    @listener
+    async def single(event: Painted, failures: BatchFailures) -> None: ...
+
+    @listener
+    async def manual(
+        events: list[Painted], failures: BatchFailures, acknowledgement: Acknowledgement
+    ) -> None: ...
+
+    for function, text in ((single, "but no batch; raise the error"), (manual, "take one of them")):
+        with pytest.raises(ListenerMisconfigured, match=f"{function.__name__} takes BatchFailures.* {text}"):
+            bindings([function])
+    with pytest.raises(ValueError, match="'other' is not an event of this batch"):
+        BatchFailures().add("other", RuntimeError())
+
+
+class Session:
+    """A resource for tests."""
+
+
+async def test_a_resource_is_opened_and_closed_for_each_delivery(engine: Engine) -> None:
+    """The handler receives it by type; the exit receives the handler's error."""
+    steps: list[str] = []
+
+    @asynccontextmanager
+    async def session(delivery: Delivery) -> AsyncIterator[Session]:
+        steps.append(f"open {delivery.receive_count}")
+        try:
+            yield Session()
+        except RuntimeError as error:
+            steps.append(f"roll back after {error}")
+            raise
+        steps.append("commit")
+
+    @listener
+    async def handler(event: Painted, session: Session, delivery: Delivery) -> None:
+        assert type(session) is Session
+        if delivery.receive_count == 1:
+            raise RuntimeError("no")
+
+    async with listening(engine, handler, middleware=(provide(Session, session),)) as bench:
+        await bench.publish(message())
+        await eventually(bench.is_empty, within=30)
+    assert steps == ["open 1", "roll back after no", "open 2", "commit"]
+
+
+async def test_errors_of_opening_and_closing_a_resource_are_errors_of_the_message(engine: Engine) -> None:
+    """An exit that suppresses the error of the handler does not make the message handled."""
+    handled: list[int] = []
+
+    @asynccontextmanager
+    async def session(delivery: Delivery) -> AsyncIterator[Session]:
+        if delivery.receive_count == 1:
+            raise RuntimeError("cannot open")
+        with suppress(RuntimeError):
+            yield Session()
+        if delivery.receive_count == 2:
+            raise RuntimeError("cannot close")
+
+    @listener
+    async def handler(event: Painted, session: Session, delivery: Delivery) -> None:
+        handled.append(delivery.receive_count)
+        if delivery.receive_count == 3:
+            raise RuntimeError("never")
+
+    async with listening(
+        engine, handler, middleware=(provide(Session, session),), max_receive_count=3, backoff=lambda _: 0
+    ) as bench:
+        await bench.publish(message())
+        [letter] = await eventually(bench.dead_letters, within=30)
+    assert letter.reason == "RuntimeError: never"
+    assert handled == [2, 3]

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 import snsqs.inbox
 from pydantic import ValidationError
-from snsqs import Delivery, DomainEvent, Message, TerminalError, Unavailable
+from snsqs import BatchFailures, Delivery, DomainEvent, ListenerOptions, Message, TerminalError, Unavailable
 from snsqs.events import ApplicationEventPublisher
 from snsqs.headers import SOURCE
 from snsqs.inbox import Inbox, RetentionTooShort, received, received_messages
 from snsqs.postgres import Database, Transaction, connect
+from snsqs.testing import MemoryBroker
 
 from services.scm.settings import Settings
 from tests.serving import eventually
-from tests.snsqs.queues import message
+from tests.snsqs.queues import TOPIC, Painted, listener, message
 from tests.snsqs.relays import run, sweeping
 from tests.snsqs.test_channel_sink import docstring_blocks
 
@@ -269,3 +270,39 @@ async def test_the_example_of_the_module_runs(database: Database) -> None:
     exec(program, names)
     [container] = names["listeners"](topology=None, database=database)
     assert container.binding.event_types == ["OrderCompleted"]
+
+
+async def test_only_reported_events_of_a_batch_are_handled_again(database: Database) -> None:
+    """The transaction commits for the others, and the failed ones are neither duplicates nor superseded."""
+    handled: list[tuple[str, int]] = []
+    sizes: list[int] = []
+
+    @listener
+    async def handler(events: list[Painted], tx: Transaction, failures: BatchFailures) -> None:
+        sizes.append(len(events))
+        for event in events:
+            subject, version = event.source.id, event.source.version
+            try:
+                async with tx.connection.transaction():
+                    await tx.connection.execute("INSERT INTO effect VALUES ($1)", f"{subject}:{version}")
+                    if len(sizes) == 1 and (subject, version) in failing:
+                        raise RuntimeError("not yet")
+            except RuntimeError as error:
+                failures.add(event, error)
+            else:
+                handled.append((subject, version))
+
+    failing = {("a", 2), ("b", 1), ("c", 1)}
+    async with (
+        MemoryBroker() as broker,
+        asyncio.timeout(30),
+    ):
+        broker.listen(handler, middleware=[Inbox(database)], options=ListenerOptions(max_concurrency=1))
+        pairs = [("a", 1), ("a", 2), ("b", 1), ("b", 2), ("c", 1), ("d", 1)]
+        await broker.topic(TOPIC).send([message(subject=subject, version=v) for subject, v in pairs])
+        await broker.join()
+    assert sizes[0] == 6
+    assert sorted(handled) == [("a", 1), ("a", 2), ("b", 2), ("c", 1), ("d", 1)]
+    assert sorted(await effects(database)) == ["a:1", "a:2", "b:2", "c:1", "d:1"]
+    assert await outcomes(database, "a") == [(1, "handled"), (2, "handled")]
+    assert sorted(await outcomes(database, "b")) == [(1, "superseded"), (2, "handled")]

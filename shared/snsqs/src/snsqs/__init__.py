@@ -12,6 +12,7 @@ Names with a leading underscore are private.
 """
 
 from snsqs._acknowledgement import Acknowledgement
+from snsqs._batch_failures import BatchFailures
 from snsqs._channel import ChannelInterceptor, InterceptedChannel, MessageChannel, Send
 from snsqs._converter import JsonConverter, MessageConverter, message_of
 from snsqs._domain_event import Aggregate, DomainEvent
@@ -49,6 +50,7 @@ from snsqs._message import Message
 from snsqs._model import MAX_VERSION, WireModel
 from snsqs._options import ListenerOptions
 from snsqs._outcome import MessageOutcome, OutcomeObserver
+from snsqs._provide import provide
 from snsqs._queue import QueueSettings
 from snsqs._sns import SnsChannel
 from snsqs._sqs import SqsChannel
@@ -61,6 +63,7 @@ __all__ = [
     "Acknowledgement",
     "Aggregate",
     "AwsClients",
+    "BatchFailures",
     "BatchSendFailed",
     "Binding",
     "ChannelInterceptor",
@@ -104,6 +107,7 @@ __all__ = [
     "bindings",
     "event",
     "message_of",
+    "provide",
     "size_error",
     "sqs_listener",
 ]

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from snsqs._acknowledgement import Acknowledgement, Acknowledger
+from snsqs._batch_failures import BatchFailures
 from snsqs._dead_letter import dead_letter_attributes
 from snsqs._errors import (
     MAX_VISIBILITY,
@@ -47,7 +48,8 @@ class Consumer:
       visibility timeout that grows with its receive count, with full jitter, or that `backoff` gives.
 
     The messages of a batch that failed are handled again one by one, so that only those that fail by
-    themselves fail. On a FIFO queue a requeued message takes the rest of its group with it.
+    themselves fail, unless the handler reported them (`BatchFailures`). On a FIFO queue a requeued message
+    takes the rest of its group with it.
     """
 
     def __init__(
@@ -161,7 +163,11 @@ class Consumer:
         try:
             async with held(_leases(batch)):
                 await self._handle_when_available(delivery)
-            await self._on_success(batch, acknowledgement, delivery.outcomes)
+            failures = delivery.resources.get(BatchFailures)
+            if isinstance(failures, BatchFailures) and failures.errors:
+                await self._on_partial_failure(batch, delivery.outcomes, failures.errors)
+            else:
+                await self._on_success(batch, acknowledgement, delivery.outcomes)
         except LeaseLost as error:
             await self._on_lease_lost(batch, error)
         except asyncio.CancelledError as error:
@@ -201,6 +207,15 @@ class Consumer:
                 self._record_outcome(incoming, "not_acknowledged")
                 self._leases.release(incoming.lease)
 
+    async def _on_partial_failure(
+        self, batch: Sequence[Incoming], outcomes: Mapping[str, str], errors: Mapping[str, Exception]
+    ) -> None:
+        handled = [incoming for incoming in batch if incoming.message.id not in errors]
+        await self._on_success(handled, Acknowledgement(self._acknowledger, _leases(handled)), outcomes)
+        for incoming in batch:
+            if (error := errors.get(incoming.message.id)) is not None:
+                await self._fail(incoming, error)
+
     async def _on_lease_lost(self, batch: Sequence[Incoming], error: LeaseLost) -> None:
         log.warning("lease lost, handler cancelled", extra={"error": str(error)})
         for incoming in batch:
@@ -221,10 +236,14 @@ class Consumer:
             about = {"count": len(batch), "error": repr(error)}
             log.warning("batch failed, its messages are handled one by one", extra=about)
             self._pending.split(batch)
-        elif isinstance(error, TerminalError):
-            await self._dead_letter(batch[0], error)
         else:
-            await self._retry(batch[0], error)
+            await self._fail(batch[0], error)
+
+    async def _fail(self, incoming: Incoming, error: BaseException) -> None:
+        if isinstance(error, TerminalError):
+            await self._dead_letter(incoming, error)
+        else:
+            await self._retry(incoming, error)
 
     async def _reject(self, incoming: Incoming, error: MessagingError) -> None:
         """Settle a message that has no handler: its type is unknown, or it cannot be decoded."""
@@ -340,6 +359,8 @@ def _delivery(batch: Sequence[Incoming], queue: str, acknowledgement: Acknowledg
     resources: dict[type, object] = {Acknowledgement: acknowledgement}
     if len(batch) == 1:
         resources[Lease] = first.lease
+    if first.handler is not None and first.handler.takes_failures:
+        resources[BatchFailures] = BatchFailures()
     return Delivery(
         tuple(incoming.message for incoming in batch),
         queue,

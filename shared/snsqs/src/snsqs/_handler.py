@@ -10,6 +10,7 @@ from functools import partial
 from typing import Annotated, Any, Protocol, TypeVar, Union, get_args, get_origin
 
 from snsqs._acknowledgement import Acknowledgement
+from snsqs._batch_failures import BatchFailures
 from snsqs._converter import JSON_CONVERTER, MessageConverter
 from snsqs._errors import (
     InvalidEvent,
@@ -111,7 +112,8 @@ def sqs_listener(
 
     Parameters are filled by type: an event (or a union of them), `Message`, `Delivery`, `Lease`,
     `Acknowledgement`, and the types that middleware provides, such as a transaction. A handler with a
-    parameter `list[OrderCompleted]` receives up to ten pending events at once, and one by one if it fails.
+    parameter `list[OrderCompleted]` receives up to ten pending events at once, and one by one if it fails,
+    unless it reports those that failed with `BatchFailures`.
 
     A handler declared with `def` runs in a thread, of which a listener has as many as `max_concurrency`. It
     cannot be cancelled: if its time limit is over or its lease is lost, its slot stays occupied until it
@@ -172,6 +174,9 @@ class HandlerMethod:
             raise ListenerMisconfigured(f"{self.name} takes several events; for several types, use a union")
         if self.takes_batches and Lease in self._kinds:
             raise ListenerMisconfigured(f"{self.name} takes a batch, which has no single Lease")
+        self.takes_failures = BatchFailures in self._kinds
+        if self.takes_failures:
+            self._validate_batch_failures()
         if others := [other for kind in self._kinds if _event_types(kind) for other in _other_members(kind)]:
             raise ListenerMisconfigured(f"{self.name}: a union of events has no other members: {others}")
         self.runs_in_thread = _runs_in_thread(function, hints)
@@ -188,6 +193,17 @@ class HandlerMethod:
                 self._keywords[parameter.name] = self._argument(kind)
             else:
                 self._positional.append(self._argument(kind))
+
+    def _validate_batch_failures(self) -> None:
+        if not self.takes_batches:
+            raise ListenerMisconfigured(
+                f"{self.name} takes BatchFailures, but no batch; raise the error, or take a list of events"
+            )
+        if Acknowledgement in self._kinds:
+            raise ListenerMisconfigured(
+                f"{self.name} takes BatchFailures and Acknowledgement, which acknowledges the whole batch; "
+                "take one of them"
+            )
 
     def _validate_thread_use(self, parameters: Sequence[str]) -> None:
         for name, kind in zip(parameters, self._kinds, strict=True):
@@ -232,7 +248,7 @@ class HandlerMethod:
     def _argument(self, kind: type) -> Callable[[Delivery], object]:
         """Return the function that fills a parameter of this type."""
         if _is_batch(kind):
-            return lambda delivery: [self._event(message) for message in delivery.messages]
+            return self._batch
         if _event_types(kind):
             return lambda delivery: self._event(delivery.message)
         if _origin(kind) is Message:
@@ -240,6 +256,14 @@ class HandlerMethod:
         if kind is Delivery:
             return lambda delivery: delivery
         return lambda delivery: delivery.resources[kind]
+
+    def _batch(self, delivery: Delivery) -> list[object]:
+        events = [self._event(message) for message in delivery.messages]
+        if self.takes_failures:
+            failures = delivery.resources[BatchFailures]
+            assert isinstance(failures, BatchFailures)
+            failures.expect(events, (message.id for message in delivery.messages))
+        return events
 
     def _event(self, message: Message[str]) -> object:
         """Return the event of a message. Raises UndecodableMessage, also when its headers contradict it:
@@ -416,7 +440,7 @@ def _wrap(layer: Middleware, inner: MessageHandler) -> MessageHandler:
     return handle
 
 
-_BUILT_IN = {Acknowledgement, Delivery, Lease, Message}
+_BUILT_IN = {Acknowledgement, BatchFailures, Delivery, Lease, Message}
 """Parameter types that the library provides itself."""
 
 

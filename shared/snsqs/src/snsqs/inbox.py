@@ -20,9 +20,10 @@ After "Idempotent Receiver" (Enterprise Integration Patterns).
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from snsqs._batch_failures import BatchFailures
 from snsqs._errors import TerminalError, Unavailable
 from snsqs._handler import Delivery, MessageHandler
 from snsqs._message import Message
@@ -80,6 +81,20 @@ SUPERSEDED = "UPDATE inbox SET outcome = 'superseded' WHERE consumer = $1 AND me
 
 HANDLED = "UPDATE inbox SET handled_at = clock_timestamp() WHERE consumer = $1 AND message_id = ANY ($2)"
 
+# Version -1 is older than any. The row has to exist to be locked until the end of the transaction.
+LOCK_VERSION = """
+    INSERT INTO inbox_version (consumer, subject, source, sequence)
+    VALUES ($1, $2, $3, -1)
+    ON CONFLICT (consumer, subject, source) DO UPDATE SET sequence = inbox_version.sequence
+    RETURNING sequence
+"""
+
+RESTORE_VERSION = """
+    UPDATE inbox_version SET sequence = $4 WHERE consumer = $1 AND subject = $2 AND source = $3
+"""
+
+FORGET = "DELETE FROM inbox WHERE consumer = $1 AND message_id = ANY ($2)"
+
 RECEIVED = """
     SELECT consumer, message_id, type, sequence AS version, handler, receive_count, duplicates, outcome,
            received_at, handled_at
@@ -111,6 +126,9 @@ class Inbox:
     Versions are compared for each source (`ce-source`), so a queue may carry events of several services about
     the same id. A message without a source is compared with those of all sources.
 
+    A batch is handled in one transaction. It commits although the handler reports some events as failed
+    (`BatchFailures`); only the records of these messages are undone. Their effects are undone by the handler.
+
     Records expire (`received_messages`); the newest version of each aggregate is kept, so that a very late
     message is still recognised as old.
 
@@ -137,12 +155,16 @@ class Inbox:
             async with self._database.transaction() as tx:
                 # Sorted, so that two batches cannot deadlock on the aggregates that they share.
                 messages = sorted(delivery.messages, key=_by_version)
+                failures = delivery.resources.get(BatchFailures)
+                versions = await _lock_versions(messages, delivery, tx) if failures else {}
                 new = [message for message in messages if await self._is_new(message, delivery, tx)]
                 if new:
                     context = InboxContext(new[0].id if len(new) == 1 else None, after_commit)
                     await self._handle(delivery.only(new), tx, context, proceed)
                     ids = [message.id for message in new]
                     await tx.connection.execute(HANDLED, delivery.queue, ids)
+                    if isinstance(failures, BatchFailures) and failures.errors:
+                        await _forget(new, failures, versions, delivery, tx)
         except DatabaseUnavailable as error:
             raise Unavailable(f"database: {error}") from error
         except Unstorable as error:
@@ -190,6 +212,38 @@ class Inbox:
             log.info("superseded by a newer version", extra=fields)
             return False
         return True
+
+
+async def _lock_versions(
+    messages: Sequence[Message[str]], delivery: Delivery, tx: SqlTransaction
+) -> dict[tuple[str, str], int]:
+    """Return the newest versions that were handled, by subject and source, and lock them."""
+    versions: dict[tuple[str, str], int] = {}
+    for message in messages:
+        subject, source, _ = _by_version(message)
+        if subject and message.sequence is not None and (subject, source) not in versions:
+            row = await tx.connection.fetchrow(LOCK_VERSION, delivery.queue, subject, source)
+            assert row is not None
+            versions[subject, source] = row["sequence"]
+    return versions
+
+
+async def _forget(
+    new: Sequence[Message[str]],
+    failures: BatchFailures,
+    versions: dict[tuple[str, str], int],
+    delivery: Delivery,
+    tx: SqlTransaction,
+) -> None:
+    """Delete the records of messages that the handler reported as failed, which will be delivered again."""
+    failed = {message.id for message in new if message.id in failures.errors}
+    await tx.connection.execute(FORGET, delivery.queue, list(failed))
+    for message in new:
+        subject, source, version = _by_version(message)
+        if message.id not in failed and (subject, source) in versions:
+            versions[subject, source] = max(versions[subject, source], version)
+    for (subject, source), version in versions.items():
+        await tx.connection.execute(RESTORE_VERSION, delivery.queue, subject, source, version)
 
 
 def _by_version(message: Message[str]) -> tuple[str, str, int]:
