@@ -44,6 +44,7 @@ from snsqs._handler import (
     bindings,
     sqs_listener,
 )
+from snsqs._health import ListenerHealth, ListenerState
 from snsqs._lease import Lease
 from snsqs._listener import ListenerContainer
 from snsqs._message import Message
@@ -79,8 +80,10 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "ListenerContainer",
+    "ListenerHealth",
     "ListenerMisconfigured",
     "ListenerOptions",
+    "ListenerState",
     "Message",
     "MessageChannel",
     "MessageConverter",

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
+from snsqs import _metrics
 from snsqs._acknowledgement import Acknowledgement, Acknowledger
 from snsqs._batch_failures import BatchFailures
 from snsqs._dead_letter import dead_letter_attributes
@@ -89,6 +90,11 @@ class Consumer:
         """Number of received messages that wait for a worker."""
         return len(self._pending)
 
+    @property
+    def oldest_message_age(self) -> float | None:
+        """Seconds since the oldest message was sent whose lease is held; None if there is none."""
+        return self._leases.oldest_message_age
+
     @asynccontextmanager
     async def reserve_capacity(self) -> AsyncIterator[None]:
         """Wait until all pending and expected messages have an idle worker, and reserve capacity for one
@@ -105,6 +111,9 @@ class Consumer:
 
     def add(self, messages: Sequence[Received]) -> None:
         """Add received messages to the pending ones. Their leases are extended from now on."""
+        name = self._queue.name
+        _metrics.received[name] += len(messages)
+        _metrics.redelivered[name] += sum(received.receive_count > 1 for received in messages)
         for received in messages:
             self._pending.add(decode(self._leases.track(received), self._binding, self._options))
 
@@ -218,6 +227,7 @@ class Consumer:
 
     async def _on_lease_lost(self, batch: Sequence[Incoming], error: LeaseLost) -> None:
         log.warning("lease lost, handler cancelled", extra={"error": str(error)})
+        _metrics.leases_lost[self._queue.name] += len(batch)
         for incoming in batch:
             self._record_outcome(incoming, "lease_lost", error)
             self._leases.release(incoming.lease)

@@ -11,6 +11,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from snsqs import _metrics
 from snsqs._errors import MAX_VISIBILITY, LeaseLost
 from snsqs._queue import Queue, Received, batched
 from snsqs.aws import transient_errors
@@ -105,6 +106,17 @@ class LeaseKeeper:
         self._max_extension = max_extension
         self._leases: dict[str, Lease] = {}
 
+    @property
+    def oldest_message_age(self) -> float | None:
+        """Seconds since the oldest message was sent whose lease is tracked; None if there is none."""
+        ages = [
+            (received.received_at - received.sent_at).total_seconds() - received.leased_at
+            for received in (lease.received for lease in self._leases.values())
+            if received.sent_at is not None
+        ]
+        # By the clock of the event loop since the receive, so that it is right on a virtual clock.
+        return max(ages) + asyncio.get_running_loop().time() if ages else None
+
     def track(self, received: Received) -> Lease:
         """Return the lease of a message just received, which is extended from now on."""
         lease = Lease(received, self._visibility, self._max_extension)
@@ -169,7 +181,9 @@ class LeaseKeeper:
         except transient_errors() as error:
             about = {"queue": self._queue.name, "count": len(leases), "error": repr(error)}
             log.warning("leases not extended", extra=about)
+            _metrics.extensions_failed[self._queue.name] += len(leases)
             return
+        _metrics.extensions_failed[self._queue.name] += len(outcome.failed) + len(outcome.gone)
         for handle, lease in by_handle.items():
             if handle in outcome.gone:
                 self.release(lease)

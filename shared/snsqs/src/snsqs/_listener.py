@@ -6,11 +6,14 @@ The path of a message: `ListenerContainer._poll` receives it, `Consumer` handles
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
+from snsqs import _metrics
 from snsqs._consumer import Consumer
 from snsqs._errors import ListenerMisconfigured
 from snsqs._handler import Binding, Middleware, message_handler
+from snsqs._health import ListenerHealth, ListenerState
 from snsqs._options import ListenerOptions
 from snsqs._outcome import OutcomeObserver
 from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Queue, QueueSettings, Received
@@ -21,6 +24,8 @@ from snsqs.backoff import full_jitter
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_NOT_CONNECTED = "not connected yet"
 
 _HALT_TIMEOUT = 0.5
 """Seconds before a running receive call is cancelled when the listener is paused or stopped."""
@@ -66,7 +71,11 @@ class ListenerContainer:
         self._handle = message_handler(binding, middleware, self._threads)
         self._queues: ListenerQueues | None = None
         self._consumer: Consumer | None = None
-        self._connection_error: str | None = "not connected yet"
+        self._connection_error: str | None = _NOT_CONNECTED
+        self._last_poll: datetime | None = None
+        self._is_running = False
+        self._error: str | None = None
+        """The error that ended `run`."""
         self._stopping = asyncio.Event()
         self._halting = asyncio.Event()
         """Set while paused or stopping; replaced on resume."""
@@ -86,6 +95,31 @@ class ListenerContainer:
     def degraded_reason(self) -> str | None:
         """Reason why no messages are received at present, or None."""
         return "paused" if self.is_paused else self._connection_error
+
+    @property
+    def health(self) -> ListenerHealth:
+        """Condition of the listener. Read it on the event loop that the listener runs on."""
+        return ListenerHealth(
+            self.binding.queue,
+            self._state,
+            self._error or self.degraded_reason,
+            self.in_flight,
+            self.buffered,
+            self._consumer.oldest_message_age if self._consumer else None,
+            self._last_poll,
+        )
+
+    @property
+    def _state(self) -> ListenerState:
+        if self._error is not None:
+            return "stopped"
+        if self._stopping.is_set():
+            return "stopping" if self._is_running else "stopped"
+        if self.is_paused:
+            return "paused"
+        if self._connection_error not in (None, _NOT_CONNECTED):
+            return "degraded"
+        return "listening" if self._consumer else "starting"
 
     @property
     def in_flight(self) -> int:
@@ -122,6 +156,16 @@ class ListenerContainer:
 
     async def run(self) -> None:
         """Receive and handle messages until `stop`, then drain."""
+        self._is_running = True
+        try:
+            await self._run()
+        except BaseException as error:
+            self._error = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self._is_running = False
+
+    async def _run(self) -> None:
         queues = self._queues or await self._connect_eventually()
         if queues is None:
             return
@@ -134,9 +178,13 @@ class ListenerContainer:
             self._threads,
             self._observer,
         )
+        with _metrics.observing_in_flight(self.binding.queue, consumer):
+            await self._receive_until_stopped(queues.queue, consumer)
+
+    async def _receive_until_stopped(self, queue: Queue, consumer: Consumer) -> None:
         async with consumer.running():
             while not self._stopping.is_set():
-                await self._unless_halted(self._poll(queues.queue, consumer))
+                await self._unless_halted(self._poll(queue, consumer))
                 await self._resumed.wait()
 
     async def _poll(self, queue: Queue, consumer: Consumer) -> None:
@@ -176,7 +224,9 @@ class ListenerContainer:
                     await self._connect()  # creates it again in development; TopologyError in production
                 raise
 
-        return await self._until_reachable(receive)
+        messages = await self._until_reachable(receive)
+        self._last_poll = datetime.now(UTC)
+        return messages
 
     async def _connect(self) -> ListenerQueues:
         self._queues = await self._source.listener_queues(self.binding)

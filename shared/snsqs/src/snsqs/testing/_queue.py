@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from snsqs._errors import MAX_VISIBILITY
 from snsqs._queue import BatchOutcome, RawAttributes, Received, is_fifo
@@ -27,6 +28,7 @@ class StoredMessage:
     """The latest receipt handle; older ones are void."""
     is_deleted: bool = False
     trace_header: str | None = None
+    sent_at: float = field(default_factory=lambda: _now())
 
 
 @dataclass
@@ -206,6 +208,7 @@ def _received(stored: StoredMessage) -> Received:
         leased_at=_now(),
         group=stored.group,
         trace_header=stored.trace_header,
+        sent_at=datetime.now(UTC) - timedelta(seconds=_now() - stored.sent_at),
     )
 
 
