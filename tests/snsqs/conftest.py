@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+collect_ignore = ["example_project"]  # runs in an environment of its own
+
 PROJECT = Path(__file__).parent.parent.parent / "shared" / "snsqs"
 
 
@@ -50,13 +52,13 @@ def build(target: str, folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def core_installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """`pip install snsqs`."""
-    return _install(tmp_path_factory.mktemp("core") / "venv", wheel, extras=())
+    return install(tmp_path_factory.mktemp("core") / "venv", wheel, extras=())
 
 
 @pytest.fixture(scope="session")
 def full_installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """`pip install snsqs[http,postgres,psycopg,sqlalchemy] fastapi psycopg[binary] pytest pytest-asyncio`."""
-    return _install(
+    return install(
         tmp_path_factory.mktemp("full") / "venv",
         wheel,
         extras=("http", "postgres", "psycopg", "sqlalchemy"),
@@ -64,8 +66,9 @@ def full_installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     )
 
 
-def _install(root: Path, wheel: Path, *, extras: Iterable[str], also: Iterable[str] = ()) -> Installation:
-    """Unpack the wheel, and link what its metadata requires from the environment that runs the tests.
+def install(root: Path, wheel: Path, *, extras: Iterable[str], also: Iterable[str] = ()) -> Installation:
+    """Make an environment: unpack the wheel, and link what its metadata requires from the one that runs the
+    tests.
 
     Resolving the same from a package index takes a minute and a network.
     """

@@ -18,6 +18,43 @@ import asyncio
 asyncio.run(page.test_a_bill_is_issued_once({url!r}))
 """
 
+STACKS = """
+import asyncio
+from psycopg_pool import AsyncConnectionPool
+from snsqs.migrations import migrate
+from snsqs.testing import MemoryBroker
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+url = {url!r}
+
+async def handle(broker, handler, order_id):
+    broker.listen(handler)
+    broker.attach(page.relay_to(broker.topic("billing-events")))
+    await broker.publish(page.OrderCompleted(source=page.Aggregate(id=order_id, version=1)))
+    await broker.join()
+    assert broker.handled(page.OrderCompleted)
+
+async def main():
+    await migrate(url)
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
+    page.sessions.configure(bind=engine)
+    async with engine.begin() as connection:
+        await connection.run_sync(page.Base.metadata.create_all)
+    async with AsyncConnectionPool(url, open=False) as pool:
+        await page.issue_by_hand("1")
+        await page.issue_with_psycopg("2", pool)
+        async with MemoryBroker(middleware=page.middleware) as broker:
+            await handle(broker, page.on_order_completed, "3")
+            assert [each.source.id for each in broker.published(page.BillIssued)] == ["1", "2", "3"]
+        async with MemoryBroker(middleware=[page.inbox_on(pool)]) as broker:
+            await handle(broker, page.on_completed, "4")
+            assert [each.source.id for each in broker.published(page.BillIssued)] == ["4"]
+    await engine.dispose()
+
+asyncio.run(main())
+"""
+
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_blocks_of_a_page_run(page: Path, full_installation: Installation, tmp_path: Path) -> None:
@@ -42,6 +79,16 @@ async def test_the_database_test_of_the_testing_page_passes(
     page = DOCS / "testing.md"
     async with fresh_database(postgres_server, "template0") as url:
         ran = run(page, page.read_text(), full_installation, tmp_path, then=TESTING.format(url=url))
+    assert ran.returncode == 0, ran.stderr
+
+
+async def test_the_services_of_the_page_on_other_stacks_work(
+    postgres_server: Postgres, full_installation: Installation, tmp_path: Path
+) -> None:
+    """Commands and handlers on SQLAlchemy and psycopg append events, which the relay publishes."""
+    page = DOCS / "other-stacks.md"
+    async with fresh_database(postgres_server, "template0") as url:
+        ran = run(page, page.read_text(), full_installation, tmp_path, then=STACKS.format(url=url))
     assert ran.returncode == 0, ran.stderr
 
 

@@ -1,0 +1,1 @@
+"""Orders and their bills: a service with SQLAlchemy, outbox and inbox."""
