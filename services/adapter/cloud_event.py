@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 from pydantic.config import JsonDict
 from snsqs import Message
-from snsqs.headers import CONTENT_TYPE, ID, SEQUENCE, SOURCE, SUBJECT, TIME, TRACEPARENT, TYPE
+from snsqs.headers import CONTENT_TYPE, ID, SEQUENCE, SOURCE, SUBJECT, TIME, TRACEPARENT, TRACESTATE, TYPE
 
 from shared.web import Timestamp
 
@@ -35,6 +35,7 @@ class CloudEvent(BaseModel):
     sequence: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
     """Version of the aggregate."""
     traceparent: Name | None = None
+    tracestate: Annotated[str, StringConstraints(max_length=512)] | None = None
     data: Annotated[dict[str, Any], Field(json_schema_extra=_DOMAIN_EVENT)]
     """Domain event: `source`, the aggregate, and `occurenceOn`."""
 
@@ -58,6 +59,8 @@ class CloudEvent(BaseModel):
         }
         if self.traceparent:
             headers[TRACEPARENT] = self.traceparent
+            if self.tracestate:
+                headers[TRACESTATE] = self.tracestate
         body = {"source": aggregate, "occurenceOn": self.data["occurenceOn"]}
         return Message(json.dumps(body, separators=(",", ":")), headers)
 

@@ -36,7 +36,7 @@ COUNT = f"SELECT count(*) {_CRITERIA}"
 
 _SEARCH = f"""
     SELECT position, id, type, subject, sequence, occurred_at, relayed_at, decided_at, decision, rule,
-           message_id, attempts, last_error, parked_at, traceparent, cause, data
+           message_id, attempts, last_error, parked_at, traceparent, tracestate, cause, data
     {_CRITERIA}
 """
 
@@ -100,6 +100,7 @@ class FoundEvent(WireModel):
     last_error: str | None
     parked_at: datetime | None
     traceparent: str | None
+    tracestate: str | None
     cause: str | None
     """Id of the message whose handler published the event; null if a command did."""
     data: dict[str, Any]
@@ -115,6 +116,7 @@ class FoundEvent(WireModel):
             time=self.occurred_at,
             sequence=str(self.sequence),
             traceparent=self.traceparent,
+            tracestate=self.tracestate,
             data=self.data,
         )
 

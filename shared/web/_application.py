@@ -107,8 +107,11 @@ class _Instrumentation:
                 status = message["status"]
             await send(message)
 
-        traceparent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
-        span = self._tracer.start_span(scope["method"], context_of(traceparent), SpanKind.SERVER)
+        headers = dict(scope["headers"])
+        traceparent, tracestate = (
+            headers.get(name, b"").decode("latin-1") for name in (b"traceparent", b"tracestate")
+        )
+        span = self._tracer.start_span(scope["method"], context_of(traceparent, tracestate), SpanKind.SERVER)
         token = context.attach(trace.set_span_in_context(span))
         try:
             await self._app(scope, receive, observed)

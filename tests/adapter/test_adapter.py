@@ -73,7 +73,7 @@ async def receive(aws: AwsClients, url: str) -> list[Any]:
 async def test_a_forwarded_event_leaves_as_the_plain_domain_event(adapter: Served, aws: AwsClients) -> None:
     """The body is the contract's JSON; metadata travels as message attributes."""
     url = await subscribe(aws, "order-events")
-    given = event()
+    given = event(tracestate="vendor=a")
     [result] = await send(adapter, given)
     assert (result["decision"], result["rule"]) == ("forwarded", "completed-orders-to-scm")
     [message] = await receive(aws, url)
@@ -95,6 +95,7 @@ async def test_a_forwarded_event_leaves_as_the_plain_domain_event(adapter: Serve
         "ce-subject": "1",
         "ce-sequence": "2",
         "traceparent": given["traceparent"],
+        "tracestate": "vendor=a",
         "content-type": "application/json",
     }
 

@@ -72,6 +72,7 @@ async def test_an_event_is_returned_with_data_and_state(order: Served, log: Data
             "lastError",
             "parkedAt",
             "traceparent",
+            "tracestate",
             "cause",
             "data",
         ),

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import snsqs.outbox
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 from snsqs import Message, MessageChannel, MessagingError, SendFailed, TerminalError, sqs_listener
 from snsqs.outbox import ChannelSink, EventLog, LoggedEvent, Relay, RelayOptions
 from snsqs.postgres import Database
@@ -69,6 +71,27 @@ async def test_an_event_becomes_a_message(database: Database) -> None:
         "content-type": "application/json",
     }
     assert set(json.loads(message.payload)) == {"source", "occurenceOn"}
+
+
+async def test_the_trace_of_an_event_travels(database: Database) -> None:
+    """`traceparent` and `tracestate` are those of the transaction that published it; the latter up to the
+    512 characters that every system propagates."""
+    channel = FakeChannel()
+    for version, value in enumerate(["a", "x" * 250], start=1):
+        state = TraceState([("vendor", value), ("another", value), ("third", value)])
+        context = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1), trace_state=state)
+        with trace.use_span(NonRecordingSpan(context)):
+            await append(database, 1, f"{ORDER_ID[:-1]}{version}")
+
+    async def both_sent() -> bool:
+        return len(channel.messages) == 2
+
+    async with running(relay_to(channel, database)):
+        await eventually(both_sent)
+    traceparent = f"00-{1:032x}-{2:016x}-01"
+    assert [message.headers["traceparent"] for message in channel.messages] == [traceparent] * 2
+    tracestates = [message.headers.get("tracestate") for message in channel.messages]
+    assert tracestates == ["vendor=a,another=a,third=a", None]
 
 
 async def test_a_message_that_the_channel_rejects_fails_alone(database: Database) -> None:

@@ -36,6 +36,7 @@ class CloudEvent(WireModel):
     """Version of the aggregate, in decimal digits."""
     datacontenttype: Literal["application/json"] = "application/json"
     traceparent: str | None = None
+    tracestate: str | None = None
     data: dict[str, Any]
     """The domain event: `source`, the aggregate, and `occurenceOn`, milliseconds since the epoch."""
 

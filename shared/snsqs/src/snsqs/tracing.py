@@ -23,6 +23,9 @@ __all__ = [
 ]
 
 
+_MAX_TRACESTATE = 512
+
+
 def current_message() -> Message[str] | None:
     """Return the message that is being handled in this task, or None outside of handling; of a batch, the
     first. A logging filter or formatter can add its id, type and subject to every record."""
@@ -38,8 +41,12 @@ def current_traceparent() -> str | None:
 
 
 def current_tracestate() -> str | None:
-    """Return the `tracestate` of the current span (W3C Trace Context), or None if it has none."""
-    return trace.get_current_span().get_span_context().trace_state.to_header() or None
+    """Return the `tracestate` of the current span (W3C Trace Context), or None if it has none.
+
+    One of more than 512 characters, which no system has to propagate, is dropped.
+    """
+    tracestate = trace.get_current_span().get_span_context().trace_state.to_header()
+    return tracestate if 0 < len(tracestate) <= _MAX_TRACESTATE else None
 
 
 async def propagate_trace(messages: Sequence[Message[str]], proceed: Send) -> list[str | MessagingError]:

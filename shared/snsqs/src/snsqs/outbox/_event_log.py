@@ -9,11 +9,11 @@ from snsqs._model import WireModel
 from snsqs._transaction import ReportsEnd, Transaction, inbox_context
 from snsqs.retention import Expiry
 from snsqs.sql import SqlConnection
-from snsqs.tracing import current_traceparent
+from snsqs.tracing import current_traceparent, current_tracestate
 
 APPEND = """
-    INSERT INTO event_log (id, type, subject, sequence, occurred_at, traceparent, data, cause)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    INSERT INTO event_log (id, type, subject, sequence, occurred_at, traceparent, tracestate, data, cause)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 """
 
 HISTORY = """
@@ -76,6 +76,7 @@ class EventLog:
             event.source.version,
             datetime.fromtimestamp(event.occurence_on / 1000, UTC),
             current_traceparent(),
+            current_tracestate(),
             event.model_dump_json(),
             cause_id,
         )

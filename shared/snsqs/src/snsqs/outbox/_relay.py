@@ -34,8 +34,8 @@ _oldest_seconds = _meter.create_gauge(
 # An event that was never tried is due since -infinity, so new ones are claimed before any number of events
 # that have failed and are due again.
 CLAIM = """
-    SELECT position, id, type, subject, sequence, occurred_at, traceparent, data::text AS data,
-           attempts
+    SELECT position, id, type, subject, sequence, occurred_at, traceparent, tracestate,
+           data::text AS data, attempts
     FROM event_log
     WHERE decision IS NULL AND parked_at IS NULL AND next_attempt_at <= now()
     ORDER BY next_attempt_at, position

@@ -11,7 +11,7 @@ from snsqs._converter import JSON
 from snsqs._errors import MessagingError, SendFailed
 from snsqs._message import Message
 from snsqs.cloudevents import EventResult
-from snsqs.headers import CONTENT_TYPE, ID, SEQUENCE, SOURCE, SUBJECT, TIME, TRACEPARENT, TYPE
+from snsqs.headers import CONTENT_TYPE, ID, SEQUENCE, SOURCE, SUBJECT, TIME, TRACEPARENT, TRACESTATE, TYPE
 
 
 class SinkUnavailable(Exception):
@@ -43,6 +43,7 @@ class OutboxEvent:
     """Version of the aggregate."""
     occurred_at: datetime
     traceparent: str | None
+    tracestate: str | None
     data: str
     """The domain event as JSON."""
     attempts: int
@@ -108,6 +109,8 @@ class ChannelSink:
         }
         if event.traceparent:
             headers[TRACEPARENT] = event.traceparent
+            if event.tracestate:
+                headers[TRACESTATE] = event.tracestate
         return Message(event.data, headers)
 
 

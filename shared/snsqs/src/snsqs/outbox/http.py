@@ -85,5 +85,6 @@ class HttpSink:
             time=event.occurred_at,
             sequence=str(event.sequence),
             traceparent=event.traceparent,
+            tracestate=event.tracestate,
             data=json.loads(event.data),
         )
