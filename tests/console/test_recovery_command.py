@@ -73,7 +73,7 @@ async def test_what_is_to_be_discarded_is_asked_for(console: Served, dead: DeadL
     discard = ("dead-letters", "discard", "--queue", QUEUE, "--type", "OrderCompleted")
     code, printed, _ = await command(console, *discard, "--dry-run")
     assert code == 0
-    assert printed.startswith("dry run: 3 of 3 looked at would be discarded\n")
+    assert printed.startswith("dry run: 3 of 3 scanned would be discarded\n")
     code, printed, said = await command(console, *discard)
     assert (code, printed) == (2, "")
     assert said == "error: no terminal to confirm on: pass --yes to delete them for good\n"
@@ -114,7 +114,11 @@ async def test_ctrl_c_cancels_what_it_started(console: Served, dead: DeadLetterF
 async def test_a_refusal_is_one_line(console: Served) -> None:
     """And exit code 2, for what is not meant so, for who may not, and for a console that is away."""
     for arguments, environment, reason in (
-        (("redrive", "--queue", QUEUE), {}, "error: say which: --id, --type, --order or --error, or --all"),
+        (
+            ("redrive", "--queue", QUEUE),
+            {},
+            "error: no selection: pass --id, --type, --order or --error, or --all",
+        ),
         (("redrive", "--queue", "x", "--all"), {}, "error: no dead-letter queue 'x' belongs to a listener"),
         (("list",), {"OPERATOR_TOKEN": "somebody-elses-token"}, "Unknown token (OPERATOR_TOKEN)"),
         (("list",), {"OPERATOR_TOKEN": "short"}, "OPERATOR_TOKEN is invalid: a token must have at least 16"),

@@ -391,7 +391,7 @@ async def test_the_same_on_the_command_line(system: Operated, order_id: str) -> 
         return result.exit_code, result.stdout.splitlines(), result.stderr
 
     code, printed, _ = await command("--order", order_id, "--dry-run")
-    assert (code, printed[0]) == (0, "dry run: 1 of 1 looked at would be replayed")
+    assert (code, printed[0]) == (0, "dry run: 1 of 1 scanned would be replayed")
     code, printed, _ = await command("--order", order_id, "--from", "2021-07-17T00:00:00Z")
     assert (code, printed[0]) == (0, "done: 1 of 1 replayed, 0 failed")
     assert [line.split() for line in printed[1:3]] == [
@@ -405,9 +405,12 @@ async def test_the_same_on_the_command_line(system: Operated, order_id: str) -> 
     code, printed, _ = await command("--order", order_id)
     assert code == 1
     assert printed[-1].startswith("note: scm changed: demand, inbox_version")
-    code, printed, said = await command()
+    code, printed, errors = await command()
     assert (code, printed) == (2, [])
-    assert said == "error: say which: --id, --type, --order, --from or --to, or --all for all of them\n"
+    assert (
+        errors
+        == "error: no selection: pass --id, --type, --order, --from or --to, or --all for all of them\n"
+    )
 
 
 async def test_who_is_not_listening_cannot_prove_anything(system: Operated) -> None:

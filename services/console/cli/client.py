@@ -10,7 +10,7 @@ import typer
 from shared.runtime.settings import EnvironmentSettings, load
 from shared.runtime.tokens import DEVELOPMENT_OPERATOR, Token, bearer
 
-Url = Annotated[str, typer.Option("--url", envvar="CONSOLE_URL", help="Where the console is.")]
+Url = Annotated[str, typer.Option("--url", envvar="CONSOLE_URL", help="Address of the console.")]
 HERE = "http://127.0.0.1:8000"
 
 _TIMEOUT = 60.0

@@ -31,20 +31,20 @@ def list_(
     event_type: Type = None,
     order: Order = None,
     error: Error = None,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="Letters of each queue.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Maximum number for each queue.")] = 50,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Print the dead letters, newest first. Nothing is consumed, but hidden for a moment."""
+    """Print the dead letters, newest first. They are not consumed, only hidden for a moment."""
     with console_at(url) as api:
         wanted = {"queue": queue, "type": event_type, "orderId": order, "error": error, "limit": limit}
         found = api.get("/api/dead-letters", **wanted)
     if as_json:
         print_json(found)
         return
-    for look in found["queues"]:
-        if look["incomplete"]:
-            warn(f"{look['queue']}: {look['incomplete']}")
+    for scan in found["queues"]:
+        if scan["incomplete"]:
+            warn(f"{scan['queue']}: {scan['incomplete']}")
     columns = ("id", "queue", "type", "order", "since", "receives", "reason")
     print_table(columns, [_row(letter) for letter in found["letters"]])
 
@@ -77,12 +77,12 @@ def redrive(
     dry_run: DryRun = False,
     per_second: PerSecond = None,
     body: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Sent in place of the letter's own body.")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Body that replaces the message's.")
     ] = None,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Send dead letters back to their queue. Ctrl-C ends it between two letters."""
+    """Send dead letters back to their queue. Ctrl-C stops it between two messages."""
     selected = selection(ids, event_type, order, error, everything)
     command = _command(queue, selected, dry_run, per_second)
     if body is not None:
@@ -101,7 +101,7 @@ def discard(
     everything: All = False,
     dry_run: DryRun = False,
     per_second: PerSecond = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:

@@ -56,7 +56,7 @@ def _progress(operation: dict[str, Any]) -> dict[str, Any]:
 def _print(operation: dict[str, Any]) -> None:
     selected, looked_at = operation["selected"] - held_back(operation), operation["lookedAt"]
     if operation["dryRun"]:
-        typer.echo(f"dry run: {selected} of {looked_at} looked at would be {_DONE[operation['what']]}")
+        typer.echo(f"dry run: {selected} of {looked_at} scanned would be {_DONE[operation['what']]}")
         shown = operation["listed"]
     else:
         done, failed = operation["done"], operation["failed"]

@@ -11,7 +11,7 @@ from services.console.cli.output import AsJson, moment, print_json, print_json_l
 
 _PAGE_SIZE = 1_000
 
-Export = Annotated[bool, typer.Option("--export", help="Print all of them, as lines of JSON.")]
+Export = Annotated[bool, typer.Option("--export", help="Print all records, as lines of JSON.")]
 
 operations = typer.Typer(
     help="Redrives, discards and replays.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -39,7 +39,7 @@ def list_(url: Url = HERE, as_json: AsJson = False, export: Export = False) -> N
 def cancel(
     operation_id: Annotated[str, typer.Argument(metavar="ID")], url: Url = HERE, as_json: AsJson = False
 ) -> None:
-    """End an operation after what it has begun."""
+    """Cancel an operation; what it has begun is finished."""
     with console_at(url) as api:
         follow(api, api.post(f"/api/operations/{operation_id}/cancel"), as_json)
 

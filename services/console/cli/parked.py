@@ -17,7 +17,7 @@ def list_(
     event_type: Type = None,
     order: Order = None,
     error: Error = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, help="Events of each service.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="Maximum number for each service.")] = 100,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -49,7 +49,7 @@ def resubmit(
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Relay parked events again, with all attempts before them; at most 1,000."""
+    """Relay up to 1,000 parked events again, with a new count of attempts."""
     selected = selection(ids, event_type, order, error, everything)
     with console_at(url) as api:
         command = {"service": service, "selection": selected, "dryRun": dry_run}

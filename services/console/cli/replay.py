@@ -11,16 +11,16 @@ from services.console.cli.selecting import All, DryRun, Ids, Order, PerSecond, T
 
 
 def replay(
-    service: Annotated[str, typer.Option(help="Whose events: order or scm.")] = "order",
+    service: Annotated[str, typer.Option(help="Service that published the events: order or scm.")] = "order",
     ids: Ids = None,
     event_type: Type = None,
     order: Order = None,
-    since: Annotated[str | None, typer.Option("--from", help="As 2021-07-17T23:59:59Z.")] = None,
-    until: Annotated[str | None, typer.Option("--to", help="Likewise; exclusive.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="Time, as 2021-07-17T23:59:59Z.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Time, exclusive.")] = None,
     everything: All = False,
     dry_run: DryRun = False,
     per_second: PerSecond = None,
-    wait: Annotated[float, typer.Option(help="Seconds without a sign of the consumers, at most.")] = 60.0,
+    wait: Annotated[float, typer.Option(help="Maximum seconds without a settled delivery.")] = 60.0,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:

@@ -7,13 +7,13 @@ import typer
 
 from services.console.cli.client import refuse
 
-Ids = Annotated[list[str] | None, typer.Option("--id", help="An id of the list, or of an event. Repeatable.")]
+Ids = Annotated[list[str] | None, typer.Option("--id", help="Id from the list, or of an event. Repeatable.")]
 Type = Annotated[str | None, typer.Option("--type", help="The event's type.")]
 Order = Annotated[str | None, typer.Option(help="The order's id.")]
-Error = Annotated[str | None, typer.Option(help="A part of the error.")]
+Error = Annotated[str | None, typer.Option(help="Text that the error contains.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
-PerSecond = Annotated[float | None, typer.Option(help="So many a second at most.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only report what would be done.")]
+PerSecond = Annotated[float | None, typer.Option(help="Maximum rate per second.")]
 
 
 def selection(
@@ -28,5 +28,5 @@ def given_of(criteria: Mapping[str, Any], choice: str) -> dict[str, Any]:
     """Return the given criteria; end the process when there is none. `choice` names the options."""
     given = {name: value for name, value in criteria.items() if value}
     if not given:
-        refuse(f"say which: {choice}, or --all for all of them")
+        refuse(f"no selection: pass {choice}, or --all for all of them")
     return given

@@ -5,17 +5,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from snsqs import WireModel
-from snsqs.cloudevents import BATCH_CONTENT_TYPE, BatchResult, EventResult
+from snsqs.cloudevents import BATCH_CONTENT_TYPE, BatchResult, CloudEvent, EventResult
 
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 
 M = TypeVar("M", bound=WireModel)
-
-CloudEvent = dict[str, Any]
-"""JSON of a `snsqs.cloudevents.CloudEvent`."""
-
-Decision = EventResult
-"""The adapter's decision on one event."""
 
 _BATCH = {"content-type": BATCH_CONTENT_TYPE}
 
@@ -42,24 +36,29 @@ class AdapterClient:
         routes = _validated(self._adapter, _Routes, answer).routes
         return {each.topic.rpartition(":")[2] for each in routes if each.topic and each.source == source}
 
-    async def send(self, events: Sequence[CloudEvent]) -> list[Decision]:
+    async def send(self, events: Sequence[CloudEvent]) -> list[EventResult]:
         """Send the events as the relay does. Return the decisions in the order of the events."""
         adapter = self._adapter.with_headers({**self._service_headers, **_BATCH})
-        return self._in_order(events, await adapter.send("POST", "/events", events))
+        return self._in_order(events, await adapter.send("POST", "/events", _as_json(events)))
 
     async def evaluate(
         self, events: Sequence[CloudEvent], operator_headers: Mapping[str, str]
-    ) -> list[Decision]:
+    ) -> list[EventResult]:
         """Return the decisions that the present routes would make; nothing is published."""
         adapter = self._adapter.with_headers(operator_headers)
-        return self._in_order(events, await adapter.send("POST", "/api/routes/evaluate", events))
+        answer = await adapter.send("POST", "/api/routes/evaluate", _as_json(events))
+        return self._in_order(events, answer)
 
-    def _in_order(self, events: Sequence[CloudEvent], answer: Any) -> list[Decision]:
+    def _in_order(self, events: Sequence[CloudEvent], answer: Any) -> list[EventResult]:
         results = {each.id: each for each in _validated(self._adapter, BatchResult, answer).results}
         try:
-            return [results[event["id"]] for event in events]
+            return [results[event.id] for event in events]
         except KeyError as error:
             raise ServiceUnavailable(f"{self._adapter}: no result for event {error}") from error
+
+
+def _as_json(events: Sequence[CloudEvent]) -> list[dict[str, Any]]:
+    return [event.model_dump(mode="json", exclude_none=True) for event in events]
 
 
 def _validated(adapter: ServiceClient, model: type[M], answer: Any) -> M:

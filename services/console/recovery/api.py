@@ -21,11 +21,11 @@ from services.console.recovery.services import (
     OperatorIdentity,
     ParkedEvents,
     Resubmit,
-    Resubmitted,
     ServiceListener,
     Services,
     UnknownService,
 )
+from shared.operations.event_log_api import Resubmitted
 from shared.operations.listener_control import Queue
 from shared.operations.selection import Filter, Name
 from shared.web import ErrorStatuses, Limit, Operator, OperatorAccess, Problem, component, link_next, problems
@@ -69,7 +69,7 @@ class Browse(Filter):
     queue: Name | None = None
     """A dead-letter queue, or the queue that it serves; all by default."""
     limit: int = Field(50, ge=1, le=500)
-    """Letters of each queue."""
+    """Maximum number for each queue."""
 
 
 @router.get(
@@ -132,7 +132,7 @@ class ReadParked(Filter):
     service: Name | None = None
     """All by default."""
     limit: int = Field(100, ge=1, le=1_000)
-    """Events of each service."""
+    """Maximum number for each service."""
 
 
 @router.get(

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from pydantic import Field, StrictBool
 from snsqs.background import wait_for_event
+from snsqs.cloudevents import CloudEvent, EventResult
 from snsqs.queues import batched
 
-from services.console.recovery.adapter import AdapterClient, CloudEvent, Decision
+from services.console.recovery.adapter import AdapterClient
 from services.console.recovery.consumers import Consumers
 from services.console.recovery.operation import Operation, Selected
 from services.console.recovery.operations import Operations
@@ -31,7 +32,7 @@ _MIN_POLL, _MAX_POLL = 0.1, 1.6
 CountMessages = Callable[[Collection[str]], Awaitable[int]]
 """Returns the number of messages in queues of these names."""
 
-Decide = Callable[[Sequence[CloudEvent]], Awaitable[list[Decision]]]
+Decide = Callable[[Sequence[CloudEvent]], Awaitable[list[EventResult]]]
 """Sends events and returns the decisions about them, or, in a dry run, only returns them."""
 
 Ids = Annotated[frozenset[UUID], Field(min_length=1, max_length=100, json_schema_extra=allow_duplicates)]
@@ -119,8 +120,7 @@ class SentEvents:
         query = self._query | {"oldestFirst": True, "limit": _PAGE_SIZE}
         while True:
             page = EventPage.model_validate(await self._service.get("/event-log", query))
-            events = [event.cloud_event(self._service.name) for event in page.events]
-            yield [event.model_dump(mode="json", exclude_none=True) for event in events]
+            yield [event.cloud_event(self._service.name) for event in page.events]
             if page.next is None:
                 return
             query["after"] = page.next
@@ -182,18 +182,17 @@ class Replayer:
 
     async def _send(self, part: Sequence[CloudEvent], operation: Operation, proof: Proof) -> None:
         selected = [
-            Selected(id=each["id"], event_id=each["id"], type=each["type"], order_id=each["subject"])
-            for each in part
+            Selected(id=each.id, event_id=each.id, type=each.type, order_id=each.subject) for each in part
         ]
         for one in selected:
             operation.select(one)
         for event, one, decided in zip(part, selected, await self._decide(part), strict=True):
-            proof.count(event["type"], decided.decision, decided.rule)
+            proof.count(event.type, decided.decision, decided.rule)
             if decided.decision == "failed":
                 operation.fail(one, decided.error or "not sent")
             elif decided.decision == "forwarded" and not operation.dry_run:
                 operation.done += 1
-                self._deliveries += self._consumers.deliveries_of(event["type"])
+                self._deliveries += self._consumers.deliveries_of(event.type)
 
     async def _settle(self, operation: Operation, proof: Proof, known: Deliveries) -> bool:
         """Wait until all deliveries are settled, or none for too long. Return False when it was stopped."""

@@ -9,6 +9,7 @@ from snsqs import WireModel
 from snsqs.outbox import ParkedEvent
 
 from services.console.recovery.audit import Audit
+from shared.operations.event_log_api import Resubmitted
 from shared.operations.listener_control import ListenerStatus
 from shared.operations.selection import Filter, Selection
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
@@ -70,12 +71,6 @@ class Resubmit(RequestModel):
     dry_run: StrictBool = False
 
 
-class Resubmitted(WireModel):
-    """Ids of the events that wait again, or in a dry run would; at most 1,000."""
-
-    ids: list[str]
-
-
 class Services:
     """REST client of all services. Methods raise ServiceUnavailable, RequestRejected and UnknownService;
     those that change something raise AuditUnavailable before they do."""
@@ -103,6 +98,7 @@ class Services:
         return ParkedEvents(events=events, gaps=gaps)
 
     async def resubmit(self, command: Resubmit, operator: OperatorIdentity) -> Resubmitted:
+        """Resubmit up to 1,000 parked events, or in a dry run return those that would be."""
         service, selection = self.named(command.service, operator), command.selection
         about = {"on": service.name, "dryRun": command.dry_run, "selection": _params(selection)}
         async with self._audit.recorded(operator.name, "resubmit", **about) as outcome:
@@ -113,7 +109,7 @@ class Services:
                 answer = await service.send("POST", "/parked/resubmit", _params(selection))
                 ids = outcome["events"] = answer["ids"]
             outcome["done"] = 0 if command.dry_run else len(ids)
-        return Resubmitted(ids=ids)
+        return Resubmitted.model_validate({"ids": ids})
 
     async def listeners(self, operator: OperatorIdentity) -> AllListeners:
         listeners, gaps = await self._collect("/listeners", {}, None, ServiceListener, operator)
