@@ -78,11 +78,6 @@ class BrowseSession:
 @asynccontextmanager
 async def browse_session(queue: SqsQueue) -> AsyncIterator[BrowseSession]:
     """Open a session; at its end, and after an error, everything that it holds becomes visible again."""
-    session, failure = BrowseSession(queue), None
+    session = BrowseSession(queue)
     async with session.leases.extending():
-        try:
-            yield session
-        except Exception as error:  # raised below: leases are requeued after a body without error
-            failure = error
-    if failure is not None:
-        raise failure
+        yield session

@@ -134,16 +134,24 @@ class LeaseKeeper:
 
     @asynccontextmanager
     async def extending(self) -> AsyncIterator[None]:
-        """Extend tracked leases while the body runs, and requeue what is still tracked at its end."""
-        async with asyncio.TaskGroup() as group:
-            extending = group.create_task(self._keep_extending())
-            try:
-                yield
-            finally:
-                extending.cancel()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_REQUEUE_TIMEOUT):
-                await self.requeue(list(self._leases.values()), delay=0)
+        """Extend tracked leases while the body runs. At its end, also after an error or a cancellation,
+        requeue what is still tracked. An error of the body is raised as it is, not in an ExceptionGroup."""
+        failure: Exception | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                extending = group.create_task(self._keep_extending())
+                try:
+                    yield
+                except Exception as error:  # raised below: the group would wrap it
+                    failure = error
+                finally:
+                    extending.cancel()
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_REQUEUE_TIMEOUT):
+                    await self.requeue(list(self._leases.values()), delay=0)
+        if failure is not None:
+            raise failure
 
     async def _requeue(self, leases: Sequence[Lease], delay: int) -> None:
         for lease in leases:
