@@ -5,7 +5,7 @@ import functools
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -438,7 +438,7 @@ def test_a_def_handler_cannot_take_what_belongs_to_the_event_loop() -> None:
     ):
         with pytest.raises(ListenerMisconfigured) as raised:
             bindings([function])
-        assert f"{function.__name__}: parameter tx is a {kind}, which belongs to the event loop" in str(
+        assert f"{function.__name__}: parameter tx has type {kind}, which belongs to the event loop" in str(
             raised.value
         )
         assert "`async def`" in str(raised.value)
@@ -501,7 +501,7 @@ async def test_events_that_a_batch_handler_reports_fail_alone(engine: Engine) ->
     outcomes: list[MessageOutcome] = []
 
     @listener
-    async def handler(events: list[Painted], failures: BatchFailures, delivery: Delivery) -> None:
+    async def handler(events: Sequence[Painted], failures: BatchFailures, delivery: Delivery) -> None:
         sizes.append(len(events))
         for event in events:
             if event.source.id == "3":

@@ -306,3 +306,21 @@ async def test_only_reported_events_of_a_batch_are_handled_again(database: Datab
     assert sorted(await effects(database)) == ["a:1", "a:2", "b:2", "c:1", "d:1"]
     assert await outcomes(database, "a") == [(1, "handled"), (2, "handled")]
     assert sorted(await outcomes(database, "b")) == [(1, "superseded"), (2, "handled")]
+
+
+async def test_the_inbox_absorbs_duplicates_of_a_def_handler(database: Database) -> None:
+    """It runs in a thread, inside the inbox's transaction, of which it cannot be a part."""
+    handled: list[str] = []
+
+    @listener
+    def handler(event: Painted) -> None:
+        handled.append(event.source.id)
+
+    sent = message()
+    async with MemoryBroker() as broker:
+        broker.listen(handler, middleware=[Inbox(database)])
+        for _ in range(2):
+            await broker.topic(TOPIC).send([sent])
+            await broker.join()
+    assert handled == ["1"]
+    assert await outcomes(database, "1") == [(1, "handled")]

@@ -162,7 +162,7 @@ class HandlerMethod:
         if not events:
             raise ListenerMisconfigured(
                 f"{self.name} takes no event: annotate a parameter with a DomainEvent, or a class that is "
-                "declared with @event"
+                "declared with @event, or with a list of them for a batch"
             )
         self._declarations: dict[str, EventDeclaration] = {}
         self.event_types: dict[str, Any] = {}
@@ -209,8 +209,8 @@ class HandlerMethod:
         for name, kind in zip(parameters, self._kinds, strict=True):
             if _belongs_to_event_loop(kind):
                 raise ListenerMisconfigured(
-                    f"{self.name}: parameter {name} is a {kind.__name__}, which belongs to the event loop, "
-                    "but a `def` handler runs in a thread; declare the handler with `async def`"
+                    f"{self.name}: parameter {name} has type {kind.__name__}, which belongs to the event "
+                    "loop, but a `def` handler runs in a thread; declare the handler with `async def`"
                 )
 
     def _add(self, event: Any) -> None:
@@ -471,7 +471,7 @@ def _belongs_to_event_loop(kind: Any) -> bool:
 
 
 def _is_batch(kind: Any) -> bool:
-    return get_origin(kind) is list
+    return get_origin(kind) in (list, Sequence)
 
 
 def _event_types(kind: Any) -> list[Any]:
