@@ -8,14 +8,24 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import snsqs.outbox
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
-from snsqs import Message, MessageChannel, MessagingError, SendFailed, TerminalError, sqs_listener
+from snsqs import (
+    InvalidEvent,
+    Message,
+    MessageChannel,
+    MessagingError,
+    SendFailed,
+    TerminalError,
+    event,
+    sqs_listener,
+)
 from snsqs.outbox import ChannelSink, EventLog, LoggedEvent, Relay, RelayOptions
 from snsqs.postgres import Database
 from snsqs.testing import MemoryBroker
@@ -59,13 +69,13 @@ async def test_an_event_becomes_a_message(database: Database) -> None:
     await append(database)
     async with running(relay_to(channel, database)):
         await eventually(lambda: all_decided(database))
-    [event], [message] = await log_of(database), channel.messages
-    assert (event.decision, event.rule, event.message_id) == ("forwarded", None, f"sns-{event.id}")
+    [logged], [message] = await log_of(database), channel.messages
+    assert (logged.decision, logged.rule, logged.message_id) == ("forwarded", None, f"sns-{logged.id}")
     assert dict(message.headers) == {
-        "ce-id": str(event.id),
+        "ce-id": str(logged.id),
         "ce-type": "OrderPlaced",
         "ce-source": "order",
-        "ce-time": event.occurred_at.isoformat(),
+        "ce-time": logged.occurred_at.isoformat(),
         "ce-subject": ORDER_ID,
         "ce-sequence": "1",
         "content-type": "application/json",
@@ -92,6 +102,55 @@ async def test_the_trace_of_an_event_travels(database: Database) -> None:
     assert [message.headers["traceparent"] for message in channel.messages] == [traceparent] * 2
     tracestates = [message.headers.get("tracestate") for message in channel.messages]
     assert tracestates == ["vendor=a,another=a,third=a", None]
+
+
+@event("MemoWritten", id="order_id", version="version")
+@dataclass(frozen=True)
+class MemoWritten:
+    order_id: str
+    version: int
+
+
+@event("MemoErased", id="order_id")
+@dataclass(frozen=True)
+class MemoErased:
+    order_id: str
+
+
+async def test_declared_events_become_messages_too(database: Database) -> None:
+    """Published in process, or appended; what is not declared stays in process."""
+    channel, event_log = FakeChannel(), EventLog()
+    memo = Annotated[MemoWritten, event("MemoCopied", id="order_id", version="version")]
+    async with database.transaction() as tx:
+        await tx.publish(MemoWritten(ORDER_ID, 1))
+        await tx.publish(object())
+        await event_log.append(MemoWritten(ORDER_ID, 2), tx.connection, event_type=memo)
+    async with running(relay_to(channel, database)):
+        await eventually(lambda: all_decided(database))
+    about = [(each.type, each.subject, each.sequence, each.payload) for each in channel.messages]
+    assert sorted(about) == [
+        ("MemoCopied", ORDER_ID, 2, f'{{"order_id":"{ORDER_ID}","version":2}}'),
+        ("MemoWritten", ORDER_ID, 1, f'{{"order_id":"{ORDER_ID}","version":1}}'),
+    ]
+
+
+async def test_an_event_without_a_version_is_refused(database: Database) -> None:
+    """And what is no event at all; the transaction is rolled back."""
+
+    async def publish() -> None:
+        async with database.transaction() as tx:
+            await tx.publish(MemoWritten(ORDER_ID, 1))
+            await tx.publish(MemoErased(ORDER_ID))
+
+    async def append_no_event() -> None:
+        async with database.transaction() as tx:
+            await EventLog().append(object(), tx.connection)
+
+    with pytest.raises(InvalidEvent, match=r"MemoErased has no id or no version, .*\('MemoErased', id=…"):
+        await publish()
+    with pytest.raises(InvalidEvent, match="object is not an event"):
+        await append_no_event()
+    assert await log_of(database) == []
 
 
 async def test_a_message_that_the_channel_rejects_fails_alone(database: Database) -> None:

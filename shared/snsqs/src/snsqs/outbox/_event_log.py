@@ -2,9 +2,12 @@
 
 import asyncio
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Any
 
-from snsqs._domain_event import DomainEvent
+from snsqs._converter import JSON_CONVERTER
+from snsqs._errors import InvalidEvent
+from snsqs._event import declaration_of, declared
 from snsqs._model import WireModel
 from snsqs._transaction import ReportsEnd, Transaction, inbox_context
 from snsqs.retention import Expiry
@@ -27,8 +30,9 @@ HISTORY = """
 
 
 class EventLog:
-    """ApplicationListener that appends every published DomainEvent to the table `event_log`, in the
-    transaction that publishes it.
+    """ApplicationListener that appends every published event to the table `event_log`, in the transaction
+    that publishes it. An event is a DomainEvent, or an object of a class declared with `@event`, which must
+    have an id and a version; other objects that are published in process are ignored.
 
     Register it after the listeners that may still reject the command. After the commit it wakes the relay of
     this process. Without in-process events, or with SQLAlchemy or psycopg, `append` does the same.
@@ -38,13 +42,21 @@ class EventLog:
         self.wake = asyncio.Event()
         """Set after a commit with events to relay; the relay clears it."""
 
-    async def on_application_event(self, event: DomainEvent, tx: Transaction) -> None:
-        """Append the event. Its `cause` is `tx.cause_id`, its trace the current one."""
-        await self._insert(event, tx.connection, tx.cause_id)
+    async def on_application_event(self, event: object, tx: Transaction) -> None:
+        """Append the event, if it is one. Its `cause` is `tx.cause_id`, its trace the current one. Raises
+        InvalidEvent if it has no id or version."""
+        if declaration_of(type(event)) is None:
+            return
+        await self._insert(event, type(event), tx.connection, tx.cause_id)
         self.wake_relay_after_commit(tx)
 
     async def append(
-        self, event: DomainEvent, connection: SqlConnection, *, cause_id: str | None = None
+        self,
+        event: object,
+        connection: SqlConnection,
+        *,
+        event_type: Any = None,
+        cause_id: str | None = None,
     ) -> None:
         """Append the event in the caller's transaction, without in-process listeners.
 
@@ -55,29 +67,40 @@ class EventLog:
         Args:
             event: stored with the current trace.
             connection: an asyncpg connection, or an adapter of `snsqs.sqlalchemy` or `snsqs.psycopg`.
+            event_type: type of an event whose class is not declared, such as a TypedDict.
             cause_id: id of the message that caused the event. By default that of the message which `Inbox`
                 handles in this task, or None.
         """
         context = inbox_context.get()
         if cause_id is None and context is not None:
             cause_id = context.cause_id
-        await self._insert(event, connection, cause_id)
+        kind = type(event) if event_type is None else event_type
+        await self._insert(event, kind, connection, cause_id)
         if isinstance(connection, ReportsEnd):
             connection.on_transaction_end(self.wake.set)
         elif context is not None:
             context.after_commit.append(self.wake.set)
 
-    async def _insert(self, event: DomainEvent, connection: SqlConnection, cause_id: str | None) -> None:
+    async def _insert(
+        self, event: object, kind: Any, connection: SqlConnection, cause_id: str | None
+    ) -> None:
+        declaration = declared(kind)
+        subject, version = declaration.id_of(event), declaration.version_of(event)
+        if not subject or version is None:
+            raise InvalidEvent(
+                f"{declaration.name} has no id or no version, which the event log needs; declare them: "
+                f"@event({declaration.name!r}, id=…, version=…)"
+            )
         await connection.execute(
             APPEND,
             uuid.uuid4(),
-            event.event_type,
-            event.source.id,
-            event.source.version,
-            datetime.fromtimestamp(event.occurence_on / 1000, UTC),
+            declaration.name,
+            subject,
+            version,
+            declaration.time_of(event),
             current_traceparent(),
             current_tracestate(),
-            event.model_dump_json(),
+            JSON_CONVERTER.to_payload(event, kind),
             cause_id,
         )
 
