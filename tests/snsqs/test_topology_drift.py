@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from snsqs import AwsClients, Topology
+from snsqs import AwsClients, QueueSettings, Topology
 from snsqs.topology import Account
 
 from tests.snsqs.queues import QUEUE, TOPIC
@@ -49,9 +49,14 @@ async def set_subscription(aws: AwsClients, attribute: str, value: str) -> None:
     )
 
 
-async def corrected(aws: AwsClients) -> list[str]:
+ALL_SET = QueueSettings(
+    visibility=30, max_receive_count=5, retention=345_600, dead_letter_retention=1_209_600
+)
+
+
+async def corrected(aws: AwsClients, settings: QueueSettings | None = None) -> list[str]:
     """Return the drift that is found before the next start of the service corrects it."""
-    topology = Topology(aws, create=True)
+    topology = Topology(aws, create=True, settings=settings)
     with written(aws) as calls:
         found = await topology.drift(binding())
     assert calls == [], "a report changes nothing"
@@ -132,7 +137,7 @@ async def test_a_queue_that_differs_is_reported_and_corrected(
 ) -> None:
     """Visibility, retention, redrive policy."""
     await set_queue(made, queue, attribute, value)
-    assert await corrected(made) == [sentence]
+    assert await corrected(made, ALL_SET) == [sentence]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ from snsqs._model import MAX_VERSION, WireModel
 from snsqs._options import ListenerOptions
 from snsqs._outcome import MessageOutcome, OutcomeObserver
 from snsqs._provide import provide
-from snsqs._queue import QueueSettings
+from snsqs._settings import QueueSettings
 from snsqs._sns import SnsChannel
 from snsqs._sqs import SqsChannel
 from snsqs._validation import size_error

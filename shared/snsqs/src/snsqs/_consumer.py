@@ -26,7 +26,7 @@ from snsqs._message import current_message
 from snsqs._options import ListenerOptions
 from snsqs._outcome import MessageOutcome, OutcomeObserver, count_outcome
 from snsqs._pending import Incoming, PendingMessages, decode
-from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, QueueSettings, Received, is_fifo
+from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received, is_fifo
 from snsqs._threads import HandlerThreads
 from snsqs.aws import transient_errors
 from snsqs.backoff import full_jitter
@@ -59,7 +59,6 @@ class Consumer:
         binding: Binding,
         handle: MessageHandler,
         options: ListenerOptions,
-        settings: QueueSettings,
         threads: HandlerThreads,
         observer: OutcomeObserver | None = None,
     ) -> None:
@@ -70,10 +69,10 @@ class Consumer:
         timeout = options.handler_timeout
         self._handle = handle if timeout is None else _limited(handle, timeout)
         self._options = options
-        self._max_receive_count = settings.max_receive_count
+        self._max_receive_count = queues.max_receive_count
         self._threads = threads
         self._observer = observer
-        self._leases = LeaseKeeper(queues.queue, settings.visibility, options.max_lease_extension)
+        self._leases = LeaseKeeper(queues.queue, queues.visibility, options.max_lease_extension)
         self._acknowledger = Acknowledger(queues.queue, self._leases, linger=0 if in_order else 0.1)
         self._pending = PendingMessages(is_fifo=in_order)
         self._idle = options.max_concurrency

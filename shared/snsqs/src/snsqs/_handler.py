@@ -26,6 +26,7 @@ from snsqs._event import EventDeclaration, declaration_of, declared, name_of
 from snsqs._lease import Lease
 from snsqs._message import Message
 from snsqs._queue import is_fifo
+from snsqs._settings import QueueSettings
 from snsqs._threads import HandlerThreads
 from snsqs.headers import SEQUENCE, SUBJECT
 
@@ -85,6 +86,7 @@ HandlerFunction = Callable[..., Awaitable[None] | None]
 """A handler as it is declared: `async def`, or `def`, which runs in a thread."""
 
 F = TypeVar("F", bound=HandlerFunction)
+T = TypeVar("T")
 _MARK = "__sqs_listener__"
 
 
@@ -95,6 +97,7 @@ class _Mark:
     queue: str
     topics: tuple[str, ...]
     converter: MessageConverter | None = None
+    settings: QueueSettings | None = None
 
 
 def sqs_listener(
@@ -102,6 +105,7 @@ def sqs_listener(
     *,
     topic: str | Sequence[str] | None = None,
     converter: MessageConverter | None = None,
+    settings: QueueSettings | None = None,
 ) -> Callable[[F], F]:
     """Mark a function as the handler of one or more event types on `queue`, which is subscribed to `topic`.
 
@@ -124,14 +128,15 @@ def sqs_listener(
     topic the queue is a work queue, to which messages are sent directly. `queue` may be several queues, and
     the decorator may be repeated for queues with different topics.
 
-    `converter` converts the messages of the queue, which has one; the default is `JsonConverter`.
+    `converter` converts the messages of the queue, which has one; the default is `JsonConverter`. `settings`
+    are those of the queue; one of its handlers has them, or several have the same.
 
     The decorator registers nothing; an application passes its functions to `bindings()`.
     """
     queues, topics = _names(queue), () if topic is None else _names(topic)
 
     def mark(function: F) -> F:
-        marks = [_Mark(each, topics, converter) for each in queues]
+        marks = [_Mark(each, topics, converter, settings) for each in queues]
         setattr(function, _MARK, (*marks, *getattr(function, _MARK, ())))
         return function
 
@@ -312,6 +317,7 @@ class Binding:
     """Event types by topic, sorted: the filter of each subscription. A work queue has no topic."""
     handlers: Mapping[str, HandlerMethod]
     converter: MessageConverter = field(default_factory=lambda: JSON_CONVERTER)
+    settings: QueueSettings = field(default_factory=QueueSettings)
 
     @property
     def topic(self) -> str:
@@ -320,6 +326,9 @@ class Binding:
 
     @property
     def dead_letter_queue(self) -> str:
+        """Name of the dead-letter queue: that of the settings, or the queue's with the suffix `-dlq`."""
+        if self.settings.dead_letter_queue is not None:
+            return self.settings.dead_letter_queue
         if is_fifo(self.queue):
             return f"{self.queue.removesuffix('.fifo')}-dlq.fifo"
         return f"{self.queue}-dlq"
@@ -338,17 +347,33 @@ class Binding:
         return handler
 
 
-def bindings(functions: Iterable[HandlerFunction]) -> list[Binding]:
-    """Return one Binding for each queue that the marked functions name. Raises ListenerMisconfigured."""
+def bindings(
+    functions: Iterable[HandlerFunction], *, settings: Mapping[str, QueueSettings] | None = None
+) -> list[Binding]:
+    """Return one Binding for each queue that the marked functions name. Raises ListenerMisconfigured.
+
+    `settings` are settings by queue; they take precedence over those of `@sqs_listener`.
+    """
     marked: dict[str, list[tuple[_Mark, HandlerFunction]]] = {}
     for function in functions:
         for mark in _marks_of(function):
             marked.setdefault(mark.queue, []).append((mark, function))
-    return [_binding(queue, on_queue) for queue, on_queue in marked.items()]
+    settings = settings or {}
+    if unknown := sorted(settings.keys() - marked.keys()):
+        raise ListenerMisconfigured(
+            f"settings name {', '.join(unknown)}, for which there is no handler; the queues are "
+            f"{', '.join(marked)}"
+        )
+    return [
+        _binding(queue, on_queue, settings.get(queue, QueueSettings())) for queue, on_queue in marked.items()
+    ]
 
 
-def _binding(queue: str, marked: Sequence[tuple[_Mark, HandlerFunction]]) -> Binding:
-    converter = _converter(queue, [mark for mark, _ in marked])
+def _binding(queue: str, marked: Sequence[tuple[_Mark, HandlerFunction]], settings: QueueSettings) -> Binding:
+    converter = _only(queue, "converter", [mark.converter for mark, _ in marked]) or JSON_CONVERTER
+    declared_settings = _only(queue, "settings", [mark.settings for mark, _ in marked])
+    if declared_settings is not None:
+        settings = settings.or_else(declared_settings)
     handlers: dict[str, HandlerMethod] = {}
     topics: dict[str, set[str]] = {}
     for mark, function in marked:
@@ -361,7 +386,8 @@ def _binding(queue: str, marked: Sequence[tuple[_Mark, HandlerFunction]]) -> Bin
             handlers[event_type] = method
         for topic in mark.topics:
             topics.setdefault(topic, set()).update(method.event_types)
-    return Binding(queue, {topic: sorted(types) for topic, types in topics.items()}, handlers, converter)
+    by_topic = {topic: sorted(types) for topic, types in topics.items()}
+    return Binding(queue, by_topic, handlers, converter, settings)
 
 
 def _marks_of(function: HandlerFunction) -> Sequence[_Mark]:
@@ -372,16 +398,17 @@ def _marks_of(function: HandlerFunction) -> Sequence[_Mark]:
     return marks
 
 
-def _converter(queue: str, marks: Sequence[_Mark]) -> MessageConverter:
-    """Return the converter of a queue. Raises ListenerMisconfigured if its handlers name several."""
-    chosen: MessageConverter | None = None
-    for mark in marks:
-        if mark.converter is not None and chosen not in (None, mark.converter):
+def _only(queue: str, what: str, values: Sequence[T | None]) -> T | None:
+    """Return the one value that the handlers of a queue name, or None. Raises ListenerMisconfigured if they
+    name several."""
+    chosen: T | None = None
+    for value in values:
+        if value is not None and chosen is not None and value != chosen:
             raise ListenerMisconfigured(
-                f"{queue} has the converters {chosen!r} and {mark.converter!r}; one queue, one converter"
+                f"{queue}: its handlers have different {what}: {chosen!r} and {value!r}; set one"
             )
-        chosen = chosen or mark.converter
-    return chosen or JSON_CONVERTER
+        chosen = value if chosen is None else chosen
+    return chosen
 
 
 def message_handler(

@@ -16,7 +16,7 @@ from snsqs._handler import Binding, Middleware, message_handler
 from snsqs._health import ListenerHealth, ListenerState
 from snsqs._options import ListenerOptions
 from snsqs._outcome import OutcomeObserver
-from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Queue, QueueSettings, Received
+from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received
 from snsqs._threads import HandlerThreads
 from snsqs.aws import is_queue_gone, transient_errors
 from snsqs.backoff import full_jitter
@@ -33,11 +33,6 @@ _HALT_TIMEOUT = 0.5
 
 class QueueSource(Protocol):
     """Provider of a listener's queues: `Topology`, or `MemoryBroker` in tests."""
-
-    @property
-    def settings(self) -> QueueSettings:
-        """Settings with which the queues are created."""
-        ...
 
     async def listener_queues(self, binding: Binding) -> ListenerQueues:
         """Return the queue and dead-letter queue of a binding. Raises TopologyError when one is missing."""
@@ -174,20 +169,19 @@ class ListenerContainer:
             self.binding,
             self._handle,
             self._options,
-            self._source.settings,
             self._threads,
             self._observer,
         )
         with _metrics.observing_in_flight(self.binding.queue, consumer):
-            await self._receive_until_stopped(queues.queue, consumer)
+            await self._receive_until_stopped(queues, consumer)
 
-    async def _receive_until_stopped(self, queue: Queue, consumer: Consumer) -> None:
+    async def _receive_until_stopped(self, queues: ListenerQueues, consumer: Consumer) -> None:
         async with consumer.running():
             while not self._stopping.is_set():
-                await self._unless_halted(self._poll(queue, consumer))
+                await self._unless_halted(self._poll(queues, consumer))
                 await self._resumed.wait()
 
-    async def _poll(self, queue: Queue, consumer: Consumer) -> None:
+    async def _poll(self, queues: ListenerQueues, consumer: Consumer) -> None:
         """Receive until halted: with one poller, and up to `max_pollers` while calls return full batches."""
         halting, pollers = self._halting, 0
 
@@ -203,7 +197,7 @@ class ListenerContainer:
                 async with consumer.reserve_capacity():
                     if halting.is_set():
                         break
-                    messages = await self._receive(queue)
+                    messages = await self._receive(queues)
                     consumer.add(messages)
                 is_full = len(messages) == MAX_BATCH_SIZE
                 if is_full and pollers < self._options.max_pollers:
@@ -213,8 +207,8 @@ class ListenerContainer:
         async with asyncio.TaskGroup() as group:
             start_poller(is_extra=False)
 
-    async def _receive(self, queue: Queue) -> list[Received]:
-        wait, visibility = self._options.poll_timeout, self._source.settings.visibility
+    async def _receive(self, queues: ListenerQueues) -> list[Received]:
+        queue, wait, visibility = queues.queue, self._options.poll_timeout, queues.visibility
 
         async def receive() -> list[Received]:
             try:

@@ -17,6 +17,9 @@ T = TypeVar("T")
 RawAttributes = Mapping[str, Attribute]
 """Message attributes as SQS has them: by name, with `DataType` and `StringValue` or `BinaryValue`."""
 
+DEFAULT_VISIBILITY = 30
+DEFAULT_MAX_RECEIVE_COUNT = 5
+
 MAX_BATCH_SIZE = 10
 """Maximum number of messages that one call receives, deletes, sends, or changes the visibility of."""
 
@@ -61,19 +64,6 @@ class BatchOutcome:
     """Receipt handles to try again."""
 
 
-_DAYS = 24 * 60 * 60
-
-
-@dataclass(frozen=True)
-class QueueSettings:
-    """Settings of a listener's queues; times are seconds."""
-
-    visibility: int = 30
-    max_receive_count: int = 5
-    retention: int = 4 * _DAYS
-    dead_letter_retention: int = 14 * _DAYS
-
-
 class Queue(Protocol):
     """One queue. Its calls raise `aws.transient_errors()` when it is unreachable or refuses."""
 
@@ -106,6 +96,10 @@ class ListenerQueues:
 
     queue: Queue
     dead_letters: Queue
+    visibility: int = DEFAULT_VISIBILITY
+    """Visibility timeout of the queue, in seconds."""
+    max_receive_count: int = DEFAULT_MAX_RECEIVE_COUNT
+    """Number of receives after which a message that failed is dead-lettered."""
 
 
 def is_fifo(name: str) -> bool:

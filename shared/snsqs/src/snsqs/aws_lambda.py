@@ -23,7 +23,7 @@ from snsqs._handler import Binding, HandlerFunction, Middleware, bindings, messa
 from snsqs._listener import QueueSource
 from snsqs._options import ListenerOptions
 from snsqs._outcome import OutcomeObserver
-from snsqs._queue import BatchOutcome, ListenerQueues, Queue, QueueSettings, RawAttributes, Received
+from snsqs._queue import DEFAULT_MAX_RECEIVE_COUNT, BatchOutcome, ListenerQueues, RawAttributes, Received
 from snsqs._threads import HandlerThreads
 
 __all__ = [
@@ -149,19 +149,17 @@ class LambdaHandler:
         self, binding: Binding, messages: list[Received], middleware: Sequence[Middleware], seconds: float
     ) -> set[str]:
         """Handle messages of one queue. Return the receipt handles of those that are done."""
-        dead_letters: Queue = _Batch(binding.dead_letter_queue)
-        settings = QueueSettings()
-        if self._source is not None:
-            dead_letters = (await self._source.listener_queues(binding)).dead_letters
-            settings = self._source.settings
         queue, threads = _Batch(binding.queue), HandlerThreads(self._options.max_concurrency)
+        count = binding.settings.max_receive_count or DEFAULT_MAX_RECEIVE_COUNT
+        queues = ListenerQueues(queue, _Batch(binding.dead_letter_queue), max_receive_count=count)
+        if self._source is not None:
+            queues = await self._source.listener_queues(binding)
         options = dataclasses.replace(self._options, max_lease_extension=seconds)
         consumer = Consumer(
-            ListenerQueues(queue, dead_letters),
+            dataclasses.replace(queues, queue=queue, visibility=math.ceil(seconds)),
             binding,
             message_handler(binding, middleware, threads),
             options,
-            dataclasses.replace(settings, visibility=math.ceil(seconds)),
             threads,
             self._observer,
         )

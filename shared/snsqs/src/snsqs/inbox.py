@@ -28,7 +28,7 @@ from snsqs._errors import TerminalError, Unavailable
 from snsqs._handler import Delivery, MessageHandler
 from snsqs._message import Message
 from snsqs._model import WireModel
-from snsqs._queue import QueueSettings
+from snsqs._settings import DEFAULT_DEAD_LETTER_RETENTION, DEFAULT_RETENTION
 from snsqs._transaction import InboxContext, Transaction, inbox_context
 from snsqs.headers import SOURCE
 from snsqs.retention import Expiry
@@ -104,9 +104,7 @@ RECEIVED = """
     LIMIT 1000
 """
 
-_QUEUE = QueueSettings()
-
-MIN_RETENTION_DAYS = (2 * _QUEUE.retention + _QUEUE.dead_letter_retention) // (24 * 60 * 60)
+MIN_RETENTION_DAYS = (2 * DEFAULT_RETENTION + DEFAULT_DEAD_LETTER_RETENTION) // (24 * 60 * 60)
 """Longest life of a message: 4 days in its queue, 14 in the dead-letter queue, and 4 more in the queue once
 it is redriven (`QueueSettings`)."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TypeVar
 
@@ -15,7 +15,8 @@ from snsqs._listener import ListenerContainer
 from snsqs._message import Message
 from snsqs._options import ListenerOptions
 from snsqs._outcome import MessageOutcome, OutcomeObserver
-from snsqs._queue import ListenerQueues, QueueSettings
+from snsqs._queue import DEFAULT_MAX_RECEIVE_COUNT, DEFAULT_VISIBILITY, ListenerQueues
+from snsqs._settings import DEFAULT_DEAD_LETTER_RETENTION, DEFAULT_RETENTION, QueueSettings
 from snsqs._validation import DEFAULT_MAX_BYTES
 from snsqs.testing._channels import MemoryQueueChannel, MemoryTopic
 from snsqs.testing._client import MemoryQueueClient
@@ -35,14 +36,20 @@ class _Consumer:
     """Queue source of one listener, in place of a Topology."""
 
     def __init__(self, broker: "MemoryBroker") -> None:
-        self.settings = broker.settings
         self._broker = broker
         self._clients: list[MemoryQueueClient] = []
 
     async def listener_queues(self, binding: Binding) -> ListenerQueues:
         clients = [MemoryQueueClient(queue) for queue in self._broker.subscribe(binding)]
         self._clients.extend(clients)
-        return ListenerQueues(*clients)
+        settings = self._broker.settings_of(binding)
+        queue, dead_letters = clients
+        return ListenerQueues(
+            queue,
+            dead_letters,
+            visibility=settings.visibility or DEFAULT_VISIBILITY,
+            max_receive_count=settings.max_receive_count or DEFAULT_MAX_RECEIVE_COUNT,
+        )
 
     def crash(self) -> None:
         for client in self._clients:
@@ -71,7 +78,7 @@ class MemoryBroker:
     ) -> None:
         """
         Args:
-            settings: settings of all queues.
+            settings: settings of all queues; those of a Binding take precedence.
             faults: faults of all topics and queues but dead-letter queues.
             middleware: middleware of all listeners, outside of their own; for example `Inbox(database)`.
         """
@@ -112,11 +119,20 @@ class MemoryBroker:
         """Return the queue of this name; its `messages` may be inspected."""
         return self._queues.setdefault(name, MemoryQueue(name, self.faults))
 
+    def settings_of(self, binding: Binding) -> QueueSettings:
+        """Return the settings of the binding's queues."""
+        return binding.settings.or_else(self.settings)
+
     def subscribe(self, binding: Binding) -> tuple[MemoryQueue, MemoryQueue]:
         """Subscribe the binding's queue to its topics; return the queue and its dead-letter queue."""
-        queue, dead_letters = self.queue(binding.queue), self.queue(binding.dead_letter_queue)
+        settings = self.settings_of(binding)
+        name = replace(binding, settings=settings).dead_letter_queue
+        queue, dead_letters = self.queue(binding.queue), self.queue(name)
         dead_letters.faults = Faults()
-        queue.redrive = RedrivePolicy(dead_letters, self.settings.max_receive_count)
+        dead_letters.retention = settings.dead_letter_retention or DEFAULT_DEAD_LETTER_RETENTION
+        queue.retention = settings.retention or DEFAULT_RETENTION
+        count = settings.max_receive_count or DEFAULT_MAX_RECEIVE_COUNT
+        queue.redrive = RedrivePolicy(dead_letters, count)
         for topic, types in binding.topics.items():
             self.topic(topic).subscriptions[binding.queue] = (queue, list(types))
         return queue, dead_letters

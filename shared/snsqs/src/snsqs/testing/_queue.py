@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -46,6 +47,8 @@ class MemoryQueue:
     name: str
     faults: Faults
     redrive: RedrivePolicy | None = None
+    retention: float = math.inf
+    """Seconds after which a message is deleted."""
     messages: list[StoredMessage] = field(default_factory=list)
     _handles: Iterator[int] = field(init=False, default_factory=itertools.count)
     _sent: dict[str, float] = field(init=False, default_factory=dict)
@@ -150,11 +153,14 @@ class MemoryQueue:
         delay: float,
     ) -> None:
         visible_at = _now() + delay
-        stored = StoredMessage(message_id, body, attributes, group, visible_at, trace_header=trace_header)
+        stored = StoredMessage(
+            message_id, body, attributes, group, visible_at, sent_at=_now(), trace_header=trace_header
+        )
         self.messages.insert(position, stored)
         self._changed.set()
 
     def _lease(self, limit: int, visibility: int) -> list[Received]:
+        self._expire()
         self._redrive()
         leased = []
         for stored in list(self._receivable())[:limit]:
@@ -175,6 +181,11 @@ class MemoryQueue:
                 yield stored
             elif stored.group is not None and is_fifo(self.name):
                 blocked_groups.add(stored.group)
+
+    def _expire(self) -> None:
+        oldest = _now() - self.retention
+        if any(stored.sent_at < oldest for stored in self.messages):
+            self.messages = [stored for stored in self.messages if stored.sent_at >= oldest]
 
     def _redrive(self) -> None:
         if self.redrive is None:

@@ -15,7 +15,7 @@ Needs asyncpg: `pip install snsqs[postgres]`. A database has its own time, so us
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from snsqs._queue import QueueSettings
+from snsqs._settings import QueueSettings
 from snsqs.events import ApplicationEventPublisher, Listener
 from snsqs.inbox import Inbox
 from snsqs.migrations import migrate

@@ -173,6 +173,7 @@ def _as_json(desired: Desired) -> dict[str, Any]:
         "deadLetterQueue": _resource(
             binding.dead_letter_queue, desired.dead_letter_queue_arn, desired.dead_letter_queue
         ),
+        "tags": desired.tags,
         "subscriptions": [
             {"topic": desired.topic_arns[topic], "attributes": _attributes(attributes)}
             for topic, attributes in desired.subscriptions.items()
@@ -195,6 +196,7 @@ def _as_text(desired: Desired) -> str:
     parts: list[tuple[str, Mapping[Any, str]]] = [
         (f"queue {binding.queue}", desired.queue),
         (f"dead-letter queue {binding.dead_letter_queue}", desired.dead_letter_queue),
+        ("tags of both queues", desired.tags),
         *[(f"topic {topic}", topic_type(topic)) for topic in binding.topics],
         *[
             (f"subscription of the queue to {topic}", attributes)

@@ -1,11 +1,13 @@
 """Desired: the attributes that a Binding requires of SNS and SQS."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snsqs._handler import Binding
-from snsqs._queue import QueueSettings, is_fifo
+from snsqs._queue import DEFAULT_MAX_RECEIVE_COUNT, DEFAULT_VISIBILITY, is_fifo
+from snsqs._settings import DEFAULT_DEAD_LETTER_RETENTION, DEFAULT_RETENTION, QueueSettings
 from snsqs.headers import TYPE
 
 if TYPE_CHECKING:
@@ -46,7 +48,10 @@ class Desired:
     binding: Binding
     account: Account
     """Account of the queues; a topic that is named by its ARN may be in another one."""
-    settings: QueueSettings = field(default_factory=QueueSettings)
+
+    @property
+    def settings(self) -> QueueSettings:
+        return self.binding.settings
 
     @property
     def topic_arns(self) -> dict[str, str]:
@@ -69,12 +74,13 @@ class Desired:
         """
         redrive = {
             "deadLetterTargetArn": self.dead_letter_queue_arn,
-            "maxReceiveCount": self.settings.max_receive_count,
+            "maxReceiveCount": self.settings.max_receive_count or DEFAULT_MAX_RECEIVE_COUNT,
         }
         return {
             **queue_type(self.binding.queue),
-            "VisibilityTimeout": str(self.settings.visibility),
-            "MessageRetentionPeriod": str(self.settings.retention),
+            "VisibilityTimeout": str(self.settings.visibility or DEFAULT_VISIBILITY),
+            "MessageRetentionPeriod": str(self.settings.retention or DEFAULT_RETENTION),
+            **self._encryption,
             "RedrivePolicy": json.dumps(redrive),
             **self._policy,
         }
@@ -98,8 +104,41 @@ class Desired:
         """Attributes of the dead-letter queue, which are the same in every account."""
         return {
             **queue_type(self.binding.dead_letter_queue),
-            "MessageRetentionPeriod": str(self.settings.dead_letter_retention),
+            "MessageRetentionPeriod": str(
+                self.settings.dead_letter_retention or DEFAULT_DEAD_LETTER_RETENTION
+            ),
+            **self._encryption,
         }
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of both queues."""
+        return dict(self.settings.tags or {})
+
+    @property
+    def _encryption(self) -> "dict[QueueAttributeNameType, str]":
+        return {} if self.settings.kms_key is None else {"KmsMasterKeyId": self.settings.kms_key}
+
+    def existing_queue(self, found: Mapping[str, str]) -> "dict[QueueAttributeNameType, str]":
+        """Attributes of a queue that exists with the attributes `found`: those that are not set stay."""
+        desired = self.queue
+        if self.settings.visibility is None:
+            del desired["VisibilityTimeout"]
+        if self.settings.retention is None:
+            del desired["MessageRetentionPeriod"]
+        count = json.loads(found.get("RedrivePolicy") or "{}").get("maxReceiveCount")
+        if self.settings.max_receive_count is None and count is not None:
+            redrive = {"deadLetterTargetArn": self.dead_letter_queue_arn, "maxReceiveCount": int(count)}
+            desired["RedrivePolicy"] = json.dumps(redrive)
+        return desired
+
+    @property
+    def existing_dead_letter_queue(self) -> "dict[QueueAttributeNameType, str]":
+        """Attributes of a dead-letter queue that exists: those that are not set stay."""
+        desired = self.dead_letter_queue
+        if self.settings.dead_letter_retention is None:
+            del desired["MessageRetentionPeriod"]
+        return desired
 
     @property
     def subscriptions(self) -> dict[str, dict[str, str]]:

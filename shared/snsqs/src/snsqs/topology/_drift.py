@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from snsqs._handler import Binding
 from snsqs.headers import TYPE
 from snsqs.topology._desired import Account, Desired
 from snsqs.topology._queue_policy import policy_drift
@@ -23,6 +24,8 @@ _DEFAULTS = {"RawMessageDelivery": "false", "FilterPolicyScope": "MessageAttribu
 class Existing:
     """Existing resources of one binding; None where one is missing."""
 
+    binding: Binding
+    """The binding, with the dead-letter queue that the queue has if the settings name none."""
     account: Account
     topic_arns: Mapping[str, str | None]
     """By the names in the binding."""
@@ -30,6 +33,9 @@ class Existing:
     dead_letter_queue: Attributes | None
     subscriptions: Mapping[str, Attributes | None]
     """By topic."""
+    tags: Mapping[str, str] | None = None
+    """Tags of the queue; None where it is missing, or no tags are set."""
+    dead_letter_tags: Mapping[str, str] | None = None
 
 
 def drift(desired: Desired, existing: Existing) -> list[str]:
@@ -37,14 +43,45 @@ def drift(desired: Desired, existing: Existing) -> list[str]:
     dead_letters = f"dead-letter queue {desired.binding.dead_letter_queue}"
     return [
         *[f"topic {topic} is missing" for topic, arn in existing.topic_arns.items() if arn is None],
-        *_part("the queue is missing", desired.queue, existing.queue),
+        *_part("the queue is missing", desired.existing_queue(existing.queue or {}), existing.queue),
+        *_tags(desired, existing.tags),
         *_part(
             f"{dead_letters} is missing",
-            desired.dead_letter_queue,
+            desired.existing_dead_letter_queue,
             existing.dead_letter_queue,
             f"{dead_letters}: ",
         ),
+        *_tags(desired, existing.dead_letter_tags, f"{dead_letters}: "),
         *_subscriptions(desired.subscriptions, existing.subscriptions),
+    ]
+
+
+def set_differences(desired: Desired, existing: Existing) -> list[str]:
+    """Return a sentence for each difference between the settings and the existing queues. Other differences,
+    and settings that are not set, make no difference."""
+    settings, dead_letters = desired.settings, f"dead-letter queue {desired.binding.dead_letter_queue}: "
+    values = {
+        "VisibilityTimeout": settings.visibility,
+        "MessageRetentionPeriod": settings.retention,
+        "KmsMasterKeyId": settings.kms_key,
+        "RedrivePolicy": settings.max_receive_count or settings.dead_letter_queue,
+    }
+    queue = {str(name): value for name, value in desired.existing_queue(existing.queue or {}).items()}
+    return [
+        *_part("", {name: queue[name] for name in values if values[name] is not None}, existing.queue),
+        *_tags(desired, existing.tags),
+        *_part("", desired.existing_dead_letter_queue, existing.dead_letter_queue, dead_letters),
+        *_tags(desired, existing.dead_letter_tags, dead_letters),
+    ]
+
+
+def _tags(desired: Desired, found: Mapping[str, str] | None, prefix: str = "") -> list[str]:
+    if found is None:
+        return []
+    return [
+        f"{prefix}tag {key} is {found.get(key, 'not set')}, not {value}"
+        for key, value in desired.tags.items()
+        if found.get(key) != value
     ]
 
 

@@ -4,14 +4,14 @@ import importlib
 from collections.abc import Iterable
 
 from snsqs._errors import ListenerMisconfigured
-from snsqs._handler import Binding, HandlerFunction, bindings
+from snsqs._handler import Binding, bindings
 
 
 def bindings_of(names: Iterable[str]) -> list[Binding]:
     """Return the bindings of all lists. Raises ListenerMisconfigured where a name is wrong."""
     found: dict[str, tuple[str, Binding]] = {}
     for name in dict.fromkeys(names):
-        for binding in bindings(_functions(name)):
+        for binding in _bindings(name):
             other, _ = found.setdefault(binding.queue, (name, binding))
             if other != name:
                 raise ListenerMisconfigured(
@@ -20,7 +20,7 @@ def bindings_of(names: Iterable[str]) -> list[Binding]:
     return [binding for _, binding in found.values()]
 
 
-def _functions(name: str) -> list[HandlerFunction]:
+def _bindings(name: str) -> list[Binding]:
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
         raise ListenerMisconfigured(f"{name!r} is not module:ATTRIBUTE, such as billing.main:HANDLERS")
@@ -28,6 +28,9 @@ def _functions(name: str) -> list[HandlerFunction]:
         functions = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # an import runs the module, which may raise anything
         raise ListenerMisconfigured(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
-    if not isinstance(functions, Iterable) or not all(callable(each) for each in functions):
+    listed = list(functions) if isinstance(functions, Iterable) else [functions]
+    if listed and all(isinstance(each, Binding) for each in listed):
+        return listed
+    if not isinstance(functions, Iterable) or not all(callable(each) for each in listed):
         raise ListenerMisconfigured(f"{name} is not a list of functions marked @sqs_listener")
-    return list(functions)
+    return bindings(listed)

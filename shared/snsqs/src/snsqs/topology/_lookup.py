@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from snsqs._handler import Binding
+from snsqs._queue import DEFAULT_MAX_RECEIVE_COUNT, DEFAULT_VISIBILITY
 from snsqs._sqs import SqsQueue
 from snsqs.aws import AwsClients, is_queue_gone, is_topic_gone
 from snsqs.topology._desired import Account
@@ -21,8 +22,31 @@ class FoundQueue:
     @property
     def dead_letter_queue(self) -> str | None:
         """ARN of its dead-letter queue."""
-        policy: dict[str, str] = json.loads(self.attributes.get("RedrivePolicy", "{}"))
-        return policy.get("deadLetterTargetArn")
+        target = self._redrive_policy.get("deadLetterTargetArn")
+        return None if target is None else str(target)
+
+    @property
+    def max_receive_count(self) -> int:
+        """The count of its redrive policy, or the default where it has none."""
+        return int(self._redrive_policy.get("maxReceiveCount", DEFAULT_MAX_RECEIVE_COUNT))
+
+    @property
+    def visibility(self) -> int:
+        """Its visibility timeout in seconds, or the default where that is 0: a listener needs a lease."""
+        return int(self.attributes.get("VisibilityTimeout", 0)) or DEFAULT_VISIBILITY
+
+    @property
+    def _redrive_policy(self) -> dict[str, str | int]:
+        policy: dict[str, str | int] = json.loads(self.attributes.get("RedrivePolicy") or "{}")
+        return policy
+
+    def adopted_by(self, binding: Binding) -> Binding:
+        """Return the binding with the dead-letter queue of this queue, if its settings name none."""
+        target = self.dead_letter_queue
+        if binding.settings.dead_letter_queue or target in (None, self.attributes.get("QueueArn")):
+            return binding
+        name = str(target).rpartition(":")[2]
+        return replace(binding, settings=replace(binding.settings, dead_letter_queue=name))
 
 
 @dataclass(frozen=True)
@@ -44,6 +68,8 @@ class Lookup:
         """Return the existing resources of a binding."""
         topic_arns = {topic: await self.topic(topic) for topic in binding.topics}
         queue = await self.described_queue(binding.queue)
+        if queue is not None:
+            binding = queue.adopted_by(binding)
         dead_letters = await self.described_queue(binding.dead_letter_queue)
         arns = [found.attributes["QueueArn"] for found in (queue, dead_letters) if found]
         arn = next((arn for arn in [*arns, *topic_arns.values()] if arn), None)
@@ -54,12 +80,19 @@ class Lookup:
             for topic, arn in topic_arns.items()
         }
         return Existing(
+            binding,
             account,
             topic_arns,
             queue.attributes if queue else None,
             dead_letters.attributes if dead_letters else None,
             {topic: found.attributes if found else None for topic, found in subscriptions.items()},
+            await self.tags(queue.queue) if queue and binding.settings.tags else None,
+            await self.tags(dead_letters.queue) if dead_letters and binding.settings.tags else None,
         )
+
+    async def tags(self, queue: SqsQueue) -> dict[str, str]:
+        """Return the tags of a queue."""
+        return (await self._sqs.list_queue_tags(QueueUrl=queue.url)).get("Tags", {})
 
     async def topic(self, name: str) -> str | None:
         """Return the ARN of a topic, given its name in this account and region, or its ARN."""
