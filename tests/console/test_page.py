@@ -1,4 +1,4 @@
-"""The page, as people use it: a real browser, the real system in processes of its own."""
+"""The page in a real browser, the real system in processes of its own."""
 
 import os
 import re
@@ -99,7 +99,7 @@ async def page(context: BrowserContext, system: LocalSystem) -> Page:
 
 async def show_token(page: Page) -> None:
     await page.get_by_label("Token", exact=True).fill(TOKEN)
-    await page.get_by_role("button", name="Use it").click()
+    await page.get_by_role("button", name="Use token").click()
 
 
 async def picture(page: Page, name: str, folder: Path) -> None:
@@ -147,8 +147,8 @@ async def test_an_order_is_seen_on_its_way(page: Page, tmp_path: Path) -> None:
 
 async def test_dead_letters_are_read_and_put_right(page: Page, tmp_path: Path) -> None:
     """Bad messages show as dead letters with reason and body. One is discarded; of the others, which are
-    found by their reason, a dry run says what would be done, and they are moved at a limited rate. The
-    audit tells who did it."""
+    found by their reason, a dry run shows the number, and they are moved at a limited rate. The
+    audit names the operator."""
     bad = page.get_by_role("button", name="A bad message")
     await bad.click()
     await show_token(page)
@@ -168,18 +168,18 @@ async def test_dead_letters_are_read_and_put_right(page: Page, tmp_path: Path) -
     await expect(letters).to_have_count(2)
 
     panel = page.get_by_role("tabpanel", name="Dead letters")
-    await panel.get_by_label("Reason has").fill("no such reason")
+    await panel.get_by_label("Reason contains").fill("no such reason")
     await page.keyboard.press("Enter")
-    await expect(panel).to_contain_text("No dead letter fits.")
-    await panel.get_by_label("Reason has").fill("invalid json")
+    await expect(panel).to_contain_text("No dead letter matches.")
+    await panel.get_by_label("Reason contains").fill("invalid json")
     await page.keyboard.press("Enter")
     await expect(letters).to_have_count(2)
     await letters.first.get_by_role("checkbox").check()
-    await panel.get_by_label("At most so many a second").fill("2")
+    await panel.get_by_label("Maximum rate per second").fill("2")
     await panel.get_by_role("button", name="Redrive").click()
     await expect(panel).to_contain_text("Dry run: 1 dead letter would be redriven.")
-    await panel.get_by_role("button", name="Leave it").click()
-    await panel.get_by_label("All that fit").check()
+    await panel.get_by_role("button", name="Cancel").click()
+    await panel.get_by_label("All that match").check()
     await panel.get_by_role("button", name="Discard").click()
     await expect(panel).to_contain_text("Dry run: 2 dead letters would be discarded.")
     await panel.get_by_role("button", name="Discard 2").click()
@@ -198,19 +198,19 @@ async def test_parked_events_are_resubmitted(page: Page, system: LocalSystem) ->
     await page.get_by_role("button", name="Place an order").click()
     await show_token(page)
     await expect(page.locator("#decision-rows tr").filter(has_text="OrderPlaced")).to_be_visible()
-    await park(system, "OrderPlaced", "SNS said no")
+    await park(system, "OrderPlaced", "SNS rejected it")
     await expect(station(page, "Outbox of Order")).to_contain_text("1 parked")
     await station(page, "Outbox of Order").click()
-    await page.get_by_role("button", name="Look at the parked events").click()
+    await page.get_by_role("button", name="Show parked events").click()
     await expect(page.get_by_role("tab", name="Parked 1")).to_be_focused()
     panel = page.get_by_role("tabpanel", name="Parked")
-    await expect(panel.get_by_role("row").filter(has_text="OrderPlaced")).to_contain_text("SNS said no")
+    await expect(panel.get_by_role("row").filter(has_text="OrderPlaced")).to_contain_text("SNS rejected it")
     await panel.locator("tbody").get_by_role("checkbox").check()
     await panel.get_by_role("button", name="Resubmit").click()
     await expect(panel).to_contain_text("Dry run: 1 parked event would be resubmitted.")
     await panel.get_by_role("button", name="Resubmit 1").click()
     await expect(panel).to_contain_text("1 parked event resubmitted.")
-    await expect(panel).to_contain_text("No parked event fits.")
+    await expect(panel).to_contain_text("No parked event matches.")
     await expect(station(page, "Outbox of Order")).not_to_contain_text("parked")
 
 
@@ -245,7 +245,7 @@ async def test_a_listener_is_paused_and_resumed(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "said"),
+    ("title", "measured"),
     [
         ("Pause SCM", "0 lost, 0 doubled, 0 duplicates absorbed, 0 in dead letters"),
         ("Make the adapter refuse", "0 lost, 0 doubled, 0 duplicates absorbed, 0 in dead letters"),
@@ -253,13 +253,13 @@ async def test_a_listener_is_paused_and_resumed(page: Page) -> None:
         ("Poison a message", "0 lost, 0 doubled, 0 duplicates absorbed, 1 in dead letters"),
     ],
 )
-async def test_a_fault_does_what_was_predicted(page: Page, title: str, said: str) -> None:
+async def test_a_fault_does_what_was_predicted(page: Page, title: str, measured: str) -> None:
     """The prediction stands beside the button before, the measured verdict after."""
     fault = page.locator("#experiments li").filter(has_text=title)
     await expect(fault).to_contain_text("Prediction:")
     await fault.get_by_role("button").click()
     await show_token(page)
-    await expect(fault.locator(".verdict")).to_contain_text(f"Measured: {said}", timeout=60_000)
+    await expect(fault.locator(".verdict")).to_contain_text(f"Measured: {measured}", timeout=60_000)
     await expect(fault.locator(".verdict")).to_have_class(re.compile("good"))
 
 
@@ -313,19 +313,19 @@ async def test_the_keyboard_is_enough(page: Page) -> None:
     await page.keyboard.press("Enter")
     await expect(page.get_by_label("Token", exact=True)).to_be_focused()
     await page.keyboard.press("Escape")
-    await expect(page.locator("#demo-said")).to_contain_text("it needs an operator's token")
+    await expect(page.locator("#demo-said")).to_contain_text("it requires an operator's token")
     await expect(button).to_be_focused()
 
 
-async def test_it_asks_nobody_else(context: BrowserContext, system: LocalSystem) -> None:
+async def test_it_loads_from_the_console_only(context: BrowserContext, system: LocalSystem) -> None:
     """It works offline: whatever it loads comes from the console."""
-    asked: list[str] = []
+    requests: list[str] = []
     opened = await context.new_page()
-    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("request", lambda request: requests.append(request.url))
     await opened.goto(system.ports.url("console"))
     await expect(opened.locator("#stream")).to_have_text("live")
-    assert asked
-    assert all(url.startswith(system.ports.url("console")) for url in asked)
+    assert requests
+    assert all(url.startswith(system.ports.url("console")) for url in requests)
 
 
 async def test_it_says_which_service_is_down(page: Page, system: LocalSystem, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-// The adapter's API. Errors are problem details; `ask` throws them as Error with their `detail`.
+// Client of the console's API. Errors are problem details; `ask` throws them as Error with their `detail`.
 
 const TOKEN = "operator-token";
 const OPERATOR = "operator-name";
@@ -19,10 +19,10 @@ export async function ask(path, { method = "GET", body } = {}) {
   try {
     answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   } catch {
-    throw new Error("the adapter does not answer");
+    throw new Error("the console does not answer");
   }
-  const said = answer.status === 204 ? null : await answer.json().catch(() => ({}));
-  if (answer.status === 401) throw new NeedsToken(said.detail);
-  if (!answer.ok) throw new Error(said.detail ?? `the adapter answered ${answer.status}`);
-  return said;
+  const content = answer.status === 204 ? null : await answer.json().catch(() => ({}));
+  if (answer.status === 401) throw new NeedsToken(content.detail);
+  if (!answer.ok) throw new Error(content.detail ?? `the console answered ${answer.status}`);
+  return content;
 }

@@ -3,7 +3,7 @@
 import { $, clock, element, say } from "./dom.js";
 import { orderLink } from "./lineage.js";
 
-const MOST = 200;
+const MAX_ROWS = 200;
 const WORDS = { forwarded: "forwarded", held_back: "held back", failed: "failed" };
 const times = [];
 
@@ -19,7 +19,7 @@ export function decided(decision) {
     element("td", { class: "mono", title: decision.error ?? decision.rule ?? "" }, decision.error ?? decision.rule ?? ""));
   const rows = $("#decision-rows");
   rows.prepend(row);
-  while (rows.children.length > MOST) rows.lastChild.remove();
+  while (rows.children.length > MAX_ROWS) rows.lastChild.remove();
   $("#decisions-empty").hidden = true;
 }
 

@@ -1,4 +1,4 @@
-// A few words for building the page. Text is always set as text: nothing from a message becomes markup.
+// Functions that build the page. Text is always set as text: nothing from a message becomes markup.
 
 export const $ = (selector, within = document) => within.querySelector(selector);
 
@@ -14,7 +14,7 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
-// Sets text only where it differs, so that a screen reader and a selection are left in peace.
+// Sets text only where it differs, so that screen readers and selections are not disturbed.
 export function say(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }

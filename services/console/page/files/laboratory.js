@@ -1,4 +1,4 @@
-// Demo orders and faults. The adapter has them in development only; elsewhere it serves their sections hidden.
+// Demo orders and experiments. The console has them in development only; elsewhere their sections stay hidden.
 
 import { ask } from "./api.js";
 import { $, element, say } from "./dom.js";
@@ -7,7 +7,7 @@ import { asOperator } from "./operator.js";
 const DEMOS = {
   "buy-one": ["demo/orders", { count: 1 }, (answer) => `Order ${answer.orders[0]} is placed and paid.`],
   "buy-many": ["demo/orders", { count: 50 }, (answer) => `${answer.orders.length} orders are placed and paid.`],
-  "send-bad": ["demo/bad-message", {}, (answer) => `A message that no handler can read is in ${answer.queue}.`],
+  "send-bad": ["demo/bad-message", {}, (answer) => `A message that cannot be decoded was sent to ${answer.queue}.`],
 };
 
 // A button that works is busy, not disabled: it keeps the focus, and ignores a second press.
@@ -15,9 +15,9 @@ async function press(button, work) {
   if (button.ariaBusy === "true") return;
   button.ariaBusy = "true";
   try {
-    const said = await asOperator(work);
+    const summary = await asOperator(work);
     $("#demo-said").className = "";
-    say($("#demo-said"), said);
+    say($("#demo-said"), summary);
   } catch (error) {
     $("#demo-said").className = "bad";
     say($("#demo-said"), error.message);
@@ -41,8 +41,8 @@ function showExperiments(experiments) {
 }
 
 function made(experiment) {
-  const button = element("button", { type: "button" }, "Do it and measure");
-  button.setAttribute("aria-label", `Do it and measure: ${experiment.title}`);
+  const button = element("button", { type: "button" }, "Run and measure");
+  button.setAttribute("aria-label", `Run and measure: ${experiment.title}`);
   const item = element("li", { id: `experiment-${experiment.id}` },
     element("h3", {}, experiment.title), element("p", { class: "prediction" }, `Prediction: ${experiment.prediction}`), button,
     element("p", { class: "verdict", role: "status" }));
@@ -70,9 +70,9 @@ async function follow() {
 
 export function startLaboratory() {
   if ($("#try").hidden) return;
-  for (const [id, [path, body, told]] of Object.entries(DEMOS)) {
+  for (const [id, [path, body, summary]] of Object.entries(DEMOS)) {
     const button = $(`#${id}`);
-    button.addEventListener("click", () => press(button, async () => told(await ask(`api/${path}`, { method: "POST", body }))));
+    button.addEventListener("click", () => press(button, async () => summary(await ask(`api/${path}`, { method: "POST", body }))));
   }
   follow();
 }

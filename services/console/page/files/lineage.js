@@ -1,4 +1,4 @@
-// One order's way through every station, as a waterfall of its hops.
+// Lineage of one order through every station, as a waterfall of its hops.
 
 import { ask } from "./api.js";
 import { $, age, clock, element, facts, say } from "./dom.js";
@@ -7,38 +7,38 @@ const BAD = new Set(["parked", "dead_letter", "failed"]);
 
 export function orderLink(id) {
   if (!/^\d{20}$/.test(id ?? "")) return element("span", { class: "mono" }, id ?? "");
-  const link = element("button", { type: "button", class: "link mono", title: "Show its way" }, id);
+  const link = element("button", { type: "button", class: "link mono", title: "Show its lineage" }, id);
   link.addEventListener("click", () => showLineage(id));
   return link;
 }
 
 export async function showLineage(id) {
   say($("#lineage-title"), `Order ${id}`);
-  $("#lineage-body").replaceChildren(element("p", { class: "said" }, "asking Order and SCM …"));
+  $("#lineage-body").replaceChildren(element("p", { class: "said" }, "loading …"));
   if (!$("#lineage").open) $("#lineage").showModal();
   try {
     $("#lineage-body").replaceChildren(...drawn(await ask(`api/orders/${id}/lineage`)));
   } catch (error) {
     $("#lineage-body").replaceChildren(element("p", { class: "said bad" }, error.message));
   }
-  const again = element("button", { type: "button" }, "Look again");
+  const again = element("button", { type: "button" }, "Refresh");
   again.addEventListener("click", () => showLineage(id));
   $("#lineage-body").append(element("p", { class: "actions" }, again));
 }
 
 function drawn(lineage) {
   const { order, fulfilment, totalMs } = lineage;
-  const list = facts([["Order", order ? `${order.status}, version ${order.version}` : "not known"],
-    ["SCM", fulfilment ? `${fulfilment.status}, version ${fulfilment.version}` : "has not heard of it"],
+  const list = facts([["Order", order ? `${order.status}, version ${order.version}` : "unknown"],
+    ["SCM", fulfilment ? `${fulfilment.status}, version ${fulfilment.version}` : "unknown"],
     ["Invoice", order?.invoiceId ?? fulfilment?.invoiceId ?? "none yet"],
     ["First to last", totalMs === null || totalMs === undefined ? null : age(totalMs / 1000)]]);
   const gaps = lineage.gaps.map(({ service, reason }) =>
-    element("p", { class: "gap" }, `${service} does not answer, so its part is missing here: ${reason}`));
+    element("p", { class: "gap" }, `${service} did not answer; its hops are missing: ${reason}`));
   return [list, ...gaps, waterfall(lineage.hops, Math.max(totalMs ?? 0, 1))];
 }
 
 function waterfall(hops, total) {
-  const columns = ["Time", "Event", "Station and what", "", "since its cause"];
+  const columns = ["Time", "Event", "Hop", "", "Since cause"];
   const back = new Set(hops.filter((hop) => hop.station === "scm").map((hop) => hop.eventId));
   const classes = ["at", "event", "hop", "bar-cell", "since"];
   return element("table", { class: "fall" },

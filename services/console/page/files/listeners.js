@@ -1,4 +1,4 @@
-// Listeners: which queues are listened to, by whom, and who has paused which.
+// Listeners: status of each queue's listener, paused and resumed.
 
 import { ask, token } from "./api.js";
 import { element, moment, say } from "./dom.js";
@@ -7,7 +7,7 @@ import { asOperator } from "./operator.js";
 const ABOUT = { up: "listening", down: "down", paused: "paused", unknown: "unknown" };
 
 const EXPLAINED = "While a listener is paused, its messages wait in the queue, which keeps them for four days. "
-  + "What it has already received is still handled.";
+  + "Messages already received are still handled.";
 
 export function startListeners(panel) {
   const rows = new Map();
@@ -15,11 +15,11 @@ export function startListeners(panel) {
   panel.append(list, element("p", { class: "empty" }, EXPLAINED));
 
   function row(station) {
-    const [about, said] = [element("span", { class: "beside" }), element("span", { class: "beside bad", role: "status" })];
-    const made = { station, details: null, about, said, button: element("button", { type: "button" }) };
+    const [about, error] = [element("span", { class: "beside" }), element("span", { class: "beside bad", role: "status" })];
+    const made = { station, details: null, about, error, button: element("button", { type: "button" }) };
     made.button.addEventListener("click", () => press(made));
     rows.set(station.name, made);
-    const item = element("li", { data: { queue: station.name } }, element("div", {}, element("strong", {}, station.name), about, said), made.button);
+    const item = element("li", { data: { queue: station.name } }, element("div", {}, element("strong", {}, station.name), about, error), made.button);
     const after = [...list.children].find((each) => each.dataset.queue > station.name);
     list.insertBefore(item, after ?? null);
     return made;
@@ -37,7 +37,7 @@ export function startListeners(panel) {
   async function press(row) {
     if (row.button.ariaBusy === "true") return;
     row.button.ariaBusy = "true";
-    say(row.said, "");
+    say(row.error, "");
     try {
       const { service, name } = row.station;
       const change = row.station.status === "paused" ? "resume" : "pause";
@@ -45,12 +45,12 @@ export function startListeners(panel) {
       row.station = { ...row.station, status: row.details.status === "paused" ? "paused" : "up" };
       show(row);
     } catch (error) {
-      say(row.said, error.message);
+      say(row.error, error.message);
     }
     row.button.ariaBusy = "false";
   }
 
-  // Who paused what, which only operators are told.
+  // Reads which operator paused a listener; only operators may.
   async function look() {
     if (!token.get()) return;
     const { listeners } = await ask("api/listeners").catch(() => ({ listeners: [] }));

@@ -1,4 +1,4 @@
-// The page: a picture of the way, what is decided as it happens, and the tools to look and to act.
+// The page: a picture of the event path, live decisions, and the operators' tabs.
 
 import { decided, startDecisions } from "./decisions.js";
 import { startLaboratory } from "./laboratory.js";

@@ -1,4 +1,4 @@
-// Operate: what a person can do about messages, in tabs that say how much there is to do.
+// Operate: the operations on messages, in tabs with counts.
 
 import { startAudit } from "./audit.js";
 import { $, say } from "./dom.js";
@@ -8,7 +8,7 @@ import { startParked } from "./parked.js";
 import { startReplay } from "./replay.js";
 
 const STARTS = { letters: startLetters, parked: startParked, listeners: startListeners, replay: startReplay, audit: startAudit };
-// What a tab counts of a station of this kind.
+// Tab and count for a station of this kind.
 const COUNTED = {
   dead_letters: ["letters", (station) => station.waiting],
   relay: ["parked", (station) => station.parked],
@@ -60,6 +60,6 @@ export function startOperate() {
       next.click();
     });
   }
-  // A token has been given, so more can be read.
+  // With a token more can be read.
   document.addEventListener("operator", () => panels[tabs.find(isOpen).getAttribute("aria-controls")].look());
 }

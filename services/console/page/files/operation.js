@@ -1,4 +1,4 @@
-// Operations: what takes long goes on at the adapter, and is followed to its end.
+// Operations run in the console; the page polls them until they end.
 
 import { ask } from "./api.js";
 import { asOperator } from "./operator.js";
@@ -6,7 +6,7 @@ import { asOperator } from "./operator.js";
 const PAUSE = 300;
 const NUMBERS = ["expected", "lookedAt", "selected", "done", "failed"];
 
-// Begins one and tells `watch` how far it is, again and again. Returns it when it has ended.
+// Starts one, calls `watch` with its progress, and returns it when it has ended.
 export async function operate(path, body, watch = () => {}) {
   return follow(await asOperator(() => ask(`api/${path}`, { method: "POST", body })), watch);
 }
@@ -22,10 +22,10 @@ async function follow(operation, watch) {
 
 export const stop = ({ id }) => ask(`api/operations/${id}/cancel`, { method: "POST" });
 
-// Why not everything was done, or null.
+// Reason why not everything was done, or null.
 export const trouble = ({ error, listed }) => error ?? listed.find((each) => each.error)?.error ?? null;
 
-// An operation with the numbers of those that were done before it.
+// An operation whose numbers include those of the operations before it.
 export function together(before, operation) {
   const sums = NUMBERS.map((name) => [name, (before[name] ?? 0) + (operation[name] ?? 0)]);
   return { ...operation, ...Object.fromEntries(sums), error: before.error ?? operation.error };

@@ -1,4 +1,4 @@
-// The operator's token: asked for when it is needed, kept in this tab.
+// The operator's token: requested when it is needed, kept in this tab.
 
 import { NeedsToken, token } from "./api.js";
 import { $, say } from "./dom.js";
@@ -9,12 +9,12 @@ function show() {
   say($("#operator"), token.get() ? "token set" : "none");
 }
 
-function askForToken() {
+function requestToken() {
   $("#token-value").value = "";
   $("#token").showModal();
 }
 
-// Does what needs the token; when there is none, or it is refused, asks for one and tries again.
+// Calls `work`. When the token is missing or rejected, requests one and calls it again.
 export async function asOperator(work) {
   try {
     return await work();
@@ -22,9 +22,9 @@ export async function asOperator(work) {
     if (!(error instanceof NeedsToken)) throw error;
     token.forget();
     show();
-    resume?.reject(new Error("nothing was done: it needs an operator's token"));
+    resume?.reject(new Error("nothing was done: it requires an operator's token"));
     const given = new Promise((resolve, reject) => { resume = { resolve, reject }; });
-    askForToken();
+    requestToken();
     await given;
     return asOperator(work);
   }
@@ -32,7 +32,7 @@ export async function asOperator(work) {
 
 export function startOperator() {
   show();
-  $("#token-button").addEventListener("click", askForToken);
+  $("#token-button").addEventListener("click", requestToken);
   $("#token-form").addEventListener("submit", () => {
     token.set($("#token-value").value.trim());
     show();
@@ -41,7 +41,7 @@ export function startOperator() {
     document.dispatchEvent(new Event("operator"));
   });
   $("#token").addEventListener("close", () => {
-    resume?.reject(new Error("nothing was done: it needs an operator's token"));
+    resume?.reject(new Error("nothing was done: it requires an operator's token"));
     resume = null;
   });
 }

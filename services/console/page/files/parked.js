@@ -1,4 +1,4 @@
-// Parked events: those that the adapter was asked about too often in vain. They wait for somebody to resubmit them.
+// Parked events: relayed too often without success; operators resubmit them.
 
 import { ask } from "./api.js";
 import { element, moment } from "./dom.js";
@@ -14,12 +14,12 @@ export function startParked(panel) {
   return pickList(panel, {
     name: "parked event", path: "parked", field: "service", groups: () => ["order", "scm"],
     items: (answer) => answer.events.map((event) => ({ ...event, orderId: event.subject })),
-    note: (answer) => answer.gaps.map(({ service, reason }) => `${service} does not answer, so its part is missing: ${reason}`).join("; "),
+    note: (answer) => answer.gaps.map(({ service, reason }) => `${service} did not answer; its events are missing: ${reason}`).join("; "),
     cells: ({ type, subject, lastError, service, attempts, parkedAt }) => [
       [element("div", {}, type), orderLink(subject)],
       [element("div", { class: "reason" }, lastError), element("div", { class: "beside" }, `${service} · ${attempts} attempts · ${moment(parkedAt)}`)],
     ],
-    empty: "No parked events. One that the adapter failed on again and again would wait here for its cause to be removed.",
+    empty: "No parked events. Events that the adapter failed on too often are listed here, with the error.",
     acts: [resubmit],
   });
 }

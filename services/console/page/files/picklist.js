@@ -1,4 +1,4 @@
-// A list to choose from: a filter above it, a box in each row, and below it what can be done with the chosen.
+// A list with a filter above, a checkbox in each row, and buttons for the selected items below.
 
 import { ask, token } from "./api.js";
 import { counted, element, say } from "./dom.js";
@@ -6,8 +6,8 @@ import { together } from "./operation.js";
 import { asOperator } from "./operator.js";
 import { planning } from "./plan.js";
 
-const MOST = 200;
-const FIELDS = [["type", "Type"], ["orderId", "Order"], ["error", "Reason has"]];
+const LIMIT = 200;
+const FIELDS = [["type", "Type"], ["orderId", "Order"], ["error", "Reason contains"]];
 
 // `list`: {name, path, field, groups, items(answer), note(answer), cells(item), empty, acts, beside}. `field` is
 // the name of what the items are grouped by, one of `groups`: each act is for one group. An act is as a plan has it,
@@ -17,11 +17,11 @@ export function pickList(panel, list) {
   let items = [];
   let looks = 0;
 
-  const group = element("select", { name: list.field, ariaLabel: list.field }, element("option", { value: "" }, `every ${list.field}`));
+  const group = element("select", { name: list.field, ariaLabel: list.field }, element("option", { value: "" }, `all ${list.field}s`));
   const fields = FIELDS.map(([name, label]) =>
     element("input", { name, placeholder: label, ariaLabel: label, autocomplete: "off", spellcheck: false }));
-  const form = element("form", { class: "filter", ariaLabel: `Filter: ${list.name}s` }, group, ...fields, element("button", {}, "Look"));
-  const all = element("input", { type: "checkbox", ariaLabel: "All that fit", title: "All that fit, also those that are not shown" });
+  const form = element("form", { class: "filter", ariaLabel: `Filter: ${list.name}s` }, group, ...fields, element("button", {}, "Refresh"));
+  const all = element("input", { type: "checkbox", ariaLabel: "All that match", title: "All that match, also those that are not shown" });
   const head = element("tr", {}, element("th", { class: "pick" }, all), element("th", { class: "event" }, "Event, order"), element("th", {}, "Reason"));
   const rows = element("tbody");
   const note = element("p", { class: "empty" }, list.empty);
@@ -45,17 +45,17 @@ export function pickList(panel, list) {
     group.append(...list.groups().filter((name) => !known.includes(name)).map((name) => element("option", { value: name }, name)));
   }
 
-  // Reads the list, if there is a token, or when `by` is asOperator, which asks for one.
+  // Reads the list, if there is a token, or when `by` is asOperator, which requests one.
   async function look(by = (work) => work()) {
     showGroups();
     if (!token.get() && by !== asOperator) return;
     const mine = ++looks;
     try {
-      const answer = await by(() => ask(`api/${list.path}?${new URLSearchParams({ ...filter(), limit: MOST })}`));
+      const answer = await by(() => ask(`api/${list.path}?${new URLSearchParams({ ...filter(), limit: LIMIT })}`));
       if (mine !== looks) return;
       items = list.items(answer);
       rows.replaceChildren(...items.map(row));
-      say(note, list.note(answer) || (items.length ? "" : Object.keys(filter()).length ? `No ${list.name} fits.` : list.empty));
+      say(note, list.note(answer) || (items.length ? "" : Object.keys(filter()).length ? `No ${list.name} matches.` : list.empty));
       note.hidden = !note.textContent;
       choose(all.checked);
     } catch (error) {
@@ -87,10 +87,10 @@ export function pickList(panel, list) {
 
   function chose(everything) {
     choose(everything);
-    plan.say(everything ? "All that fit are chosen." : chosen.size ? `${chosen.size} chosen.` : "");
+    plan.say(everything ? "All that match are selected." : chosen.size ? `${chosen.size} selected.` : "");
   }
 
-  // What is chosen, as the API wants it: for each group that is seen the criteria, or the ids.
+  // Body of the request: for each shown group the criteria, or the ids.
   function selections() {
     const { [list.field]: _, ...criteria } = filter();
     const everything = Object.keys(criteria).length ? criteria : { all: true };
@@ -119,5 +119,5 @@ export function pickList(panel, list) {
   form.addEventListener("input", () => plan.say(""));
   group.addEventListener("change", () => look());
   choose(false);
-  return { look, narrow(to) { form.reset(); showGroups(); group.value = to; look(); }, tell: (text) => { note.hidden = false; say(note, text); } };
+  return { look, narrow(to) { form.reset(); showGroups(); group.value = to; look(); }, note: (text) => { note.hidden = false; say(note, text); } };
 }

@@ -1,4 +1,4 @@
-// Replay: published events are sent once more, and it is proven that this changed nothing.
+// Replay: sends forwarded events again and proves that the consumers' state did not change.
 
 import { counted, element, facts } from "./dom.js";
 import { operate } from "./operation.js";
@@ -11,10 +11,10 @@ export function startReplay(panel) {
   const perSecond = element("input", { type: "number", name: "perSecond", min: "0.1", max: "10000", step: "any", placeholder: "any" });
   const labelled = (text, field) => element("label", {}, text, field);
   const input = (text, name, more) => labelled(text, element("input", { name, autocomplete: "off", ...more }));
-  const form = element("form", { class: "fields", ariaLabel: "What is to be replayed" },
+  const form = element("form", { class: "fields", ariaLabel: "Selection" },
     input("Type", "type"), input("Order", "orderId"), labelled("Event log of", service),
-    input("From", "from", TIME), input("Before", "to", TIME), labelled("At most a second", perSecond));
-  const proof = element("div", { class: "proof scroll", tabIndex: 0, role: "region", ariaLabel: "What came of it" },
+    input("From", "from", TIME), input("Before", "to", TIME), labelled("Per second", perSecond));
+  const proof = element("div", { class: "proof scroll", tabIndex: 0, role: "region", ariaLabel: "Result" },
     element("p", { class: "empty" }, EXPLAINED));
 
   function command(isDryRun) {
@@ -32,15 +32,15 @@ export function startReplay(panel) {
       show(operation);
       return { ...operation, selected: operation.selected - (operation.proof?.heldBack ?? 0) };
     },
-    stage: ({ proof: told }) => (typeof told?.outstanding === "number" ? `All are sent; deliveries awaited: ${told.outstanding}` : null),
-    would: ({ selected, proof: told }) =>
-      `${counted(selected, "event")} would be sent again${told?.heldBack ? `; the routes hold ${told.heldBack} back` : ""}.`,
-    done: ({ done, proof: told }) => `${counted(done, "event")} sent again${told?.unchanged ? ", and nothing changed." : "."}`,
+    stage: ({ proof: result }) => (typeof result?.outstanding === "number" ? `All sent; outstanding deliveries: ${result.outstanding}` : null),
+    would: ({ selected, proof: result }) =>
+      `${counted(selected, "event")} would be sent again${result?.heldBack ? `; the routes hold ${result.heldBack} back` : ""}.`,
+    done: ({ done, proof: result }) => `${counted(done, "event")} sent again${result?.unchanged ? ", and nothing changed." : "."}`,
     trouble: ({ error, failed }) => error ?? (failed ? `${failed} failed.` : null),
   }]);
 
-  function show({ proof: told }) {
-    if (told) proof.replaceChildren(...drawn(told));
+  function show({ proof: result }) {
+    if (result) proof.replaceChildren(...drawn(result));
   }
 
   form.addEventListener("submit", (submit) => submit.preventDefault());
@@ -49,22 +49,22 @@ export function startReplay(panel) {
   return { look() {} };
 }
 
-const EXPLAINED = "Sends forwarded events of the log again, as the routes of now decide. The consumers' inboxes recognise them, so nothing may change: "
-  + "the state of the consumers is summed up before and after. Without a criterion, the whole log is meant.";
+const EXPLAINED = "Sends forwarded events of the log again, by the current routes. The consumers' inboxes recognise them, so their state must not change: "
+  + "its checksums before and after are compared. Without a criterion, the whole log is replayed.";
 
 function drawn({ tallies, states, absorbed, superseded, handled, unchanged }) {
-  const counts = states.length ? facts([["Deliveries absorbed", absorbed], ["Superseded", superseded], ["Handled anew", handled]]) : null;
+  const counts = states.length ? facts([["Deliveries absorbed", absorbed], ["Superseded", superseded], ["Handled", handled]]) : null;
   return [verdict(unchanged), ...states.map(sums), counts, element("ul", { class: "tallies" }, ...tallies.map(tally))].filter(Boolean);
 }
 
 function verdict(unchanged) {
   if (unchanged === null) return null;
-  const said = unchanged ? "Unchanged: the same checksum before and after." : "Changed.";
-  return element("p", { class: `verdict ${unchanged ? "good" : "wrong"}` }, said);
+  const text = unchanged ? "Unchanged: the same checksum before and after." : "Changed.";
+  return element("p", { class: `verdict ${unchanged ? "good" : "wrong"}` }, text);
 }
 
 function sums({ service, checksumBefore, checksumAfter, changed }) {
-  const pair = (term, sum) => [element("dt", {}, term), element("dd", { class: "mono" }, sum ?? "not yet")];
+  const pair = (term, sum) => [element("dt", {}, term), element("dd", { class: "mono" }, sum ?? "pending")];
   return element("div", {}, element("h3", {}, `State of ${service}`),
     element("dl", { class: "sums" }, ...pair("before", checksumBefore), ...pair("after", checksumAfter)),
     ...changed.map(({ table, rowsBefore, rowsAfter }) =>

@@ -1,4 +1,4 @@
-// One station, in full: how it is and why, what came of what it got, and where to act on it.
+// Details of one station: status, counts by outcome, and the tab that acts on it.
 
 import { $, age, element, facts, say } from "./dom.js";
 import { open } from "./operate.js";
@@ -7,15 +7,15 @@ const KINDS = {
   service: "Service", relay: "Relay", adapter: "Adapter", topic: "Topic", queue: "Queue", dead_letters: "Dead letters", listener: "Listener",
 };
 const ACTS = {
-  dead_letters: ["Look into the dead letters", "letters", ({ name }) => name],
-  relay: ["Look at the parked events", "parked", ({ service }) => service],
+  dead_letters: ["Show dead letters", "letters", ({ name }) => name],
+  relay: ["Show parked events", "parked", ({ service }) => service],
   listener: ["Pause or resume", "listeners"],
   topic: ["Replay events", "replay"],
 };
 
 let parts = null;
 
-// `partsNow` returns what stands there, as the live stream tells of it, and is asked again at every change.
+// `partsNow` returns the stations shown there, from the live stream; it is called again at every change.
 export function showStation(title, partsNow) {
   parts = partsNow;
   say($("#station-title"), title);
@@ -47,8 +47,8 @@ function drawn(part) {
   return element("section", { class: "part" },
     element("h3", {}, `${KINDS[kind]} `, element("span", { class: "beside" }, name)),
     trouble && status !== "paused" ? element("p", { class: "gap" }, trouble) : null,
-    facts([["Status", status], ["Waiting", waiting], ["In work", inFlight], ["Oldest", oldest], ["Parked", parked],
-      ["In the last minute", perMinute], ...Object.entries(counts ?? {}).map(([outcome, count]) => [words(outcome), count])]),
+    facts([["Status", status], ["Waiting", waiting], ["In flight", inFlight], ["Oldest", oldest], ["Parked", parked],
+      ["Last minute", perMinute], ...Object.entries(counts ?? {}).map(([outcome, count]) => [words(outcome), count])]),
     lines(Object.entries(part.handlers ?? {})), lines(rules));
 }
 

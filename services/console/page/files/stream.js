@@ -1,4 +1,4 @@
-// The live stream. The browser reconnects by itself and tells the last id, so that what was missed comes.
+// The live stream. The browser reconnects by itself with the last id, and receives what it missed.
 
 import { $, say } from "./dom.js";
 
@@ -12,10 +12,10 @@ export function startStream(listeners) {
   stream.onopen = () => state("live", "live");
   stream.onerror = () => {
     if (stream.readyState === EventSource.CLOSED) {
-      state("lost", "the stream was refused");
+      state("lost", "stream rejected");
       setTimeout(() => startStream(listeners), 5000);
     } else {
-      state("lost", "adapter away, reconnecting");
+      state("lost", "disconnected, reconnecting");
     }
   };
   for (const [name, listener] of Object.entries(listeners)) {

@@ -1,10 +1,10 @@
-// The picture: stations with what waits at them, and decisions travelling between them.
+// The picture: stations with their counts, and decisions moving between them.
 
 import { $, age, element, say } from "./dom.js";
 
 let opened = () => {};
 
-// Where each stands, what it is, which way its events go. A queue and its listener are one station here.
+// Id, grid area, name, description and direction of each. A queue and its listener are one station here.
 const STATIONS = [
   ["order", "order", "Order", "commands and reads over REST", "there"],
   ["relay:order", "outbox", "Outbox of Order", "event log and relay", "there"],
@@ -15,7 +15,7 @@ const STATIONS = [
   ["scm", "scm", "SCM", "inventory, purchase, delivery, demand", "back"],
   ["relay:scm", "outbox2", "Outbox of SCM", "event log and relay", "back"],
   ["topic:scm-events", "topic2", "scm-events", "SNS topic", "back"],
-  ["queue:order-adapter-scm-event-queue", "inbox", "order-adapter-scm-event-queue", "SQS, SCM's answers", "back"],
+  ["queue:order-adapter-scm-event-queue", "inbox", "order-adapter-scm-event-queue", "SQS, to the Order service", "back"],
 ];
 
 const FULFILMENT = "queue:scm-adapter-order-event-queue";
@@ -24,7 +24,7 @@ const THERE = ["order", "relay:order", "adapter", "topic:order-events", FULFILME
 const DEMAND = ["topic:order-events", "queue:scm-demand-order-event-queue", "scm"];
 const BACK = ["scm", "relay:scm", "adapter", "topic:scm-events", ANSWERS, "order"];
 const STEP = 360;
-const AT_ONCE = 80;
+const MAX_DOTS = 80;
 
 const shown = new Map();
 let travelling = 0;
@@ -39,7 +39,7 @@ function made([id, , name, what, way]) {
   return station;
 }
 
-// `onOpened` is called with a station's name and a function that tells what stands there.
+// `onOpened` is called with a station's name and a function that returns the stations shown there.
 export function startWay(onOpened) {
   opened = onOpened;
   const areas = new Map();
@@ -93,10 +93,10 @@ function drawEdges() {
     ...[...pairs(THERE), ...pairs(DEMAND)].map(line("there")), ...pairs(BACK).map(line("back"))].join("");
 }
 
-// Moves a dot along the stations. Nobody sees a millisecond, so each edge takes a third of a second; what
-// is decided together starts one after the other.
+// Moves a dot along the stations. Each edge takes a third of a second, to be visible; decisions
+// of one batch start one after the other.
 function travel(ids, kind, into = null) {
-  if (travelling >= AT_ONCE || document.hidden || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  if (travelling >= MAX_DOTS || document.hidden || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
   const narrow = getComputedStyle($("#edges")).display === "none";
   const points = narrow ? ids.map(place).map(({ left, y }) => ({ x: left + 4, y })) : pairs(ids).flatMap(([from, to]) => edge(from, to));
   if (into) {
@@ -192,7 +192,7 @@ function ofQueue(id) {
   const listener = known.get(id.replace("queue:", "listener:"));
   const deadLetters = known.get(`${id}-dlq`)?.waiting;
   const dead = deadLetters ? `${deadLetters} dead` : "";
-  const working = (queue.inFlight ?? 0) ? `${queue.inFlight} in work` : "";
+  const working = (queue.inFlight ?? 0) ? `${queue.inFlight} in flight` : "";
   const oldest = queue.oldestSeconds && queue.waiting ? `oldest ${age(queue.oldestSeconds)}` : "";
   const status = queue.status === "up" ? listener?.status ?? "up" : queue.status;
   return { status, trouble: queue.trouble ?? listener?.trouble, number: queue.waiting, unit: "waiting",
