@@ -17,6 +17,7 @@ PSYCOPG = ["snsqs.psycopg"]
 SQLALCHEMY = ["snsqs.sqlalchemy"]
 HTTP = ["snsqs.outbox.http"]
 PYTEST = ["snsqs.pytest_plugin"]
+FASTAPI = ["snsqs.fastapi"]
 
 PUBLIC = """
 import importlib, pkgutil, snsqs, sys
@@ -57,7 +58,7 @@ def test_the_metadata_name_three_core_dependencies(wheel: Path) -> None:
     required = metadata.get_all("Requires-Dist", [])
     core = {each.partition(">")[0] for each in required if "extra ==" not in each}
     assert core == {"aioboto3", "opentelemetry-api", "pydantic"}
-    assert metadata.get_all("Provides-Extra") == ["http", "postgres", "psycopg", "sqlalchemy"]
+    assert metadata.get_all("Provides-Extra") == ["fastapi", "http", "postgres", "psycopg", "sqlalchemy"]
     assert str(metadata.get_payload()).startswith("# snsqs")
 
 
@@ -77,7 +78,7 @@ def test_modules_need_only_their_extras(
     core_installation: Installation, full_installation: Installation, tmp_path: Path
 ) -> None:
     """All public modules but those of the extras are imported with the core dependencies."""
-    extras = {*POSTGRES, *HTTP, *PSYCOPG, *SQLALCHEMY, *PYTEST}
+    extras = {*POSTGRES, *HTTP, *PSYCOPG, *SQLALCHEMY, *PYTEST, *FASTAPI}
     core = core_installation.run("-c", PUBLIC, *extras, cwd=tmp_path)
     assert core.returncode == 0, core.stderr
     every = full_installation.run("-c", PUBLIC, cwd=tmp_path)
