@@ -25,6 +25,7 @@ from snsqs._errors import (
 from snsqs._event import EventDeclaration, declaration_of, declared, name_of
 from snsqs._lease import Lease
 from snsqs._message import Message
+from snsqs._names import name_errors
 from snsqs._queue import is_fifo
 from snsqs._settings import QueueSettings
 from snsqs._threads import HandlerThreads
@@ -337,6 +338,31 @@ class Binding:
     def event_types(self) -> list[str]:
         return sorted(self.handlers)
 
+    def renamed(self, rename: Callable[[str], str]) -> "Binding":
+        """Return the binding with other names: `rename` maps those of queue, dead-letter queue and topics. A
+        topic that is named by its ARN keeps it. Raises ListenerMisconfigured for names that are not valid."""
+        dead_letters = self.settings.dead_letter_queue
+        if dead_letters is not None:
+            dead_letters = rename(dead_letters)
+        names = {topic: topic if topic.startswith("arn:") else rename(topic) for topic in self.topics}
+        if len(set(names.values())) < len(names):
+            raise ListenerMisconfigured(f"{self.queue}: two topics have the same new name: {names}")
+        renamed = replace(
+            self,
+            queue=rename(self.queue),
+            topics={names[topic]: types for topic, types in self.topics.items()},
+            settings=replace(self.settings, dead_letter_queue=dead_letters),
+        )
+        renamed.validate_names()
+        return renamed
+
+    def validate_names(self) -> None:
+        """Raise ListenerMisconfigured for names that SQS or SNS rejects, and for a FIFO queue with a standard
+        topic or the other way round."""
+        for error in name_errors(self.queue, self.dead_letter_queue, self.topics):
+            handlers = ", ".join(sorted({handler.name for handler in self.handlers.values()}))
+            raise ListenerMisconfigured(f"{handlers}: {error}")
+
     def handler_for(self, message: Message[str]) -> HandlerMethod:
         """Return the handler of the message's type. Raises UnknownType."""
         handler = self.handlers.get(message.type)
@@ -348,11 +374,15 @@ class Binding:
 
 
 def bindings(
-    functions: Iterable[HandlerFunction], *, settings: Mapping[str, QueueSettings] | None = None
+    functions: Iterable[HandlerFunction],
+    *,
+    settings: Mapping[str, QueueSettings] | None = None,
+    rename: Callable[[str], str] | None = None,
 ) -> list[Binding]:
     """Return one Binding for each queue that the marked functions name. Raises ListenerMisconfigured.
 
-    `settings` are settings by queue; they take precedence over those of `@sqs_listener`.
+    `settings` are settings by queue, as it is declared; they take precedence over those of `@sqs_listener`.
+    `rename` maps the declared names of queues, dead-letter queues and topics to those of an environment.
     """
     marked: dict[str, list[tuple[_Mark, HandlerFunction]]] = {}
     for function in functions:
@@ -364,9 +394,17 @@ def bindings(
             f"settings name {', '.join(unknown)}, for which there is no handler; the queues are "
             f"{', '.join(marked)}"
         )
-    return [
+    bound = [
         _binding(queue, on_queue, settings.get(queue, QueueSettings())) for queue, on_queue in marked.items()
     ]
+    if rename is not None:
+        bound = [each.renamed(rename) for each in bound]
+    for each in bound:
+        each.validate_names()
+    if len({each.queue for each in bound}) < len(bound):
+        names = dict(zip(marked, [each.queue for each in bound], strict=True))
+        raise ListenerMisconfigured(f"two queues have the same new name: {names}")
+    return bound
 
 
 def _binding(queue: str, marked: Sequence[tuple[_Mark, HandlerFunction]], settings: QueueSettings) -> Binding:

@@ -104,6 +104,9 @@ def _add(
     parser.set_defaults(command=command)
     parser.add_argument("handlers", nargs="+", metavar="MODULE:ATTRIBUTE")
     parser.add_argument(
+        "--prefix", default="", help="prefix of all queues and topics, such as that of an environment"
+    )
+    parser.add_argument(
         "--region",
         default=os.environ.get("AWS_REGION", "us-east-1"),
         help="[env: AWS_REGION; default: us-east-1]",
@@ -112,7 +115,10 @@ def _add(
 
 
 def _show(options: argparse.Namespace) -> int:
-    desired = [Desired(binding, Account(options.region)) for binding in bindings_of(options.handlers)]
+    desired = [
+        Desired(binding, Account(options.region))
+        for binding in bindings_of(options.handlers, prefix=options.prefix)
+    ]
     if options.json:
         print(json.dumps([_as_json(each) for each in desired], indent=2))
     else:
@@ -146,7 +152,7 @@ def _for_each_queue(
             topology = Topology(clients, create=create)
             return [(each.queue, await work(topology, each)) for each in bound]
 
-    return asyncio.run(run(bindings_of(options.handlers)))
+    return asyncio.run(run(bindings_of(options.handlers, prefix=options.prefix)))
 
 
 def _is_temporary(error: Exception) -> bool:

@@ -7,8 +7,9 @@ from snsqs._errors import ListenerMisconfigured
 from snsqs._handler import Binding, bindings
 
 
-def bindings_of(names: Iterable[str]) -> list[Binding]:
-    """Return the bindings of all lists. Raises ListenerMisconfigured where a name is wrong."""
+def bindings_of(names: Iterable[str], *, prefix: str = "") -> list[Binding]:
+    """Return the bindings of all lists, with a prefix of their names. Raises ListenerMisconfigured where a
+    name is wrong."""
     found: dict[str, tuple[str, Binding]] = {}
     for name in dict.fromkeys(names):
         for binding in _bindings(name):
@@ -17,7 +18,8 @@ def bindings_of(names: Iterable[str]) -> list[Binding]:
                 raise ListenerMisconfigured(
                     f"{other} and {name} both consume {binding.queue}; a queue has one consumer"
                 )
-    return [binding for _, binding in found.values()]
+    bound = [binding for _, binding in found.values()]
+    return [each.renamed(lambda name: prefix + name) for each in bound] if prefix else bound
 
 
 def _bindings(name: str) -> list[Binding]:
