@@ -302,8 +302,13 @@ async def test_a_group_on_a_standard_queue_orders_nothing(engine: Engine) -> Non
             together.set()
         await together.wait()
 
+    async def first_is_running() -> bool:
+        return running == 1
+
     async with listening(engine, on_painted) as bench:
-        await bench.publish(*(message(subject=str(n)).copy(group_id="tenant") for n in range(2)))
+        await bench.publish(message(subject="1").copy(group_id="tenant"))
+        await eventually(first_is_running)
+        await bench.publish(message(subject="2").copy(group_id="tenant"))
         async with asyncio.timeout(20):
             await together.wait()
         await eventually(bench.is_empty)
