@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class DeadLetterFixture:
-    """A queue of SCM's and its dead-letter queue, without SCM."""
+    """A queue of SCM and its dead-letter queue, without SCM."""
 
     aws: AwsClients
     queues: ListenerQueues
@@ -28,25 +28,27 @@ class DeadLetterFixture:
     async def add(
         self, *dead: Message[str], error: Exception | None = None, group: str | None = None
     ) -> None:
-        """As a listener does it."""
+        """Move messages to the dead-letter queue as a listener does."""
         for number, each in enumerate(dead):
-            attributes: Any = {
+            headers: Any = {
                 name: {"DataType": "String", "StringValue": value} for name, value in each.headers.items()
             }
-            received = Received(f"died-{number}-{each.id}", "", each.payload, attributes, 5, 0.0, group)
-            told = dead_letter_attributes(received, error or TerminalError("no such article"), queue=QUEUE)
+            received = Received(f"died-{number}-{each.id}", "", each.payload, headers, 5, 0.0, group)
+            attributes = dead_letter_attributes(
+                received, error or TerminalError("no such article"), queue=QUEUE
+            )
             await self.queues.dead_letters.send(
-                each.payload, told, group=group, deduplication=received.message_id
+                each.payload, attributes, group=group, deduplication=received.message_id
             )
 
     async def counts(self) -> tuple[int, int]:
-        """Messages that are visible in the queue, and among the dead letters; none may be held."""
+        """Return the visible messages of the queue and of its dead-letter queue; none may be in flight."""
         return await _visible(self.aws, self.queues.queue.name), await _visible(
             self.aws, self.queues.dead_letters.name
         )
 
     async def received(self) -> list[Received]:
-        """What is in the queue."""
+        """Receive the messages of the queue."""
         return await self.queues.queue.receive(limit=10, wait=1, visibility=30)
 
 
@@ -56,7 +58,7 @@ async def dead_letter_fixture(aws: AwsClients) -> DeadLetterFixture:
 
 
 async def dead_letter_reason(aws: AwsClients, queue: str) -> str:
-    """Why a message died in the queue; waits for it."""
+    """Wait for a dead letter of the queue, and return its reason."""
     url = (await aws.sqs.get_queue_url(QueueName=f"{queue}-dlq"))["QueueUrl"]
 
     async def dead_letter() -> Any:
@@ -87,7 +89,7 @@ async def letters(console: Served, **wanted: Any) -> list[Json]:
 
 
 async def begin(console: Served, what: str, **command: Any) -> Json:
-    """Starts a redrive or discard of all letters, or of the selection that is given."""
+    """Start a redrive or discard of all dead letters, or of a selection."""
     body = {"queue": DEAD_LETTERS, "selection": {"all": True}} | command
     answer = await console.http.post(f"/api/dead-letters/{what}", json=body, headers=OPERATOR)
     assert answer.status_code == 202, answer.text
@@ -97,7 +99,7 @@ async def begin(console: Served, what: str, **command: Any) -> Json:
 
 
 async def ended(console: Served, begun: Json) -> Json:
-    """The operation when it has ended."""
+    """Wait for the end of the operation, and return it."""
 
     async def is_over() -> Json | None:
         found: Json = (await console.http.get(f"/api/operations/{begun['id']}", headers=OPERATOR)).json()

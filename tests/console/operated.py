@@ -1,4 +1,4 @@
-"""The four services: what operators work on."""
+"""The four services, for tests of operations."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,13 +26,13 @@ class Operated:
     aws_url: str
 
     async def get(self, path: str, **params: Any) -> Any:
-        """What the console answers to an operator."""
+        """Return the console's response to an operator."""
         answer = await self.console.http.get(path, params=params, headers=OPERATOR)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     async def post(self, path: str, body: Any = None, *, status: int = 200) -> Any:
-        """What it does for one, or how it refuses."""
+        """Post as an operator, and return the response of this status."""
         answer = await self.console.http.post(path, json=body, headers=OPERATOR)
         assert answer.status_code == status, answer.text
         return answer.json()

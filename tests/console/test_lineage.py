@@ -1,4 +1,4 @@
-"""The lineage of an order: hop by hop, as the adapter composes it of what the services wrote down."""
+"""The lineage of an order: hop by hop, composed from the records of the services."""
 
 import asyncio
 import json
@@ -32,8 +32,8 @@ async def invoiced(order: Served, order_id: str) -> bool:
     return bool(found and found["invoiceId"])
 
 
-def way_to(hops: list[Hop], name: str, event_type: str) -> list[Hop]:
-    """From the hop back to what began it, and turned round."""
+def path_to(hops: list[Hop], name: str, event_type: str) -> list[Hop]:
+    """Return the hops from the first cause to this hop."""
     by_id = {hop["id"]: hop for hop in hops}
     [hop] = [hop for hop in hops if (hop["name"], hop["type"]) == (name, event_type)]
     way = [hop]
@@ -61,12 +61,12 @@ def order(system: System) -> Served:
     return system.order
 
 
-async def test_the_way_goes_from_the_command_to_what_the_last_answer_did(
+async def test_the_path_goes_from_the_command_to_what_the_last_answer_did(
     console: Served, answered: str
 ) -> None:
     """Hop by hop over both services, each caused by the one before it, named as the stations are."""
     found = await lineage(console, answered)
-    way = way_to(found["hops"], "handled", "DeliveryInvoiceIssued")
+    way = path_to(found["hops"], "handled", "DeliveryInvoiceIssued")
     assert [(hop["station"], hop["name"], hop["type"]) for hop in way if hop["name"] != "handled"] == [
         ("order", "published", "OrderCompleted"),
         ("relay:order", "relayed", "OrderCompleted"),
@@ -105,7 +105,7 @@ async def test_the_milliseconds_of_the_hops_add_up(console: Served, answered: st
 
 
 async def test_the_lineage_has_nothing_of_the_buyer_in_it(console: Served, answered: str) -> None:
-    """It is open to everybody: no name, address or phone number."""
+    """It is public: no name, address or phone number."""
     text = json.dumps(await lineage(console, answered))
     for private in ("phoneNumber", "010-1234-5678", "Kim", "deliveryAddress", "unitPrice"):
         assert private not in text
@@ -124,13 +124,13 @@ async def test_what_came_twice_and_what_came_late_is_shown_as_that(
 ) -> None:
     """A duplicate is counted at the hop that handled the message; an older version is superseded."""
     hops = (await lineage(console, answered))["hops"]
-    issued = way_to(hops, "published", "DeliveryInvoiceIssued")[-1]
+    issued = path_to(hops, "published", "DeliveryInvoiceIssued")[-1]
     body = json.dumps({"source": {"id": answered, "version": 0, "status": "SHORT"}, "occurenceOn": 1})
     await send(system, answered, event_id=issued["eventId"], body=body)
     await send(system, answered, "StockShort", event_id="late", body=body)
     hops = (await lineage(console, answered))["hops"]
-    assert way_to(hops, "handled", "DeliveryInvoiceIssued")[-1]["duplicates"] == 1
-    assert way_to(hops, "handled", "StockShort")[-1]["outcome"] == "superseded"
+    assert path_to(hops, "handled", "DeliveryInvoiceIssued")[-1]["duplicates"] == 1
+    assert path_to(hops, "handled", "StockShort")[-1]["outcome"] == "superseded"
 
 
 async def test_a_queue_whose_handler_does_not_have_it_yet_is_shown_as_that(
@@ -158,9 +158,9 @@ async def test_a_queue_whose_handler_does_not_have_it_yet_is_shown_as_that(
 async def test_a_dead_letter_of_the_order_is_shown_to_operators(
     console: Served, answered: str, system: System
 ) -> None:
-    """With the reason, where the way of its event ends. Looking for it is a receive, so not everybody may."""
+    """With the reason, where the path of its event ends. Browsing is a receive, so only operators may."""
     hops = (await lineage(console, answered))["hops"]
-    issued = way_to(hops, "decided", "DeliveryInvoiceIssued")[-1]
+    issued = path_to(hops, "decided", "DeliveryInvoiceIssued")[-1]
     await send(system, answered, "NoSuchEvent", event_id=issued["eventId"], body="{}")
     path = f"/api/orders/{answered}/lineage"
     assert "dead_letter" not in json.dumps(await get(console, path))
@@ -174,7 +174,7 @@ async def test_a_dead_letter_of_the_order_is_shown_to_operators(
 async def send(
     system: System, order_id: str, event_type: str = "DeliveryInvoiceIssued", *, event_id: str, body: str
 ) -> None:
-    """A message about the order, straight into the Order service's queue, and until it is dealt with."""
+    """A message about the order, straight into the Order service's queue, and wait until it is settled."""
     url = (await system.aws.sqs.get_queue_url(QueueName=REPLIES))["QueueUrl"]
     about = {"ce-id": event_id, "ce-type": event_type, "ce-subject": order_id, "ce-sequence": "0"}
     attributes: Any = {name: {"DataType": "String", "StringValue": value} for name, value in about.items()}
@@ -188,7 +188,7 @@ def lone_console(system: System, order_url: str) -> AbstractAsyncContextManager[
 
 
 async def test_a_service_that_is_down_is_a_gap(system: System, answered: str) -> None:
-    """The reason is told, and the rest is shown."""
+    """The reason is shown, and the rest too."""
     async with console_service(
         system.console_database, system.aws_url, order_url=system.order.url
     ) as console:
@@ -199,11 +199,11 @@ async def test_a_service_that_is_down_is_a_gap(system: System, answered: str) ->
     assert found["fulfilment"] is None
     assert found["order"]["status"] == "PREPARING"
     assert [hop["outcome"] for hop in found["hops"] if hop["type"] == "OrderCompleted"][-1] == "forwarded"
-    assert way_to(found["hops"], "handled", "DeliveryInvoiceIssued")[-1]["outcome"] == "handled"
+    assert path_to(found["hops"], "handled", "DeliveryInvoiceIssued")[-1]["outcome"] == "handled"
 
 
 async def test_a_service_that_comes_to_no_end_is_a_gap_in_seconds(system: System) -> None:
-    """Whoever looks does not wait for it, although it goes on sending."""
+    """The client does not wait for it, although it goes on sending."""
 
     async def go_on(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n")
@@ -250,7 +250,7 @@ async def test_an_event_that_has_not_left_is_shown_with_its_error(console: Serve
 
 
 async def test_an_order_is_unknown_only_when_both_services_say_so(console: Served, system: System) -> None:
-    """404 then; while one of them is down, nobody knows that."""
+    """404 then; while one of them is down, that is not known."""
     path = f"/api/orders/{'3' * 20}/lineage"
     answer = await console.http.get(path)
     assert answer.status_code == 404

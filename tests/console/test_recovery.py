@@ -1,4 +1,4 @@
-"""Dead letters through the console's API: looked at, sent back, discarded."""
+"""Dead letters through the console's API: browsed, redriven, discarded."""
 
 import asyncio
 import json
@@ -64,8 +64,8 @@ async def test_a_look_shows_what_is_known(console: Served, dead: DeadLetterFixtu
     died = message("OrderCompleted", subject="7", version=2)
     await dead.add(died, error=ValueError("no such article"))
     [letter] = await letters(console)
-    told = {name: letter[name] for name in ("eventId", "type", "orderId", "version", "reason", "error")}
-    assert told == {
+    found = {name: letter[name] for name in ("eventId", "type", "orderId", "version", "reason", "error")}
+    assert found == {
         "eventId": died.id,
         "type": "OrderCompleted",
         "orderId": "7",
@@ -78,7 +78,7 @@ async def test_a_look_shows_what_is_known(console: Served, dead: DeadLetterFixtu
 
 
 async def test_a_look_consumes_nothing(console: Served, dead: DeadLetterFixture) -> None:
-    """Everything is visible again at once, however often somebody looks; only the looks are counted."""
+    """Everything is visible again at once, after any number of sessions; only receives are counted."""
     await dead.add(*orders(25))
     first = await letters(console)
     assert await dead.counts() == (0, 25)
@@ -89,14 +89,14 @@ async def test_a_look_consumes_nothing(console: Served, dead: DeadLetterFixture)
 
 
 async def test_looks_at_the_same_time_see_the_same(console: Served, dead: DeadLetterFixture) -> None:
-    """They wait for each other, because who looks holds what is looked at."""
+    """They wait for each other, because a session holds its messages."""
     await dead.add(*orders(12))
     founds = await asyncio.gather(*(letters(console) for _ in range(2)))
     assert [len(found) for found in founds] == [12, 12]
 
 
 async def test_a_look_says_what_it_did_not_see(console: Served, dead: DeadLetterFixture) -> None:
-    """Because it was long enough, or because somebody else holds it."""
+    """Because of its duration, or because another receiver holds messages."""
     await dead.add(*orders(15))
     found = await browse(console, limit=4)
     assert len(found["letters"]) == 4
@@ -124,7 +124,7 @@ async def test_a_look_is_filtered(console: Served, dead: DeadLetterFixture) -> N
 
 
 async def test_what_sqs_moved_by_itself_has_no_reason(console: Served, dead: DeadLetterFixture) -> None:
-    """Nobody could write one down: its consumer was killed each time. What is no event is shown as well."""
+    """None was recorded: its consumer was killed each time. A message that is no event is shown as well."""
     await dead.queues.dead_letters.send("not JSON", {}, group=None, deduplication="")
     [letter] = await letters(console)
     assert (letter["reason"], letter["receiveCount"], letter["type"]) == (None, None, None)
@@ -132,7 +132,7 @@ async def test_what_sqs_moved_by_itself_has_no_reason(console: Served, dead: Dea
 
 
 async def test_a_redriven_message_is_as_it_was(console: Served, dead: DeadLetterFixture) -> None:
-    """Body, ids and attributes; what said that it was dead is gone, what had found no place is back."""
+    """Body, ids and attributes; the dead-letter attributes are gone, the displaced ones are back."""
     died = message("OrderCompleted").copy(headers={f"tenant-{number}": str(number) for number in range(6)})
     assert len(died.headers) == 10
     await dead.add(died)
@@ -164,14 +164,14 @@ async def test_what_moves_is_selected(console: Served, dead: DeadLetterFixture) 
 async def test_ids_that_nobody_has_are_told(console: Served, dead: DeadLetterFixture) -> None:
     """Nothing is moved in their place."""
     await dead.add(*orders(1))
-    operation = await do(console, "redrive", selection={"ids": ["nobody"]})
+    operation = await do(console, "redrive", selection={"ids": ["missing"]})
     assert (operation["status"], operation["selected"]) == ("done", 0)
-    assert operation["error"] == "not found: nobody"
+    assert operation["error"] == "not found: missing"
     assert await dead.counts() == (0, 1)
 
 
 async def test_a_dry_run_moves_nothing(console: Served, dead: DeadLetterFixture) -> None:
-    """And says what would be moved."""
+    """And names the messages that would be moved."""
     await dead.add(*orders(3))
     for what in ("redrive", "discard"):
         operation = await do(console, what, selection={"orderId": "2"}, dryRun=True)
@@ -197,7 +197,7 @@ async def test_not_more_than_so_many_a_second(console: Served, dead: DeadLetterF
 
 
 async def test_a_long_redrive_reports_and_is_cancelled(console: Served, dead: DeadLetterFixture) -> None:
-    """What was sent is sent, the rest is back at once; meanwhile nobody else works on the queue."""
+    """Sent messages stay sent, the rest is back at once; meanwhile the queue rejects other operations."""
     await dead.add(*orders(12))
     begun = await begin(console, "redrive", perSecond=4)
     at = f"/api/operations/{begun['id']}"
@@ -221,7 +221,7 @@ async def test_a_long_redrive_reports_and_is_cancelled(console: Served, dead: De
 async def test_what_dies_again_at_once_does_not_go_round(
     console: Served, dead: DeadLetterFixture, aws: AwsClients
 ) -> None:
-    """A redrive of everything sends each letter once, though their handler kills them faster."""
+    """A redrive of everything sends each message once, though their handler kills them faster."""
     handled: list[str] = []
 
     @sqs_listener(QUEUE, topic="order-events")
@@ -246,7 +246,7 @@ async def test_what_dies_again_at_once_does_not_go_round(
 
 
 async def test_a_corrected_body_travels_under_the_same_ids(console: Served, dead: DeadLetterFixture) -> None:
-    """All that is said about the event stays as it was."""
+    """The attributes of the event stay unchanged."""
     died = message("OrderCompleted", subject="7", version=2)
     await dead.add(died)
     [letter] = await letters(console)
@@ -258,7 +258,7 @@ async def test_a_corrected_body_travels_under_the_same_ids(console: Served, dead
 
 
 async def test_a_body_about_something_else_is_not_sent(console: Served, dead: DeadLetterFixture) -> None:
-    """It would travel under ids that are not its own. The letter stays."""
+    """It would be sent under the ids of another event. The message stays."""
     await dead.add(message("OrderCompleted", subject="7", version=2))
     [letter] = await letters(console)
     for body, why in {
@@ -286,7 +286,7 @@ async def test_a_body_about_something_else_is_not_sent(console: Served, dead: De
 async def test_a_command_that_is_not_meant_so_is_refused(
     console: Served, command: dict[str, Any], status: int, reason: str
 ) -> None:
-    """Everything is moved only by whoever says so."""
+    """All messages are selected by `all` only."""
     code, detail = await refused(console, "redrive", **command)
     assert code == status
     assert reason in detail
@@ -327,7 +327,7 @@ async def test_only_operators_look_and_move(console: Served, dead: DeadLetterFix
 
 
 async def test_who_did_what_is_recorded(console: Served, dead: DeadLetterFixture) -> None:
-    """Before anything moves, for each letter, and what came of it; the newest first."""
+    """Before anything moves, for each message, and with the outcome; the newest first."""
     await dead.add(*orders(1))
     operation = await do(console, "redrive", perSecond=50)
     records = (await console.http.get("/api/audit", headers=OPERATOR)).json()
@@ -344,7 +344,7 @@ async def test_who_did_what_is_recorded(console: Served, dead: DeadLetterFixture
 async def test_stopping_the_console_cancels_what_runs(
     console_database: str, aws_url: str, adapter: Served, dead: DeadLetterFixture
 ) -> None:
-    """It is not killed between sending and deleting, everything goes back, and the audit tells."""
+    """It is not killed between sending and deleting, everything goes back, and the audit records it."""
     await dead.add(*orders(5))
     async with console_service(console_database, aws_url, adapter_url=adapter.url) as console:
         begun = await begin(console, "redrive", perSecond=0.1)
@@ -442,7 +442,7 @@ async def test_a_redrive_that_dies_loses_nothing(
     aws_url: str,
     console_database: str,
 ) -> None:
-    """Between sending and deleting: the letter is sent once more, and SCM's inbox absorbs it."""
+    """Between sending and deleting: the message is sent once more, and SCM's inbox absorbs it."""
     order_id = await completed_order(order, mug=2)
     [waiting] = await eventually(dead.received)
     await dead.queues.queue.delete([waiting.receipt_handle])

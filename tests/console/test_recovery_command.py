@@ -1,4 +1,4 @@
-"""`python -m services.console dead-letters`: what it prints, what it refuses, and its exit codes."""
+"""`python -m services.console dead-letters`: output, rejections and exit codes."""
 
 import asyncio
 import json
@@ -25,15 +25,13 @@ async def dead(aws: AwsClients) -> DeadLetterFixture:
 
 
 async def command(console: Served, *arguments: str, **environment: str) -> tuple[int, str, str]:
-    """Its exit code, what it printed, and what it said beside that."""
+    """Return its exit code, its output, and its error output."""
     env = {"CONSOLE_URL": console.url, **environment}
     result = await asyncio.to_thread(CliRunner().invoke, cli, arguments, env=env)
     return result.exit_code, result.stdout, result.stderr
 
 
-async def test_letters_are_listed_for_people_and_for_programs(
-    console: Served, dead: DeadLetterFixture
-) -> None:
+async def test_dead_letters_are_listed_as_a_table_or_json(console: Served, dead: DeadLetterFixture) -> None:
     """A line for each, or the API's JSON."""
     await dead.add(message("OrderCompleted", subject="7"), error=ValueError("no such article"))
     code, printed, _ = await command(console, "dead-letters", "list", "--queue", QUEUE)
@@ -48,10 +46,10 @@ async def test_letters_are_listed_for_people_and_for_programs(
     assert json.loads(printed)["source"]["id"] == "7"
 
 
-async def test_a_corrected_letter_is_redriven(
+async def test_a_corrected_dead_letter_is_redriven(
     console: Served, dead: DeadLetterFixture, tmp_path: Path
 ) -> None:
-    """The body comes from a file; the exit code is 1 when it is refused, and the letter stays."""
+    """The body comes from a file; the exit code is 1 when it is refused, and the message stays."""
     await dead.add(message("OrderCompleted", subject="7", version=2))
     [letter] = await letters(console)
     body = tmp_path / "body.json"
@@ -67,16 +65,16 @@ async def test_a_corrected_letter_is_redriven(
     assert json.loads(redriven.body)["corrected"] is True
 
 
-async def test_what_is_to_be_discarded_is_asked_for(console: Served, dead: DeadLetterFixture) -> None:
-    """A dry run lists it; without --yes and without somebody to ask, nothing is done."""
+async def test_a_discard_needs_confirmation(console: Served, dead: DeadLetterFixture) -> None:
+    """A dry run lists it; without --yes and without a terminal nothing is done."""
     await dead.add(*orders(3))
     discard = ("dead-letters", "discard", "--queue", QUEUE, "--type", "OrderCompleted")
     code, printed, _ = await command(console, *discard, "--dry-run")
     assert code == 0
     assert printed.startswith("dry run: 3 of 3 scanned would be discarded\n")
-    code, printed, said = await command(console, *discard)
+    code, printed, errors = await command(console, *discard)
     assert (code, printed) == (2, "")
-    assert said == "error: no terminal to confirm on: pass --yes to delete them for good\n"
+    assert errors == "error: no terminal to confirm on: pass --yes to delete them for good\n"
     assert await dead.counts() == (0, 3)
     code, printed, _ = await command(console, *discard, "--yes", "--json")
     assert (code, json.loads(printed)["done"]) == (0, 3)
@@ -88,7 +86,7 @@ async def test_what_is_to_be_discarded_is_asked_for(console: Served, dead: DeadL
 
 
 async def test_ctrl_c_cancels_what_it_started(console: Served, dead: DeadLetterFixture) -> None:
-    """After what has begun; it says what was done, and ends with 130. The rest is in the queue."""
+    """After what has begun; it prints what was done, and ends with 130. The rest is in the queue."""
     await dead.add(*orders(6))
     slow = ("--all", "--per-second", "0.02", "--json")
     process = await asyncio.create_subprocess_exec(
@@ -111,8 +109,8 @@ async def test_ctrl_c_cancels_what_it_started(console: Served, dead: DeadLetterF
     assert await dead.counts() == (operation["done"], 6 - operation["done"])
 
 
-async def test_a_refusal_is_one_line(console: Served) -> None:
-    """And exit code 2, for what is not meant so, for who may not, and for a console that is away."""
+async def test_a_rejection_is_one_line(console: Served) -> None:
+    """And exit code 2: invalid arguments, missing permissions, an unavailable console."""
     for arguments, environment, reason in (
         (
             ("redrive", "--queue", QUEUE),
@@ -120,12 +118,12 @@ async def test_a_refusal_is_one_line(console: Served) -> None:
             "error: no selection: pass --id, --type, --order or --error, or --all",
         ),
         (("redrive", "--queue", "x", "--all"), {}, "error: no dead-letter queue 'x' belongs to a listener"),
-        (("list",), {"OPERATOR_TOKEN": "somebody-elses-token"}, "Unknown token (OPERATOR_TOKEN)"),
+        (("list",), {"OPERATOR_TOKEN": "token-of-another-system"}, "Unknown token (OPERATOR_TOKEN)"),
         (("list",), {"OPERATOR_TOKEN": "short"}, "OPERATOR_TOKEN is invalid: a token must have at least 16"),
         (("list",), {"CONSOLE_URL": "http://127.0.0.1:1"}, "http://127.0.0.1:1 does not answer"),
         (("show", DEAD_LETTERS), {}, "error: no dead letter has the id"),
     ):
-        code, printed, said = await command(console, "dead-letters", *arguments, **environment)
-        assert (code, printed) == (2, ""), said
-        [line] = said.splitlines()
+        code, printed, errors = await command(console, "dead-letters", *arguments, **environment)
+        assert (code, printed) == (2, ""), errors
+        [line] = errors.splitlines()
         assert reason in line

@@ -1,4 +1,4 @@
-"""Events that were sent are sent again: it changes nothing, and that is shown; a change is too."""
+"""Replay: forwarded events are sent again, and the proof that no state changed."""
 
 import asyncio
 import json
@@ -42,10 +42,10 @@ GOES_ELSEWHERE = """
 OrderCompleted = ["id"]
 
 [[route]]
-id = "completed-orders-to-nobody"
+id = "completed-orders-to-no-queue"
 source = "order"
 type = "OrderCompleted"
-topic = "nobody-listens"
+topic = "no-listener"
 """
 
 SENT_ONCE = """
@@ -71,28 +71,28 @@ async def system(postgres_server: Postgres, aws_server: str) -> AsyncIterator[Op
 
 @pytest.fixture
 async def order_id(system: Operated) -> str:
-    """An order whose completion was heard by both of SCM's queues, and answered."""
+    """An order whose completion was handled on both of SCM's queues, and answered."""
     completed = await completed_order(system.order, mug=1)
     await eventually(lambda: invoiced(system.order, completed))
 
-    async def is_heard() -> bool:
+    async def is_handled() -> bool:
         received = (await get(system.scm, f"/orders/{completed}/events"))["received"]
         return {each["consumer"] for each in received} == {ORDERS, DEMAND}
 
-    await eventually(is_heard)
+    await eventually(is_handled)
     return completed
 
 
 @pytest.fixture(scope="module")
 async def long_log(system: Operated) -> int:
-    """Cancellations that were sent once; the routes of now keep them, so that SCM is left in peace."""
+    """Cancellations that were sent once; the current routes hold them back, so SCM does not receive them."""
     await run(system.order.database, LONG)
     return 250
 
 
 @asynccontextmanager
 async def another_console(system: Operated, **urls: str) -> AsyncIterator[Served]:
-    """One with other URLs of services."""
+    """Run a console with other URLs of services."""
     usual = {"order_url": system.order.url, "adapter_url": system.adapter.url, "scm_url": system.scm.url}
     async with console_service(system.console_database, system.aws_url, **(usual | urls)) as console:
         yield console
@@ -118,7 +118,7 @@ async def begin(console: Served, selection: Json, **command: Any) -> Json:
 
 
 async def replay(console: Served, selection: Json, **command: Any) -> Json:
-    """The operation when it has ended."""
+    """Replay, and return the ended operation."""
     return await ended(console, await begin(console, selection, **command))
 
 
@@ -129,7 +129,7 @@ async def duplicates(system: Operated, order_id: str) -> dict[str, int]:
 
 
 async def forget(system: Operated, consumer: str, order_id: str) -> None:
-    """As if the consumer had never heard of the order: what an inbox that loses its records would do."""
+    """Delete the consumer's records of the order, as an inbox that loses them."""
     for table in ("inbox", "inbox_version"):
         forgotten = f"DELETE FROM {table} WHERE consumer = $1 AND subject = $2"
         await run(system.scm.database, forgotten, consumer, order_id)
@@ -148,7 +148,7 @@ async def test_a_replay_changes_nothing_and_proves_it(system: Operated, order_id
     assert await duplicates(system, order_id) == {ORDERS: 1, DEMAND: 1}
 
 
-async def test_it_is_known_who_replayed_what(system: Operated, order_id: str) -> None:
+async def test_a_replay_is_recorded_in_the_audit(system: Operated, order_id: str) -> None:
     """Before it begins, and with its outcome."""
     done = await replay(system.console, {"orderId": order_id}, perSecond=100)
     over, begun = await system.get("/api/audit", limit=2)
@@ -167,7 +167,7 @@ async def test_answers_are_replayed_too(system: Operated, order_id: str) -> None
     assert [each["type"] for each in done["listed"]][:2] == ["StockReserved", "DeliveryInvoiceIssued"]
 
 
-async def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(system: Operated, order_id: str) -> None:
+async def test_a_dry_run_counts_events_and_sends_nothing(system: Operated, order_id: str) -> None:
     """By type and rule. No checksum is taken of what is not touched."""
     done = await replay(system.console, {"orderId": order_id}, dryRun=True)
     assert (done["status"], done["selected"], done["done"]) == ("done", 1, 0)
@@ -246,10 +246,10 @@ async def test_a_change_is_noticed(system: Operated, order_id: str) -> None:
     assert done["error"].startswith("scm changed: demand, inbox_version")
 
 
-async def test_what_the_routes_of_now_keep_is_not_sent(
+async def test_events_that_the_current_routes_hold_back_are_not_sent(
     system: Operated, order_id: str, tmp_path: Path
 ) -> None:
-    """They decide, not those of then; it is said which rule."""
+    """They decide, not those of the first sending; the rule is named."""
     routes = tmp_path / "routes.toml"
     routes.write_text(STAYS_HERE)
     async with other_routes(system, routes) as console:
@@ -260,10 +260,8 @@ async def test_what_the_routes_of_now_keep_is_not_sent(
     assert await duplicates(system, order_id) == {ORDERS: 0, DEMAND: 0}
 
 
-async def test_where_nobody_listens_nothing_is_proven(
-    system: Operated, order_id: str, tmp_path: Path
-) -> None:
-    """Sent is not heard: without a consumer there is no state that could have changed."""
+async def test_without_a_consumer_nothing_is_proven(system: Operated, order_id: str, tmp_path: Path) -> None:
+    """Without a consumer there is no state that could have changed."""
     routes = tmp_path / "routes.toml"
     routes.write_text(GOES_ELSEWHERE)
     async with other_routes(system, routes) as console:
@@ -273,7 +271,7 @@ async def test_where_nobody_listens_nothing_is_proven(
 
 
 async def test_a_replay_keeps_to_its_pace_and_is_cancelled(system: Operated, long_log: int) -> None:
-    """Between two events. Meanwhile nobody else replays the same log; and nothing is proven."""
+    """Between two events. Meanwhile another replay of the log is rejected; and nothing is proven."""
     begun = await begin(system.console, {"type": "OrderCancelled"}, perSecond=0.5)
 
     async def has_sent() -> bool:
@@ -288,7 +286,7 @@ async def test_a_replay_keeps_to_its_pace_and_is_cancelled(system: Operated, lon
     assert done["selected"] in (1, 2)
 
 
-async def test_deliveries_that_are_outstanding_are_told(system: Operated, order_id: str) -> None:
+async def test_outstanding_deliveries_are_reported(system: Operated, order_id: str) -> None:
     """Then nothing is proven, and the wait has an end."""
     async with system.scm.database.transaction() as tx:
         await tx.connection.execute("SELECT FROM inbox WHERE subject = $1 FOR UPDATE", order_id)
@@ -307,7 +305,7 @@ async def test_deliveries_that_are_outstanding_are_told(system: Operated, order_
 async def test_nothing_is_replayed_while_a_service_is_away(
     system: Operated, away: str, dry_run: bool
 ) -> None:
-    """Neither without the log nor without who would hear it; it is said who is missing."""
+    """Neither without the log nor without a consumer; the missing service is named."""
     body = {"selection": {"all": True}, "dryRun": dry_run}
     async with another_console(system, **{away: f"http://{HOST}:1"}) as console:
         answer = await console.http.post("/api/replay", json=body, headers=OPERATOR)
@@ -333,7 +331,7 @@ async def test_what_is_not_meant_so_is_not_replayed(
     assert reason in refusal["detail"]
 
 
-async def test_operators_replay_and_nobody_else(system: Operated) -> None:
+async def test_only_operators_replay(system: Operated) -> None:
     """And the checksum, which costs something, is for operators and services."""
     for headers, status in (({}, 401), (SERVICE, 403)):
         answer = await system.console.http.post(
@@ -361,7 +359,7 @@ async def changed_by(service: Served, statement: str) -> set[str]:
 
 
 async def test_a_checksum_is_of_everything_that_is_stored(system: Operated, order_id: str) -> None:
-    """Also of a table that nobody knew of when it was written; but not of how messages come and go."""
+    """Also a table that is added later; but not the records of deliveries."""
     for statement, tables in (
         ("INSERT INTO supply VALUES ('mug', 'potter')", {"supply"}),
         ("UPDATE supply SET supplier = 'kiln'", {"supply"}),
@@ -413,7 +411,7 @@ async def test_the_same_on_the_command_line(system: Operated, order_id: str) -> 
     )
 
 
-async def test_who_is_not_listening_cannot_prove_anything(system: Operated) -> None:
+async def test_a_replay_is_rejected_while_a_consumer_is_paused(system: Operated) -> None:
     """A replay is refused while one of its consumers is paused, before anything is sent; a dry run as well,
     which is to say what would be. (The last test of the system: the server may hand the next message to the
     call that was open then.)"""

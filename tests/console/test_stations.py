@@ -1,4 +1,4 @@
-"""The stations: how much waits where, how fast it goes, and what looking costs."""
+"""The stations: waiting messages, rates, and the cost of observation."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ async def services(console: Served) -> dict[str, dict[str, Any]]:
     return {each["id"]: each for each in (await get(console, "/api/stations"))["services"]}
 
 
-async def test_every_station_of_the_way_is_there_and_leads_on(system: System) -> None:
+async def test_every_station_is_shown_with_the_next(system: System) -> None:
     """From each relay over adapter, topic, queue and listener to the other service's relay; and each
     queue to its dead letters."""
     found = await stations(system.console)
@@ -123,7 +123,7 @@ async def test_a_service_that_is_down_is_shown_with_the_reason(
 
 
 async def test_without_sns_and_sqs_the_rest_is_shown(system: System) -> None:
-    """Neither an error, nor a wait that is longer than a person's."""
+    """Neither an error, nor a long wait."""
     async with (
         asyncio.timeout(15),
         console_service(system.console_database, f"http://{HOST}:1", order_url=system.order.url) as console,
@@ -131,90 +131,90 @@ async def test_without_sns_and_sqs_the_rest_is_shown(system: System) -> None:
         assert (await stations(console))["relay:order"]["status"] == "up"
 
 
-async def test_viewers_are_told_what_listeners_settle(system: System) -> None:
+async def test_settled_messages_are_streamed(system: System) -> None:
     """A little later than it happens, with handler, outcome and times."""
     await stock(system.scm, mug=10)
     async with watching(system.console) as viewer:
         await eventually(lambda: viewer.has(1, "station"))
         order_id = await completed_order(system.order, mug=1)
 
-        async def is_told() -> dict[str, Any] | None:
-            told = viewer.all("settled")
+        async def is_streamed() -> dict[str, Any] | None:
+            found = viewer.all("settled")
             return next(
-                (each for each in told if (each["orderId"], each["queue"]) == (order_id, ORDERS)), None
+                (each for each in found if (each["orderId"], each["queue"]) == (order_id, ORDERS)), None
             )
 
-        settled = await eventually(is_told)
+        settled = await eventually(is_streamed)
     assert (settled["service"], settled["type"], settled["outcome"]) == ("scm", "OrderCompleted", "handled")
     assert settled["handler"].startswith("services.scm.listener.")
     assert settled["receivedAt"] < settled["settledAt"]
 
 
 class Counted:
-    """A service that counts how often it is asked for its progress, and has none."""
+    """A service that counts the requests for its progress, and has none."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.requests = 0
         self.takes = 0.0
         self.app = FastAPI()
         self.app.add_api_route("/progress", self.progress)
 
     async def progress(self) -> Response:
-        self.asked += 1
+        self.requests += 1
         await asyncio.sleep(self.takes)
         return Response("{}")
 
 
 @pytest.fixture
 async def counted(system: System) -> AsyncIterator[tuple[Counted, Live, Stations]]:
-    """Stations that ask a hundred times a second."""
-    asked, live = Counted(), Live()
-    async with serving(asked.app) as served, httpx.AsyncClient() as http:
-        neighbour = ServiceClient("order", served.url, http)
+    """Stations that poll a hundred times a second."""
+    counting, live = Counted(), Live()
+    async with serving(counting.app) as served, httpx.AsyncClient() as http:
+        order = ServiceClient("order", served.url, http)
         topics = Topics(ServiceClient("adapter", system.adapter.url, http))
         depths = Depths(QueueFinder(system.aws, topics))
-        stations = Stations([neighbour], depths, live, max_age=0.01)
+        stations = Stations([order], depths, live, max_age=0.01)
         async with BackgroundLoops().running(live, stations):
-            yield asked, live, stations
+            yield counting, live, stations
 
 
-async def test_nobody_is_asked_while_nobody_looks(counted: tuple[Counted, Live, Stations]) -> None:
-    """Not before somebody watches, and not after the last one has left."""
-    asked, live, _ = counted
+async def test_services_are_not_polled_without_a_client(counted: tuple[Counted, Live, Stations]) -> None:
+    """Not before the first client, and not after the last."""
+    counting, live, _ = counted
 
-    async def is_asked() -> bool:
-        return asked.asked >= 3
+    async def is_polled() -> bool:
+        return counting.requests >= 3
 
     await asyncio.sleep(0.1)
-    assert asked.asked == 0
+    assert counting.requests == 0
     with live.stream(None):
-        await eventually(is_asked)
+        await eventually(is_polled)
     await asyncio.sleep(0.05)  # what was under way
-    before = asked.asked
+    before = counting.requests
     await asyncio.sleep(0.1)
-    assert asked.asked == before
+    assert counting.requests == before
 
 
-async def test_many_who_ask_at_once_cost_what_one_costs(counted: tuple[Counted, Live, Stations]) -> None:
+async def test_concurrent_requests_cost_one_poll(counted: tuple[Counted, Live, Stations]) -> None:
     """They wait for the same answer, however long it takes."""
-    asked, _, stations = counted
-    asked.takes = 0.1
+    counting, _, stations = counted
+    counting.takes = 0.1
     await asyncio.gather(*(stations.now() for _ in range(50)))
-    assert asked.asked < 5
+    assert counting.requests < 5
 
 
 async def test_a_paused_listener_is_shown_as_that(system: System) -> None:
-    """It is not down: somebody wants it so. (The last test of the system: the server may hand the next
+    """It is not down: an operator paused it. (The last test of the system: the server may hand the next
     message to the call that was open when the listener paused.)"""
 
-    async def told_to(step: str) -> None:
+    async def request_to(step: str) -> None:
         answer = await system.scm.http.post(f"/listeners/{ORDERS}/{step}", headers=OPERATOR)
         answer.raise_for_status()
 
     async def is_shown(status: str) -> bool:
         return bool((await stations(system.console))[f"listener:{ORDERS}"]["status"] == status)
 
-    await told_to("pause")
+    await request_to("pause")
     await eventually(lambda: is_shown("paused"))
-    await told_to("resume")
+    await request_to("resume")
     await eventually(lambda: is_shown("up"))

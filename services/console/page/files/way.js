@@ -15,7 +15,7 @@ const STATIONS = [
   ["scm", "scm", "SCM", "inventory, purchase, delivery, demand", "back"],
   ["relay:scm", "outbox2", "Outbox of SCM", "event log and relay", "back"],
   ["topic:scm-events", "topic2", "scm-events", "SNS topic", "back"],
-  ["queue:order-adapter-scm-event-queue", "inbox", "order-adapter-scm-event-queue", "SQS, to the Order service", "back"],
+  ["queue:order-adapter-scm-event-queue", "inbox", "order-adapter-scm-event-queue", "SQS, to Order", "back"],
 ];
 
 const FULFILMENT = "queue:scm-adapter-order-event-queue";
