@@ -22,6 +22,7 @@ After "Idempotent Receiver" (Enterprise Integration Patterns).
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from snsqs._batch_failures import BatchFailures
 from snsqs._errors import TerminalError, Unavailable
@@ -33,6 +34,9 @@ from snsqs._transaction import InboxContext, Transaction, inbox_context
 from snsqs.headers import SOURCE
 from snsqs.retention import Expiry
 from snsqs.sql import DatabaseUnavailable, SqlConnection, SqlTransaction, TransactionManager, Unstorable
+
+if TYPE_CHECKING:
+    from snsqs.postgres import Database
 
 __all__ = [
     "MIN_RETENTION_DAYS",
@@ -138,13 +142,13 @@ class Inbox:
     it cannot store.
     """
 
-    def __init__(self, database: TransactionManager) -> None:
+    def __init__(self, database: "TransactionManager | Database") -> None:
         """
         Args:
             database: pool with one connection per running handler; see `snsqs.postgres.connect`,
                 `snsqs.sqlalchemy.SqlAlchemyDatabase`, `snsqs.psycopg.PsycopgDatabase`.
         """
-        self._database = database
+        self._database: TransactionManager = database
         self.provides = database.provides
 
     async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:

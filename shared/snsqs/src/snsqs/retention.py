@@ -3,9 +3,13 @@
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from snsqs.background import PollingLoop, wait_for_event
 from snsqs.sql import DatabaseUnavailable, TransactionManager
+
+if TYPE_CHECKING:
+    from snsqs.postgres import Database
 
 __all__ = [
     "Expiry",
@@ -71,9 +75,12 @@ class Retention(PollingLoop):
     run on one database."""
 
     def __init__(
-        self, database: TransactionManager, *expiries: Expiry, options: RetentionOptions | None = None
+        self,
+        database: "TransactionManager | Database",
+        *expiries: Expiry,
+        options: RetentionOptions | None = None,
     ) -> None:
-        self._database = database
+        self._database: TransactionManager = database
         self._expiries = expiries
         self._options = options or RetentionOptions()
         super().__init__(

@@ -11,6 +11,7 @@ unavailable or not ready, no event is the cause and no attempt is counted.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import get_meter
 
@@ -21,6 +22,9 @@ from snsqs.outbox._backlog import Backlog, read_backlog
 from snsqs.outbox._event_log import EventLog
 from snsqs.outbox._sink import BatchFailed, BatchRejected, EventSink, OutboxEvent, SinkUnavailable
 from snsqs.sql import DatabaseUnavailable, SqlConnection, SqlRow, TransactionManager
+
+if TYPE_CHECKING:
+    from snsqs.postgres import Database
 
 _meter = get_meter("snsqs")
 _events_waiting = _meter.create_gauge("outbox_events_waiting", description="Events that are not relayed yet.")
@@ -69,7 +73,7 @@ class Relay(PollingLoop):
 
     def __init__(
         self,
-        database: TransactionManager,
+        database: "TransactionManager | Database",
         event_log: EventLog,
         sink: EventSink,
         *,
@@ -84,7 +88,7 @@ class Relay(PollingLoop):
             observer: called with the decision of every result: `forwarded`, `held_back` or `failed`. It must
                 be quick and must not raise.
         """
-        self._database = database
+        self._database: TransactionManager = database
         self._sink = sink
         self._options = options or RelayOptions()
         self._observer = observer
