@@ -270,5 +270,8 @@ def test_a_queue_has_one_converter() -> None:
     [binding] = bindings([second, first])
     assert binding.converter is cloud
     other, _ = recording(bridge, S3ObjectCreated)
-    with pytest.raises(ListenerMisconfigured, match=r"test-queue has the converters CloudEventsConverter\("):
+    with pytest.raises(
+        ListenerMisconfigured,
+        match=r"test-queue: its handlers have different converters: CloudEventsConverter\(",
+    ):
         bindings([first, other])

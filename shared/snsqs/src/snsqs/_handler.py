@@ -408,7 +408,7 @@ def bindings(
 
 
 def _binding(queue: str, marked: Sequence[tuple[_Mark, HandlerFunction]], settings: QueueSettings) -> Binding:
-    converter = _only(queue, "converter", [mark.converter for mark, _ in marked]) or JSON_CONVERTER
+    converter = _only(queue, "converters", [mark.converter for mark, _ in marked]) or JSON_CONVERTER
     declared_settings = _only(queue, "settings", [mark.settings for mark, _ in marked])
     if declared_settings is not None:
         settings = settings.or_else(declared_settings)
