@@ -29,7 +29,7 @@ reconcile: setup  ## compare the orders, articles and events of Order and SCM wh
 setup: $(VENV)/installed .venv-aws/installed  ## install the locked requirements into .venv and .venv-aws
 
 test-fast: setup  ## tests that start no process; less than a minute
-	@HISTORIES=100 $(BIN)/python -m pytest -q -m fast --numprocesses 2
+	@HISTORIES=50 $(BIN)/python -m pytest -q -m fast --numprocesses 4 --ignore=tests/snsqs/test_handlers.py  # whose handlers take seconds
 
 test: setup chromium  ## all tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
