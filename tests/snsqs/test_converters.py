@@ -232,7 +232,7 @@ def test_another_form_is_refused(converter: MessageConverter, body: Any, reason:
 async def test_a_dead_letter_names_the_converter_of_its_form(
     engine: Engine, document: dict[str, Any], hint: str
 ) -> None:
-    """Where the queue has the default one."""
+    """A handler without a converter, on a queue with the default one."""
     handler, _ = recording(None)
     async with listening(engine, handler) as bench:
         await bench.send(json.dumps(document))

@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """What the project declares, and nothing else."""
+    """Environment of the declared dependencies only."""
     declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     requirements = [*declared["dependencies"], *declared["optional-dependencies"]["test"]]
     assert requirements[0] == "snsqs[postgres,sqlalchemy]"

@@ -412,7 +412,7 @@ async def test_the_trace_header_of_aws_is_sent_on_request(aws: AwsClients) -> No
 
 
 async def test_the_trace_header_of_aws_continues_the_trace(account: Account) -> None:
-    """Where there is no `traceparent`; on SQS and in memory."""
+    """Used when there is no `traceparent`; on SQS and in memory."""
     traces: list[str | None] = []
 
     @sqs_listener("queue", topic="topic")

@@ -42,7 +42,7 @@ class Message(Generic[T]):
 
     @property
     def has_delivery_options(self) -> bool:
-        """Whether a group, deduplication id or delay is set. Received messages have none."""
+        """True when a group, deduplication id or delay is set. Received messages have none."""
         return not (self.group_id is None and self.deduplication_id is None and self.delay is None)
 
     @property

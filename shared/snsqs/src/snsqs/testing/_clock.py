@@ -33,7 +33,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     @property
     def has_threads(self) -> bool:
-        """Whether a function runs in a thread."""
+        """True while a function runs in a thread."""
         return self._in_threads > 0
 
     def run_in_executor(
