@@ -1,147 +1,127 @@
-"""Guide and README of the library: their programs run where only the library is installed."""
+"""Guide and README of the library: a newcomer's first service, step by step."""
 
+import asyncio
+import os
 import re
+import signal
 import subprocess
+from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from snsqs import aws_clients
+from snsqs.aws import transient_errors
+from snsqs.topology import Lookup
 
-from local.postgres import Postgres
-from tests.conftest import fresh_database
-from tests.snsqs.conftest import PROJECT, Installation
+from local.ports import HOST, free_ports
+from local.system import MINISTACK
+from tests.conftest import REGION
+from tests.serving import eventually
+from tests.snsqs.conftest import Installation, install
+from tests.snsqs.pages import GUIDE, PAGES, README, run
 
-GUIDE = PROJECT / "docs" / "guide.md"
-README = PROJECT / "README.md"
-PAGES = sorted(path for path in GUIDE.parent.glob("*.md") if path != GUIDE)
-CORE_PAGES = [page for page in PAGES if "pip install snsqs[" not in page.read_text()]
+FILE = re.compile(r"`(\w+\.py)`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-POSTGRES = "## Migrations"
-"""The first section that needs the extras."""
+INSTALL, START_SERVER, START_SERVICE, SEND, TEST = COMMANDS.findall(GUIDE.read_text())
 
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REQUIREMENTS = Path(__file__).parent.parent.parent / "requirements"
 
-# A module of its own, because generic models look up their module by its name.
-RUN = """
-import pathlib, sys, types
 
-def run(page, code):
-    module = sys.modules["page"] = types.ModuleType("page")
-    exec(compile(code, page, "exec", dont_inherit=True), vars(module))
-    return module
-"""
-
-SERVICE = """
-import asyncio, asyncpg, os
-from snsqs import SnsChannel, Topology, aws_clients
-from snsqs.migrations import migrate
-
-database_url, endpoint_url = os.environ["DATABASE_URL"], os.environ["AWS_ENDPOINT_URL"]
-
-async def find(connection, query):
-    async with asyncio.timeout(20):
-        while (value := await connection.fetchval(query)) is None:
-            await asyncio.sleep(0.1)
-    return value
-
-async def main():
-    await migrate(database_url)
-    connection = await asyncpg.connect(database_url)
-    await connection.execute("CREATE TABLE bill (order_id text PRIMARY KEY, status text)")
-    async with (
-        page.billing_service(database_url, endpoint_url),
-        aws_clients(region="us-east-1", endpoint_url=endpoint_url) as clients,
-    ):
-        channel = SnsChannel(clients.sns, Topology(clients, create=True), "order-events")
-        await channel.send([page.completed])
-        print("bill", await find(connection, "SELECT status FROM bill"))
-        print("outbox", await find(connection, "SELECT decision FROM event_log"))
-    await connection.close()
-
-asyncio.run(main())
-"""
+@pytest.fixture(scope="module")
+def installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """`pip install snsqs pytest`."""
+    return install(tmp_path_factory.mktemp("first") / ".venv", wheel, extras=(), also=["pytest"])
 
 
 @pytest.fixture
-async def empty_database(postgres_server: Postgres) -> AsyncIterator[str]:
-    async with fresh_database(postgres_server, "template1") as url:
-        yield url
+def folder(installation: Installation, tmp_path: Path) -> Path:
+    """A folder with the files that the guide writes, and the environments that it installs."""
+    for name, code in FILE.findall(GUIDE.read_text()):
+        (tmp_path / name).write_text(code)
+    (tmp_path / ".venv").symlink_to(installation.root)
+    (tmp_path / ".venv-aws").symlink_to(MINISTACK.parent.parent)
+    return tmp_path
 
 
-def python(text: str) -> str:
-    """Return the Python blocks of a page, on the same lines as in the page."""
-    code = ["\n"] * (text.count("\n") + 1)
-    for block in BLOCK.finditer(text):
-        first = text.count("\n", 0, block.start(1))
-        for number, line in enumerate(block[1].splitlines(keepends=True), start=first):
-            code[number] = line
-    return "".join(code)
-
-
-def run(
-    page: Path, text: str, installed: Installation, folder: Path, *, then: str = "", **environment: str
-) -> "subprocess.CompletedProcess[str]":
-    """Run the blocks of `text` as one module, and `then` with this module as `page`. `folder` is empty."""
-    (folder / "code.txt").write_text(python(text))
-    program = f"{RUN}\npage = run({str(page)!r}, pathlib.Path('code.txt').read_text())\n{then}"
-    return installed.run("-c", program, cwd=folder, **environment)
-
-
-def test_the_core_sections_run_with_the_core_dependencies(
-    core_installation: Installation, tmp_path: Path
-) -> None:
-    """Each block runs after those above it, and its asserts hold."""
-    core, heading, _ = GUIDE.read_text().partition(POSTGRES)
-    assert heading
-    ran = run(GUIDE, core, core_installation, tmp_path)
-    assert ran.returncode == 0, ran.stderr
-
-
-async def test_the_service_of_the_guide_handles_an_order(
-    empty_database: str, aws_url: str, full_installation: Installation, tmp_path: Path
-) -> None:
-    """All blocks run; the service creates its queue, and stores bill and event in one transaction."""
-    ran = run(
-        GUIDE,
-        GUIDE.read_text(),
-        full_installation,
-        tmp_path,
-        then=SERVICE,
-        DATABASE_URL=empty_database,
-        AWS_ENDPOINT_URL=aws_url,
-        AWS_ACCESS_KEY_ID="test",
-        AWS_SECRET_ACCESS_KEY="test",
+@asynccontextmanager
+async def shell(commands: str, folder: Path) -> AsyncIterator[Process]:
+    """Run commands as in a terminal of their own, whose Ctrl-C ends them."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", commands),
+        cwd=folder,
+        env={},
+        stdout=PIPE,
+        stderr=STDOUT,
+        start_new_session=True,
     )
-    assert ran.stdout.splitlines() == ["bill COMPLETED", "outbox forwarded"], ran.stderr
+    try:
+        yield process
+    finally:
+        await interrupt(process)
 
 
-@pytest.mark.parametrize("page", CORE_PAGES, ids=lambda page: page.stem)
-def test_the_pages_run_with_the_core_dependencies(
-    page: Path, core_installation: Installation, tmp_path: Path
-) -> None:
-    """The pages on one topic, each as one program."""
-    ran = run(page, page.read_text(), core_installation, tmp_path)
-    assert ran.returncode == 0, ran.stderr
+async def interrupt(process: Process) -> str:
+    """Press Ctrl-C, and return the rest of the output."""
+    if process.returncode is None:
+        os.killpg(process.pid, signal.SIGINT)
+    async with asyncio.timeout(60):
+        output, _ = await process.communicate()
+    return output.decode()
+
+
+def test_the_guide_installs_the_server_of_this_project() -> None:
+    """In the version that the other tests run on."""
+    [version] = re.findall(r"pip install (ministack==\S+)", INSTALL)
+    assert version in (REQUIREMENTS / "aws.in").read_text().split()
+
+
+async def test_the_first_service_handles_an_event(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Server, service and publisher are started by the commands of the guide; Ctrl-C ends the service."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "local")
+    [port] = free_ports(1)
+    start_server, start_service, send = (
+        commands.replace("4566", str(port)) for commands in (START_SERVER, START_SERVICE, SEND)
+    )
+
+    async def is_subscribed() -> bool:
+        try:
+            return bool(await Lookup(clients).subscribed("order-events"))
+        except transient_errors():
+            return False
+
+    async with (
+        shell(start_server, folder),
+        shell(start_service, folder) as service,
+        aws_clients(region=REGION, endpoint_url=f"http://{HOST}:{port}") as clients,
+    ):
+        await eventually(is_subscribed)
+        async with shell(send, folder) as sender:
+            output, _ = await sender.communicate()
+            assert (sender.returncode, output) == (0, b"")
+        assert service.stdout is not None
+        async with asyncio.timeout(60):
+            while (line := await service.stdout.readline()) != b"bill for order 42\n":
+                assert b"queue not reached" in line  # the server was started at the same time
+        assert await interrupt(service) == ""
+
+
+def test_the_first_test_passes(folder: Path) -> None:
+    """With the command of the guide."""
+    ran = subprocess.run(["sh", "-c", TEST], cwd=folder, env={}, capture_output=True, text=True, check=False)
+    assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_is_linked_from_the_guide(page: Path) -> None:
+    """In its list of pages."""
+    assert f"]({page.name}" in GUIDE.read_text()
 
 
 def test_the_program_of_the_readme_runs(core_installation: Installation, tmp_path: Path) -> None:
     """It is complete: publish and handle in memory."""
     ran = run(README, README.read_text(), core_installation, tmp_path)
     assert ran.stdout == "order 20210717235959000000 is completed\n", ran.stderr
-
-
-@pytest.mark.parametrize("page", [GUIDE, README, *PAGES])
-def test_every_python_block_is_found(page: Path) -> None:
-    """A block that is indented or spelled `py` would be skipped."""
-    text = page.read_text()
-    fences = re.findall(r"^\s*```(\w+)", text, re.MULTILINE)
-    assert fences.count("python") == len(BLOCK.findall(text))
-    assert set(fences) <= {"python", "sh"}
-
-
-def test_a_wrong_example_is_found(core_installation: Installation, tmp_path: Path) -> None:
-    """With its line in the page."""
-    text = "# Wrong\n\n```python\nx = 1\n```\n\nand then\n\n```python\nassert x == 2\n```\n"
-    ran = run(Path("wrong.md"), text, core_installation, tmp_path)
-    assert ran.returncode == 1
-    assert 'File "wrong.md", line 10' in ran.stderr
