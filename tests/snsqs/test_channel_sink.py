@@ -153,6 +153,27 @@ async def test_an_event_without_a_version_is_refused(database: Database) -> None
     assert await log_of(database) == []
 
 
+@event("MemoWeighed", id="order_id", version="version")
+@dataclass(frozen=True)
+class MemoWeighed:
+    order_id: str
+    version: int
+    grams: float
+
+
+async def test_an_event_that_json_cannot_represent_is_refused(database: Database) -> None:
+    """When it is published, with the field; the command is rolled back."""
+
+    async def publish() -> None:
+        async with database.transaction() as tx:
+            await tx.publish(MemoWeighed(ORDER_ID, 1, 20.5))
+            await tx.publish(MemoWeighed(ORDER_ID, 2, float("nan")))
+
+    with pytest.raises(InvalidEvent, match="the event is not a MemoWeighed: grams is nan"):
+        await publish()
+    assert await log_of(database) == []
+
+
 async def test_a_message_that_the_channel_rejects_fails_alone(database: Database) -> None:
     """G5: it is retried and parked with the channel's reason, even when it is alone; the others leave."""
     channel = FakeChannel()

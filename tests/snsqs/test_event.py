@@ -220,6 +220,11 @@ class Described(Completed):
     """A subclass of a declared class, which is not declared itself."""
 
 
+@event("Late", time="at")
+class Late(BaseModel):
+    at: int
+
+
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
@@ -230,6 +235,10 @@ class Described(Completed):
         (
             Completed(order=Order(id="1"), version=1, at=datetime(2021, 7, 17)),  # without time zone
             "the time of OrderCompleted must be a datetime with time zone",
+        ),
+        (
+            Late(at=10**18),
+            "the time of Late must be .* milliseconds since the epoch, not 1000000000000000000",
         ),
         (Completed.model_construct(order=Order.model_construct(id=[]), version=1), "the id of OrderComp"),  # type: ignore[arg-type]
     ],

@@ -1,7 +1,7 @@
 """Conversion between received bodies, messages and typed events."""
 
 import json
-import uuid
+import os
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -9,12 +9,19 @@ from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapt
 
 from snsqs._errors import InvalidEvent, UndecodableMessage
 from snsqs._event import declared, name_of
+from snsqs._json import encode
 from snsqs._message import Message
 from snsqs.headers import CONTENT_TYPE, ID, SEQUENCE, SUBJECT, TIME, TYPE
 
 JSON = "application/json"
 
 MAX_HEADER_CHARACTERS = 256
+
+_MAX_ADAPTERS = 1_000
+"""Event types of which a converter keeps validator and serializer."""
+
+_RANDOM_BITS = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF
+_VERSION_4 = 0x00000000_0000_4000_8000_000000000000
 
 E = TypeVar("E")
 
@@ -97,7 +104,7 @@ class JsonConverter(MessageConverter):
         """Return the JSON payload as `event_type`. Raises UndecodableMessage, which names the fields that do
         not fit."""
         try:
-            event: E = self._adapter(event_type).validate_json(message.payload)
+            event: E = self._adapter(event_type).validator.validate_json(message.payload)
         except ValidationError as error:
             fields = "; ".join(
                 ": ".join([*filter(None, [".".join(map(str, problem["loc"]))]), problem["msg"]])
@@ -107,9 +114,10 @@ class JsonConverter(MessageConverter):
         return event
 
     def to_payload(self, event: object, event_type: Any) -> str:
-        """Return an event as JSON. Raises InvalidEvent if it does not fit its type."""
+        """Return an event as JSON. Raises InvalidEvent, which names the field, if a value does not fit its
+        type or JSON cannot represent it: NaN, an infinity, half of a surrogate pair."""
         try:
-            return self._adapter(event_type).dump_json(event, warnings="error").decode()
+            return encode(self._adapter(event_type).serializer, event).decode()
         except ValueError as error:
             raise InvalidEvent(f"the event is not a {name_of(event_type)}: {error}") from error
 
@@ -117,6 +125,8 @@ class JsonConverter(MessageConverter):
         # By identity: metadata of an Annotated type need not be hashable.
         cached = self._adapters.get(id(event_type))
         if cached is None:
+            if len(self._adapters) == _MAX_ADAPTERS:  # of types that are made while the program runs
+                del self._adapters[next(iter(self._adapters))]
             cached = self._adapters[id(event_type)] = event_type, _type_adapter(event_type)
         return cached[1]
 
@@ -136,7 +146,7 @@ def message_of(
     kind = type(event) if event_type is None else event_type
     declaration = declared(kind)
     converter = converter or JSON_CONVERTER
-    headers = {ID: str(uuid.uuid4()), TYPE: declaration.name}
+    headers = {ID: _new_id(), TYPE: declaration.name}
     if subject := declaration.id_of(event):
         headers[SUBJECT] = subject
     if (version := declaration.version_of(event)) is not None:
@@ -144,6 +154,12 @@ def message_of(
     headers[TIME] = declaration.time_of(event).isoformat()
     headers[CONTENT_TYPE] = converter.content_type
     return converter.to_wire(Message(converter.to_payload(event, kind), headers))
+
+
+def _new_id() -> str:
+    """Return a random UUID (version 4). A UUID object takes as long as the encoding of a small event."""
+    digits = f"{int.from_bytes(os.urandom(16)) & _RANDOM_BITS | _VERSION_4:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def validate_headers(message: Message[str]) -> None:

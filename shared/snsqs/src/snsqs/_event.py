@@ -15,6 +15,7 @@ C = TypeVar("C")
 
 _MARK = "__snsqs_event__"
 _MAX_CHARACTERS = 256
+_YEAR_10000 = 253_402_300_800_000
 
 Read = Callable[[Any], Any]
 """Returns the id, version or time of an event."""
@@ -99,6 +100,8 @@ class EventDeclaration:
         if self._read_id is None:
             return ""
         value = self._read_id(event)
+        if type(value) is str:
+            return value
         if isinstance(value, list | tuple | set | Mapping):
             raise InvalidEvent(f"the id of {self.name} must be a string, not {type(value).__name__}")
         return "" if value is None else str(value)
@@ -118,12 +121,12 @@ class EventDeclaration:
         """Return the time of the event; the present if the event has none. Raises InvalidEvent."""
         value = None if self._read_time is None else self._read_time(event)
         match value:
-            case None:
-                return datetime.now(UTC)
+            case int() if 0 <= value < _YEAR_10000:
+                return datetime.fromtimestamp(value / 1_000, UTC)
             case datetime() if value.tzinfo is not None:
                 return value
-            case int():
-                return datetime.fromtimestamp(value / 1_000, UTC)
+            case None:
+                return datetime.now(UTC)
         raise InvalidEvent(
             f"the time of {self.name} must be a datetime with time zone, or milliseconds since the epoch, "
             f"not {value!r:.100}"
@@ -169,6 +172,8 @@ def mark(cls: type, declaration: EventDeclaration) -> None:
 
 def declaration_of(kind: Any) -> EventDeclaration | None:
     """Return the declaration of an event type, or None if the type is not an event."""
+    if isinstance(kind, type) and (marked := kind.__dict__.get(_MARK)) is not None:
+        return marked if isinstance(marked, EventDeclaration) else None
     if get_origin(kind) is Annotated:
         return next((each for each in kind.__metadata__ if isinstance(each, EventDeclaration)), None)
     cls = get_origin(kind) or kind

@@ -10,9 +10,10 @@ from typing import TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from snsqs._database_errors import DatabaseUnavailable, OutcomeUnknown, Unstorable
+from snsqs._json import encode_any
 from snsqs._transaction import Transaction
 from snsqs.events import ApplicationEventPublisher
 
@@ -208,8 +209,7 @@ async def _json_columns(connection: asyncpg.Connection) -> None:
 
 
 def _json(value: object) -> str:
-    """Encode any value that pydantic can, models in their wire format."""
-    return to_json(value).decode()
+    return encode_any(value).decode()
 
 
 async def _keep_session(_: object) -> None:
