@@ -10,6 +10,7 @@ from functools import partial
 from typing import Annotated, Any, Protocol, TypeVar, Union, get_args, get_origin
 
 from snsqs._acknowledgement import Acknowledgement
+from snsqs._address import is_name, parse_address, queue_name
 from snsqs._batch_failures import BatchFailures
 from snsqs._converter import JSON_CONVERTER, MessageConverter
 from snsqs._errors import (
@@ -25,7 +26,7 @@ from snsqs._errors import (
 from snsqs._event import EventDeclaration, declaration_of, declared, name_of
 from snsqs._lease import Lease
 from snsqs._message import Message
-from snsqs._names import name_errors
+from snsqs._names import address_errors
 from snsqs._queue import is_fifo
 from snsqs._settings import QueueSettings
 from snsqs._threads import HandlerThreads
@@ -127,7 +128,8 @@ def sqs_listener(
 
     `topic` may be several topics: the queue receives the function's event types from each of them. Without a
     topic the queue is a work queue, to which messages are sent directly. `queue` may be several queues, and
-    the decorator may be repeated for queues with different topics.
+    the decorator may be repeated for queues with different topics. A topic is given by its name or ARN, a
+    queue by its name, URL or ARN; ARN and URL may be of another account or region.
 
     `converter` converts the messages of the queue, which has one; the default is `JsonConverter`. `settings`
     are those of the queue; one of its handlers has them, or several have the same.
@@ -319,6 +321,8 @@ class Binding:
     handlers: Mapping[str, HandlerMethod]
     converter: MessageConverter = field(default_factory=lambda: JSON_CONVERTER)
     settings: QueueSettings = field(default_factory=QueueSettings)
+    queue_address: str = ""
+    """URL or ARN of the queue, if it is given by one; `queue` is its name."""
 
     @property
     def topic(self) -> str:
@@ -335,31 +339,46 @@ class Binding:
         return f"{self.queue}-dlq"
 
     @property
+    def dead_letter_address(self) -> str:
+        """Name, URL or ARN of the dead-letter queue, as the queue is given: it is in the same account."""
+        if not self.queue_address:
+            return self.dead_letter_queue
+        return parse_address(self.queue_address, "sqs").of_same_account(self.dead_letter_queue)
+
+    @property
     def event_types(self) -> list[str]:
         return sorted(self.handlers)
 
     def renamed(self, rename: Callable[[str], str]) -> "Binding":
-        """Return the binding with other names: `rename` maps those of queue, dead-letter queue and topics. A
-        topic that is named by its ARN keeps it. Raises ListenerMisconfigured for names that are not valid."""
+        """Return the binding with other names: `rename` maps those of queue, dead-letter queue and topics, to
+        names, URLs or ARNs. A URL or ARN is not mapped. Raises ListenerMisconfigured for names that are not
+        valid."""
         dead_letters = self.settings.dead_letter_queue
         if dead_letters is not None:
             dead_letters = rename(dead_letters)
-        names = {topic: topic if topic.startswith("arn:") else rename(topic) for topic in self.topics}
+        names = {topic: rename(topic) if is_name(topic) else topic for topic in self.topics}
         if len(set(names.values())) < len(names):
             raise ListenerMisconfigured(f"{self.queue}: two topics have the same new name: {names}")
         renamed = replace(
             self,
-            queue=rename(self.queue),
             topics={names[topic]: types for topic, types in self.topics.items()},
             settings=replace(self.settings, dead_letter_queue=dead_letters),
         )
+        if not self.queue_address:
+            renamed = renamed.with_queue(rename(self.queue))
         renamed.validate_names()
         return renamed
+
+    def with_queue(self, queue: str) -> "Binding":
+        """Return the binding for another queue, given by its name, URL or ARN."""
+        address = "" if is_name(queue) else queue
+        return replace(self, queue=queue_name(queue), queue_address=address)
 
     def validate_names(self) -> None:
         """Raise ListenerMisconfigured for names that SQS or SNS rejects, and for a FIFO queue with a standard
         topic or the other way round."""
-        for error in name_errors(self.queue, self.dead_letter_queue, self.topics):
+        queue = self.queue_address or self.queue
+        for error in address_errors(queue, self.dead_letter_queue, self.topics):
             handlers = ", ".join(sorted({handler.name for handler in self.handlers.values()}))
             raise ListenerMisconfigured(f"{handlers}: {error}")
 
@@ -374,44 +393,70 @@ class Binding:
 
 
 def bindings(
-    functions: Iterable[HandlerFunction],
+    handlers: Iterable[HandlerFunction | Binding],
     *,
     settings: Mapping[str, QueueSettings] | None = None,
     rename: Callable[[str], str] | None = None,
 ) -> list[Binding]:
     """Return one Binding for each queue that the marked functions name. Raises ListenerMisconfigured.
 
-    `settings` are settings by queue, as it is declared; they take precedence over those of `@sqs_listener`.
-    `rename` maps the declared names of queues, dead-letter queues and topics to those of an environment.
+    The bindings are accepted wherever functions are; bindings among `handlers` are returned with the settings
+    and names that are given here.
+
+    Args:
+        settings: settings by queue, as it is declared; they take precedence over those of `@sqs_listener`.
+        rename: maps the declared names of queues, dead-letter queues and topics to the names, URLs or ARNs
+            of an environment.
     """
+    bound: dict[str, Binding] = {}
     marked: dict[str, list[tuple[_Mark, HandlerFunction]]] = {}
-    for function in functions:
-        for mark in _marks_of(function):
-            marked.setdefault(mark.queue, []).append((mark, function))
+    for handler in handlers:
+        if not isinstance(handler, Binding):
+            for mark in _marks_of(handler):
+                marked.setdefault(mark.queue, []).append((mark, handler))
+        elif bound.setdefault(handler.queue_address or handler.queue, handler) is not handler:
+            raise ListenerMisconfigured(f"{handler.queue} has two bindings; pass one")
+    if both := sorted(bound.keys() & marked.keys()):
+        raise ListenerMisconfigured(f"{', '.join(both)}: pass the queue's binding or its functions, not both")
+    bound.update((queue, _binding(queue, on_queue)) for queue, on_queue in marked.items())
     settings = settings or {}
-    if unknown := sorted(settings.keys() - marked.keys()):
+    if unknown := sorted(settings.keys() - bound.keys()):
         raise ListenerMisconfigured(
             f"settings name {', '.join(unknown)}, for which there is no handler; the queues are "
-            f"{', '.join(marked)}"
+            f"{', '.join(bound)}"
         )
-    bound = [
-        _binding(queue, on_queue, settings.get(queue, QueueSettings())) for queue, on_queue in marked.items()
-    ]
+    configured = [_configured(each, settings.get(queue), rename) for queue, each in bound.items()]
+    _validate_distinct({queue: each.queue for queue, each in zip(bound, configured, strict=True)})
+    return configured
+
+
+def _configured(
+    binding: Binding, settings: QueueSettings | None, rename: Callable[[str], str] | None
+) -> Binding:
+    if settings is not None:
+        binding = replace(binding, settings=settings.or_else(binding.settings))
     if rename is not None:
-        bound = [each.renamed(rename) for each in bound]
-    for each in bound:
-        each.validate_names()
-    if len({each.queue for each in bound}) < len(bound):
-        names = dict(zip(marked, [each.queue for each in bound], strict=True))
-        raise ListenerMisconfigured(f"two queues have the same new name: {names}")
-    return bound
+        binding = binding.renamed(rename)
+    binding.validate_names()
+    return binding
 
 
-def _binding(queue: str, marked: Sequence[tuple[_Mark, HandlerFunction]], settings: QueueSettings) -> Binding:
+def _validate_distinct(names: Mapping[str, str]) -> None:
+    """Require different names of the queues, given by their declarations: inbox and metrics tell queues apart
+    by their names."""
+    declared: dict[str, str] = {}
+    for declaration, name in names.items():
+        if name in declared:
+            raise ListenerMisconfigured(
+                f"the queues {declared[name]} and {declaration} both have the name {name}; declare a queue "
+                "in one way only, and consume two queues with the same name in two processes"
+            )
+        declared[name] = declaration
+
+
+def _binding(queue: str, marked: Sequence[tuple[_Mark, HandlerFunction]]) -> Binding:
     converter = _only(queue, "converters", [mark.converter for mark, _ in marked]) or JSON_CONVERTER
-    declared_settings = _only(queue, "settings", [mark.settings for mark, _ in marked])
-    if declared_settings is not None:
-        settings = settings.or_else(declared_settings)
+    settings = _only(queue, "settings", [mark.settings for mark, _ in marked]) or QueueSettings()
     handlers: dict[str, HandlerMethod] = {}
     topics: dict[str, set[str]] = {}
     for mark, function in marked:
@@ -425,7 +470,7 @@ def _binding(queue: str, marked: Sequence[tuple[_Mark, HandlerFunction]], settin
         for topic in mark.topics:
             topics.setdefault(topic, set()).update(method.event_types)
     by_topic = {topic: sorted(types) for topic, types in topics.items()}
-    return Binding(queue, by_topic, handlers, converter, settings)
+    return Binding(queue, by_topic, handlers, converter, settings).with_queue(queue)
 
 
 def _marks_of(function: HandlerFunction) -> Sequence[_Mark]:

@@ -1,24 +1,28 @@
-"""Validation of the names of queues and topics, as SQS and SNS do it when one is created."""
+"""Validation of the addresses of queues and topics, before SQS or SNS rejects them."""
 
-import re
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
+from snsqs._address import is_name, parse_address
+from snsqs._errors import ChannelMisconfigured
 from snsqs._queue import is_fifo
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+(\.fifo)?")
-_MAX_QUEUE_NAME = 80
-_MAX_TOPIC_NAME = 256
 
+def address_errors(queue: str, dead_letter_queue: str, topics: Iterable[str]) -> Iterator[str]:
+    """Return a sentence, with the remedy, for each address that is not valid or does not fit the queue.
 
-def name_errors(queue: str, dead_letter_queue: str, topics: Iterable[str]) -> Iterator[str]:
-    """Return a sentence, with the remedy, for each name that is not valid or does not fit the queue."""
-    yield from _errors("queue", queue, _MAX_QUEUE_NAME)
-    yield from _errors("dead-letter queue", dead_letter_queue, _MAX_QUEUE_NAME)
+    Queue and topics are names, ARNs or (queue) URLs. The dead-letter queue is a name, because SQS requires it
+    in the account and region of the queue.
+    """
+    yield from _invalid(queue, "sqs")
+    if not is_name(dead_letter_queue):
+        yield f"the dead-letter queue of {queue} is {dead_letter_queue}; give its name only"
+    for sentence in _invalid(dead_letter_queue, "sqs"):
+        yield f"{sentence}. It is the dead-letter queue of {queue}; set QueueSettings.dead_letter_queue"
     if is_fifo(dead_letter_queue) != is_fifo(queue):
         yield f"the dead-letter queue {dead_letter_queue} of {queue} has to be {_kind(queue)} too"
     for topic in topics:
-        if not topic.startswith("arn:"):
-            yield from _errors("topic", topic, _MAX_TOPIC_NAME)
+        yield from _invalid(topic, "sns")
         if is_fifo(topic) != is_fifo(queue):
             yield (
                 f"{queue} is a {_kind(queue)} queue and {topic} a {_kind(topic)} topic; end both names in "
@@ -26,11 +30,11 @@ def name_errors(queue: str, dead_letter_queue: str, topics: Iterable[str]) -> It
             )
 
 
-def _errors(what: str, name: str, limit: int) -> Iterator[str]:
-    if not _NAME.fullmatch(name):
-        yield f"the {what} name {name!r} has other characters than letters, digits, - and _; rename it"
-    elif len(name) > limit:
-        yield f"the {what} name {name} has {len(name)} characters; shorten it to {limit} or less"
+def _invalid(address: str, service: Literal["sns", "sqs"]) -> Iterator[str]:
+    try:
+        parse_address(address, service)
+    except ChannelMisconfigured as error:
+        yield str(error)
 
 
 def _kind(name: str) -> str:

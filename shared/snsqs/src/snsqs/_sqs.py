@@ -39,6 +39,11 @@ class SqsQueue:
         self.url = url
         self._client = client
 
+    @property
+    def client(self) -> "SQSClient":
+        """Client of the queue's region."""
+        return self._client
+
     async def depth(self) -> tuple[int, int]:
         """Return the numbers of visible and of received messages, as SQS estimates them."""
         response = await self._client.get_queue_attributes(

@@ -4,11 +4,15 @@ The SDK is imported when a client is opened, or an error is being handled: it ta
 everything else.
 """
 
+import asyncio
 import functools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from snsqs._errors import TopologyError
 
 if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
@@ -36,6 +40,20 @@ class AwsClients:
 
     sns: "SNSClient"
     sqs: "SQSClient"
+    open_region: "Callable[[str], Awaitable[AwsClients]] | None" = None
+    """Opens the clients of another region, for topics and queues that are named by ARN or URL."""
+
+    async def in_region(self, region: str | None) -> "AwsClients":
+        """Return the clients of a region; these for their own region and None. Raises TopologyError when they
+        cannot open others."""
+        own = self.sqs.meta.region_name
+        if region in (None, own):
+            return self
+        if self.open_region is None:
+            raise TopologyError(
+                f"the clients are of {own}, not {region}; open them with aws_clients, or set open_region"
+            )
+        return await self.open_region(str(region))
 
 
 @asynccontextmanager
@@ -48,6 +66,28 @@ async def aws_clients(
     `endpoint_url` is set for a local server only; `connections` bounds the pool of each client. The read
     timeout of SQS exceeds a long poll; that of SNS is short (2 s), because a publisher's caller is waiting.
     """
+    lock = asyncio.Lock()
+    opened: dict[str, AwsClients] = {}
+    async with AsyncExitStack() as stack:
+
+        async def open_region(name: str) -> AwsClients:
+            async with lock:
+                if name not in opened:
+                    clients = _clients(name, endpoint_url, connections, open_region)
+                    opened[name] = await stack.enter_async_context(clients)
+            return opened[name]
+
+        yield await open_region(region)
+
+
+@asynccontextmanager
+async def _clients(
+    region: str,
+    endpoint_url: str | None,
+    connections: int,
+    open_region: Callable[[str], Awaitable[AwsClients]],
+) -> AsyncIterator[AwsClients]:
+    """Open the clients of one region."""
     import aioboto3
     from aiobotocore.config import AioConfig
 
@@ -60,7 +100,7 @@ async def aws_clients(
         # mypy checks names and types of the parameters; validation at run time costs CPU per call.
         parameter_validation=False,
         # Constant, because the SDK builds its own twice per call.
-        user_agent="order-to-supply",
+        user_agent=f"snsqs/{version('snsqs')}",
     )
     sns_config = shared.merge(AioConfig(read_timeout=2))
     sqs_config = shared.merge(AioConfig(read_timeout=POLL_TIMEOUT + 5))
@@ -68,7 +108,7 @@ async def aws_clients(
         session.client("sns", endpoint_url=endpoint_url, config=sns_config) as sns,
         session.client("sqs", endpoint_url=endpoint_url, config=sqs_config) as sqs,
     ):
-        yield AwsClients(sns, sqs)
+        yield AwsClients(sns, sqs, open_region)
 
 
 @functools.cache

@@ -64,7 +64,7 @@ class LambdaHandler:
 
     def __init__(
         self,
-        handlers: Iterable[HandlerFunction],
+        handlers: Iterable[HandlerFunction | Binding],
         *,
         middleware: Sequence[Middleware] | OpenMiddleware = (),
         options: ListenerOptions | None = None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TypeVar
 
-from snsqs._address import parse_address
+from snsqs._address import parse_address, queue_name
 from snsqs._converter import JSON_CONVERTER, MessageConverter, message_of
 from snsqs._errors import TerminalError, TopologyError
 from snsqs._event import declared
@@ -112,11 +112,12 @@ class MemoryBroker:
 
         The settings are those of SqsChannel. Raises ChannelMisconfigured.
         """
-        stored_in = self.queue(parse_address(queue, "sqs").name)
-        return MemoryQueueChannel(stored_in, max_bytes, aws_trace_header=aws_trace_header)
+        return MemoryQueueChannel(self.queue(queue), max_bytes, aws_trace_header=aws_trace_header)
 
-    def queue(self, name: str) -> MemoryQueue:
-        """Return the queue of this name; its `messages` may be inspected."""
+    def queue(self, queue: str) -> MemoryQueue:
+        """Return a queue, given its name, URL or ARN; its `messages` may be inspected. Raises
+        ChannelMisconfigured."""
+        name = parse_address(queue, "sqs").name
         return self._queues.setdefault(name, MemoryQueue(name, self.faults))
 
     def settings_of(self, binding: Binding) -> QueueSettings:
@@ -133,18 +134,21 @@ class MemoryBroker:
         queue.retention = settings.retention or DEFAULT_RETENTION
         count = settings.max_receive_count or DEFAULT_MAX_RECEIVE_COUNT
         queue.redrive = RedrivePolicy(dead_letters, count)
+        filters: dict[MemoryTopic, set[str]] = {}
         for topic, types in binding.topics.items():
-            self.topic(topic).subscriptions[binding.queue] = (queue, list(types))
+            filters.setdefault(self.topic(topic), set()).update(types)
+        for subscribed, event_types in filters.items():
+            subscribed.subscriptions[binding.queue] = (queue, sorted(event_types))
         return queue, dead_letters
 
     def listen(
         self,
-        *handlers: HandlerFunction,
+        *handlers: HandlerFunction | Binding,
         middleware: Sequence[Middleware] = (),
         options: ListenerOptions | None = None,
         observer: OutcomeObserver | None = None,
     ) -> list[ListenerContainer]:
-        """Start a listener for each queue that the handlers name."""
+        """Start a listener for each queue that the handlers name, or that has a binding."""
         return [
             self.start(binding, middleware=middleware, options=options, observer=observer)
             for binding in bindings(handlers)
@@ -210,11 +214,11 @@ class MemoryBroker:
         An event that several queues received, or that a queue delivered again after it was handled, is
         contained as often. Duplicates that an inbox absorbed are not; see `outcomes`.
         """
-        names = declared(event_type).names
+        names, wanted = declared(event_type).names, _name_of(queue)
         return [
-            self._converter_of(queue_name).from_message(message, event_type)
-            for queue_name, message in self._record.handled()
-            if queue in (None, queue_name) and message.type in names
+            self._converter_of(name).from_message(message, event_type)
+            for name, message in self._record.handled()
+            if wanted in (None, name) and message.type in names
         ]
 
     @property
@@ -229,10 +233,11 @@ class MemoryBroker:
 
         `queue` is the queue that the messages failed on, not its dead-letter queue.
         """
+        wanted = _name_of(queue)
         letters = [
             dead_letter(each.name, stored, self._record)
             for each in self._working_queues()
-            if each.redrive is not None and queue in (None, each.name)
+            if each.redrive is not None and wanted in (None, each.name)
             for stored in each.redrive.dead_letters.messages
         ]
         return [
@@ -319,3 +324,7 @@ class MemoryBroker:
 
     def _working_queues(self) -> list[MemoryQueue]:
         return [queue for queue in self._queues.values() if queue.redrive is not None]
+
+
+def _name_of(queue: str | None) -> str | None:
+    return None if queue is None else queue_name(queue)

@@ -6,7 +6,8 @@ where existing resources have drifted from them.
 """
 
 from snsqs.topology._desired import Account, Desired
-from snsqs.topology._lookup import FoundQueue, Lookup
+from snsqs.topology._existing import FoundQueue
+from snsqs.topology._lookup import Lookup
 from snsqs.topology._topology import Topology
 
 __all__ = ["Account", "Desired", "FoundQueue", "Lookup", "Topology"]

@@ -115,8 +115,9 @@ def _add(
 
 
 def _show(options: argparse.Namespace) -> int:
+    home = Account(options.region)
     desired = [
-        Desired(binding, Account(options.region))
+        Desired(binding, home.of_queue(binding.queue_address or binding.queue), home)
         for binding in bindings_of(options.handlers, prefix=options.prefix)
     ]
     if options.json:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from snsqs._address import is_name, parse_address
 from snsqs._handler import Binding
 from snsqs._queue import DEFAULT_MAX_RECEIVE_COUNT, DEFAULT_VISIBILITY, is_fifo
 from snsqs._settings import DEFAULT_DEAD_LETTER_RETENTION, DEFAULT_RETENTION, QueueSettings
@@ -12,6 +13,14 @@ from snsqs.headers import TYPE
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs.literals import QueueAttributeNameType
+
+
+_DEFAULT_REGIONS = {
+    *("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1"),
+    *("eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3"),
+    *("ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2"),
+}
+"""Regions that every account has. All that were added since 2019 are opt-in regions."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,13 @@ class Account:
         _, partition, _, region, account, _ = arn.split(":", 5)
         return cls(region, account, partition)
 
+    def of_queue(self, address: str) -> "Account":
+        """Return the account of a queue: what its address does not name is as here."""
+        named = parse_address(address, "sqs")
+        return Account(
+            named.region or self.region, named.account or self.id, named.partition or self.partition
+        )
+
     def arn(self, service: str, name: str) -> str:
         """Return the ARN of a queue (`sqs`) or topic (`sns`); a name that is an ARN is returned as it is."""
         if name.startswith("arn:"):
@@ -47,7 +63,9 @@ class Desired:
 
     binding: Binding
     account: Account
-    """Account of the queues; a topic that is named by its ARN may be in another one."""
+    """Account and region of the queues."""
+    home: Account | None = None
+    """Account and region of topics that are not named by an ARN; by default those of the queues."""
 
     @property
     def settings(self) -> QueueSettings:
@@ -56,7 +74,10 @@ class Desired:
     @property
     def topic_arns(self) -> dict[str, str]:
         """ARNs of the topics, by the names in the binding."""
-        return {topic: self.account.arn("sns", topic) for topic in self.binding.topics}
+        return {topic: self._topic_account(topic).arn("sns", topic) for topic in self.binding.topics}
+
+    def _topic_account(self, topic: str) -> Account:
+        return (self.home or self.account) if is_name(topic) else Account.from_arn(topic)
 
     @property
     def queue_arn(self) -> str:
@@ -90,12 +111,12 @@ class Desired:
         allowed = [
             {
                 "Effect": "Allow",
-                "Principal": {"Service": "sns.amazonaws.com"},
+                "Principal": {"Service": sns_principal(self._topic_account(topic), self.account)},
                 "Action": "sqs:SendMessage",
                 "Resource": self.queue_arn,
                 "Condition": {"ArnEquals": {"aws:SourceArn": arn}},
             }
-            for arn in self.topic_arns.values()
+            for topic, arn in self.topic_arns.items()
         ]
         return {"Policy": json.dumps({"Version": "2012-10-17", "Statement": allowed})} if allowed else {}
 
@@ -153,6 +174,18 @@ class Desired:
             }
             for topic, types in self.binding.topics.items()
         }
+
+
+def sns_principal(topic: Account, queue: Account) -> str:
+    """Return the service principal with which SNS delivers from the account of a topic to that of a queue.
+
+    See https://docs.aws.amazon.com/sns/latest/dg/sns-cross-region-delivery.html: a region has to be named if
+    a message crosses regions and one of them is an opt-in region.
+    """
+    is_aws = {topic.partition, queue.partition} <= {"aws", Account.partition}
+    crosses = topic.region != queue.region and is_aws
+    opt_in = [region for region in (queue.region, topic.region) if region not in _DEFAULT_REGIONS]
+    return f"sns.{opt_in[0]}.amazonaws.com" if crosses and opt_in else "sns.amazonaws.com"
 
 
 def queue_type(name: str) -> "dict[QueueAttributeNameType, str]":

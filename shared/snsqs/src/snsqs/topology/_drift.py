@@ -2,16 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from snsqs._handler import Binding
 from snsqs.headers import TYPE
-from snsqs.topology._desired import Account, Desired
+from snsqs.topology._desired import Desired
+from snsqs.topology._existing import Attributes, Existing
 from snsqs.topology._queue_policy import policy_drift
-
-Attributes = Mapping[str, str]
-"""Attributes as SNS and SQS return them, which may be more than the desired ones."""
 
 Name = TypeVar("Name", bound=str)
 
@@ -20,35 +16,25 @@ Name = TypeVar("Name", bound=str)
 _DEFAULTS = {"RawMessageDelivery": "false", "FilterPolicyScope": "MessageAttributes"}
 
 
-@dataclass(frozen=True)
-class Existing:
-    """Existing resources of one binding; None where one is missing."""
-
-    binding: Binding
-    """The binding, with the dead-letter queue that the queue has if the settings name none."""
-    account: Account
-    topic_arns: Mapping[str, str | None]
-    """By the names in the binding."""
-    queue: Attributes | None
-    dead_letter_queue: Attributes | None
-    subscriptions: Mapping[str, Attributes | None]
-    """By topic."""
-    tags: Mapping[str, str] | None = None
-    """Tags of the queue; None where it is missing, or no tags are set."""
-    dead_letter_tags: Mapping[str, str] | None = None
-
-
-def drift(desired: Desired, existing: Existing) -> list[str]:
-    """Return a sentence for each resource that is missing and each attribute that differs."""
+def drift(existing: Existing) -> list[str]:
+    """Return a sentence for each resource that is missing and each attribute that differs. Of a queue of
+    another account only set settings are compared, not its policy: that allows this account to receive."""
+    desired = existing.desired
     dead_letters = f"dead-letter queue {desired.binding.dead_letter_queue}"
+    found = existing.queue_attributes
+    topics = [f"topic {topic} is missing" for topic, arn in existing.topic_arns.items() if arn is None]
+    if existing.is_foreign:
+        missing = [f"{dead_letters} is missing"] if existing.dead_letter_queue is None else []
+        subscriptions = _subscriptions(desired.subscriptions, existing.subscriptions)
+        return [*topics, *set_differences(existing), *missing, *subscriptions]
     return [
-        *[f"topic {topic} is missing" for topic, arn in existing.topic_arns.items() if arn is None],
-        *_part("the queue is missing", desired.existing_queue(existing.queue or {}), existing.queue),
+        *topics,
+        *_part("the queue is missing", desired.existing_queue(found or {}), found),
         *_tags(desired, existing.tags),
         *_part(
             f"{dead_letters} is missing",
             desired.existing_dead_letter_queue,
-            existing.dead_letter_queue,
+            existing.dead_letter_attributes,
             f"{dead_letters}: ",
         ),
         *_tags(desired, existing.dead_letter_tags, f"{dead_letters}: "),
@@ -56,9 +42,10 @@ def drift(desired: Desired, existing: Existing) -> list[str]:
     ]
 
 
-def set_differences(desired: Desired, existing: Existing) -> list[str]:
+def set_differences(existing: Existing) -> list[str]:
     """Return a sentence for each difference between the settings and the existing queues. Other differences,
     and settings that are not set, make no difference."""
+    desired = existing.desired
     settings, dead_letters = desired.settings, f"dead-letter queue {desired.binding.dead_letter_queue}: "
     values = {
         "VisibilityTimeout": settings.visibility,
@@ -66,11 +53,12 @@ def set_differences(desired: Desired, existing: Existing) -> list[str]:
         "KmsMasterKeyId": settings.kms_key,
         "RedrivePolicy": settings.max_receive_count or settings.dead_letter_queue,
     }
-    queue = {str(name): value for name, value in desired.existing_queue(existing.queue or {}).items()}
+    found = existing.queue_attributes
+    queue = {str(name): value for name, value in desired.existing_queue(found or {}).items()}
     return [
-        *_part("", {name: queue[name] for name in values if values[name] is not None}, existing.queue),
+        *_differences({name: queue[name] for name in values if values[name] is not None}, found),
         *_tags(desired, existing.tags),
-        *_part("", desired.existing_dead_letter_queue, existing.dead_letter_queue, dead_letters),
+        *_differences(desired.existing_dead_letter_queue, existing.dead_letter_attributes, dead_letters),
         *_tags(desired, existing.dead_letter_tags, dead_letters),
     ]
 
@@ -111,9 +99,12 @@ def differences(desired: Mapping[Name, str], found: Attributes) -> dict[Name, li
 
 
 def _part(missing: str, desired: Mapping[Name, str], found: Attributes | None, prefix: str = "") -> list[str]:
-    if found is None:
-        return [missing]
-    return [prefix + each for sentences in differences(desired, found).values() for each in sentences]
+    return [missing] if found is None else _differences(desired, found, prefix)
+
+
+def _differences(desired: Mapping[Name, str], found: Attributes | None, prefix: str = "") -> list[str]:
+    changed = differences(desired, found).values() if found is not None else ()
+    return [prefix + each for sentences in changed for each in sentences]
 
 
 def _plain(name: str) -> Callable[[str, str], list[str]]:

@@ -30,9 +30,7 @@ def _bindings(name: str) -> list[Binding]:
         functions = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # an import runs the module, which may raise anything
         raise ListenerMisconfigured(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
-    listed = list(functions) if isinstance(functions, Iterable) else [functions]
-    if listed and all(isinstance(each, Binding) for each in listed):
-        return listed
-    if not isinstance(functions, Iterable) or not all(callable(each) for each in listed):
+    listed = list(functions) if isinstance(functions, Iterable) else []
+    if not listed or not all(isinstance(each, Binding) or callable(each) for each in listed):
         raise ListenerMisconfigured(f"{name} is not a list of functions marked @sqs_listener")
     return bindings(listed)

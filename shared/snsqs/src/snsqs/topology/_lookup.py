@@ -1,128 +1,109 @@
-"""Lookup of existing topics, queues and subscriptions by their names."""
+"""Lookup of existing topics, queues and subscriptions by name, URL or ARN."""
 
 import asyncio
-import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from snsqs._address import Address, is_name, parse_address
 from snsqs._handler import Binding
-from snsqs._queue import DEFAULT_MAX_RECEIVE_COUNT, DEFAULT_VISIBILITY
 from snsqs._sqs import SqsQueue
 from snsqs.aws import AwsClients, is_queue_gone, is_topic_gone
 from snsqs.topology._desired import Account
-from snsqs.topology._drift import Attributes, Existing
+from snsqs.topology._existing import Existing, FoundQueue, FoundSubscription
 
-
-@dataclass(frozen=True)
-class FoundQueue:
-    """An existing queue and its attributes."""
-
-    queue: SqsQueue
-    attributes: Attributes
-
-    @property
-    def dead_letter_queue(self) -> str | None:
-        """ARN of its dead-letter queue."""
-        target = self._redrive_policy.get("deadLetterTargetArn")
-        return None if target is None else str(target)
-
-    @property
-    def max_receive_count(self) -> int:
-        """The count of its redrive policy, or the default where it has none."""
-        return int(self._redrive_policy.get("maxReceiveCount", DEFAULT_MAX_RECEIVE_COUNT))
-
-    @property
-    def visibility(self) -> int:
-        """Its visibility timeout in seconds, or the default where that is 0: a listener needs a lease."""
-        return int(self.attributes.get("VisibilityTimeout", 0)) or DEFAULT_VISIBILITY
-
-    @property
-    def _redrive_policy(self) -> dict[str, str | int]:
-        policy: dict[str, str | int] = json.loads(self.attributes.get("RedrivePolicy") or "{}")
-        return policy
-
-    def adopted_by(self, binding: Binding) -> Binding:
-        """Return the binding with the dead-letter queue of this queue, if its settings name none."""
-        target = self.dead_letter_queue
-        if binding.settings.dead_letter_queue or target in (None, self.attributes.get("QueueArn")):
-            return binding
-        name = str(target).rpartition(":")[2]
-        return replace(binding, settings=replace(binding.settings, dead_letter_queue=name))
-
-
-@dataclass(frozen=True)
-class FoundSubscription:
-    """A confirmed subscription and its attributes."""
-
-    arn: str
-    attributes: Attributes
+if TYPE_CHECKING:
+    from types_aiobotocore_sns import SNSClient
 
 
 class Lookup:
-    """Read-only lookup. Methods return None for a missing resource and raise the errors of the SDK."""
+    """Read-only lookup. Methods return None for a missing resource and raise the errors of the SDK.
+
+    A topic or queue in another region, by its ARN or URL, is looked up there.
+    """
 
     def __init__(self, clients: AwsClients) -> None:
-        self._sns = clients.sns
-        self._sqs = clients.sqs
+        self._clients = clients
 
     async def existing(self, binding: Binding) -> Existing:
         """Return the existing resources of a binding."""
         topic_arns = {topic: await self.topic(topic) for topic in binding.topics}
-        queue = await self.described_queue(binding.queue)
+        address = binding.queue_address or binding.queue
+        queue = await self.described_queue(address)
         if queue is not None:
             binding = queue.adopted_by(binding)
-        dead_letters = await self.described_queue(binding.dead_letter_queue)
-        arns = [found.attributes["QueueArn"] for found in (queue, dead_letters) if found]
-        arn = next((arn for arn in [*arns, *topic_arns.values()] if arn), None)
-        account = Account.from_arn(arn) if arn else Account()
+        dead_letters = await self.described_queue(binding.dead_letter_address)
+        known = next((each.account for each in (queue, dead_letters) if each), None)
+        home = self.home(topic_arns, default=None if binding.queue_address else known)
+        account = known or home.of_queue(address)
         queue_arn = account.arn("sqs", binding.queue)
         subscriptions = {
             topic: await self.subscription(arn, queue_arn) if arn else None
             for topic, arn in topic_arns.items()
         }
+        is_foreign = queue is not None and await self.is_foreign(binding, queue)
+        has_tags = binding.settings.tags is not None and not is_foreign  # no other account may read tags
         return Existing(
             binding,
             account,
             topic_arns,
-            queue.attributes if queue else None,
-            dead_letters.attributes if dead_letters else None,
+            queue,
+            dead_letters,
             {topic: found.attributes if found else None for topic, found in subscriptions.items()},
-            await self.tags(queue.queue) if queue and binding.settings.tags else None,
-            await self.tags(dead_letters.queue) if dead_letters and binding.settings.tags else None,
+            await self.tags(queue.queue) if queue and has_tags else None,
+            await self.tags(dead_letters.queue) if dead_letters and has_tags else None,
+            home,
+            is_foreign,
         )
+
+    def home(self, topic_arns: Mapping[str, str | None], *, default: Account | None = None) -> Account:
+        """Return account and region of the clients, as far as topics that are given by names tell it."""
+        arns = (arn for topic, arn in topic_arns.items() if arn and is_name(topic))
+        arn = next(arns, None)
+        if arn is not None:
+            return Account.from_arn(arn)
+        return default or Account(self._clients.sqs.meta.region_name)
+
+    async def is_foreign(self, binding: Binding, found: FoundQueue) -> bool:
+        """Return whether the queue of a binding belongs to another account: in the account of the clients its
+        name leads to another queue, or none."""
+        if not binding.queue_address:
+            return False
+        own = await self._url_of(Address(binding.queue, region=found.account.region))
+        return own is None or parse_address(own, "sqs").account != found.account.id
 
     async def tags(self, queue: SqsQueue) -> dict[str, str]:
         """Return the tags of a queue."""
-        return (await self._sqs.list_queue_tags(QueueUrl=queue.url)).get("Tags", {})
+        return (await queue.client.list_queue_tags(QueueUrl=queue.url)).get("Tags", {})
 
-    async def topic(self, name: str) -> str | None:
-        """Return the ARN of a topic, given its name in this account and region, or its ARN."""
-        if not name.startswith("arn:"):
-            return await self._topic_in_list(name)
-        try:
-            await self._sns.get_topic_attributes(TopicArn=name)
-        except Exception as error:
-            if is_topic_gone(error):
-                return None
-            raise
-        return name
+    async def topic(self, address: str) -> str | None:
+        """Return the ARN of a topic, given its name or ARN."""
+        return await (self._topic_named if is_name(address) else self._topic_at)(address)
 
-    async def queue(self, name: str) -> SqsQueue | None:
-        """Return a queue of this account and region. AWS finds one for up to a minute after its deletion."""
+    async def queue(self, address: str) -> SqsQueue | None:
+        """Return a queue, given its name, URL or ARN. AWS finds one for up to a minute after its deletion. A
+        URL is used as it is."""
+        named = parse_address(address, "sqs")
+        url = named.url or await self._url_of(named)
+        client = (await self._clients.in_region(named.region)).sqs
+        return None if url is None else SqsQueue(client, named.name, url)
+
+    async def _url_of(self, queue: Address) -> str | None:
+        sqs = (await self._clients.in_region(queue.region)).sqs
+        owner: dict[str, Any] = {"QueueOwnerAWSAccountId": queue.account} if queue.account else {}
         try:
-            url = (await self._sqs.get_queue_url(QueueName=name))["QueueUrl"]
+            return (await sqs.get_queue_url(QueueName=queue.name, **owner))["QueueUrl"]
         except Exception as error:
             if is_queue_gone(error):
                 return None
             raise
-        return SqsQueue(self._sqs, name, url)
 
-    async def described_queue(self, name: str) -> FoundQueue | None:
+    async def described_queue(self, address: str) -> FoundQueue | None:
         """Return a queue with all its attributes."""
-        queue = await self.queue(name)
+        queue = await self.queue(address)
         if queue is None:
             return None
         try:
-            answer = await self._sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])
+            answer = await queue.client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])
         except Exception as error:
             if is_queue_gone(error):
                 return None
@@ -136,7 +117,7 @@ class Lookup:
         return [found for found in await asyncio.gather(*map(self.queue_at, queues)) if found]
 
     async def queue_at(self, arn: str) -> FoundQueue | None:
-        """Return a queue with all its attributes; None for one of another account or region as well."""
+        """Return a queue of this account and region with all its attributes; None for any other."""
         found = await self.described_queue(arn.rpartition(":")[2])
         return found if found and found.attributes["QueueArn"] == arn else None
 
@@ -145,8 +126,9 @@ class Lookup:
         arn = await self._subscription_in_list(topic_arn, queue_arn)
         if arn is None:
             return None
+        sns = await self.sns_of(topic_arn)
         try:
-            answer = await self._sns.get_subscription_attributes(SubscriptionArn=arn)
+            answer = await sns.get_subscription_attributes(SubscriptionArn=arn)
         except Exception as error:
             if is_topic_gone(error):  # the code is the same for a subscription
                 return None
@@ -155,7 +137,8 @@ class Lookup:
 
     async def subscribed_queues(self, topic_arn: str) -> list[str]:
         """Return the ARNs of the queues that are subscribed to a topic, which must exist."""
-        pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
+        sns = await self.sns_of(topic_arn)
+        pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
         return sorted(
             [
                 subscription["Endpoint"]
@@ -165,15 +148,33 @@ class Lookup:
             ]
         )
 
-    async def _topic_in_list(self, name: str) -> str | None:
-        async for page in self._sns.get_paginator("list_topics").paginate():
-            for topic in page["Topics"]:
-                if topic["TopicArn"].endswith(f":{name}"):
-                    return topic["TopicArn"]
+    async def sns_of(self, topic_arn: str) -> "SNSClient":
+        """Return the client for a topic and its subscriptions: SNS answers for those of its region only."""
+        return (await self._clients.in_region(Account.from_arn(topic_arn).region)).sns
+
+    async def _topic_named(self, name: str) -> str | None:
+        """Read the first page of topics only. It contains the topic or, by other ARNs, tells the account: all
+        pages of an account with thousands of topics take longer than a publisher waits."""
+        async for page in self._clients.sns.get_paginator("list_topics").paginate():
+            arns = [topic["TopicArn"] for topic in page["Topics"]]
+            found = next((arn for arn in arns if arn.endswith(f":{name}")), None)
+            if found or (arns and page.get("NextToken")):
+                return found or await self._topic_at(Account.from_arn(arns[0]).arn("sns", name))
         return None
 
+    async def _topic_at(self, arn: str) -> str | None:
+        sns = await self.sns_of(arn)
+        try:
+            await sns.get_topic_attributes(TopicArn=arn)
+        except Exception as error:
+            if is_topic_gone(error):
+                return None
+            raise
+        return arn
+
     async def _subscription_in_list(self, topic_arn: str, queue_arn: str) -> str | None:
-        pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
+        sns = await self.sns_of(topic_arn)
+        pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
         async for page in pages:
             for subscription in page["Subscriptions"]:
                 # A deleted or unconfirmed one is listed with a word in place of its ARN.
