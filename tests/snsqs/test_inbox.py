@@ -9,10 +9,27 @@ from typing import Any
 import pytest
 import snsqs.inbox
 from pydantic import ValidationError
-from snsqs import BatchFailures, Delivery, DomainEvent, ListenerOptions, Message, TerminalError, Unavailable
+from snsqs import (
+    BatchFailures,
+    Delivery,
+    DomainEvent,
+    ListenerOptions,
+    Message,
+    MessageHandler,
+    TerminalError,
+    Unavailable,
+)
 from snsqs.events import ApplicationEventPublisher
-from snsqs.headers import SOURCE
-from snsqs.inbox import Inbox, RetentionTooShort, received, received_messages
+from snsqs.headers import SEQUENCE, SOURCE, SUBJECT
+from snsqs.inbox import (
+    Inbox,
+    RetentionTooShort,
+    VersionJump,
+    handled_versions,
+    received,
+    received_messages,
+    set_handled_version,
+)
 from snsqs.postgres import Database, Transaction, connect
 from snsqs.testing import MemoryBroker
 
@@ -123,6 +140,131 @@ async def test_an_unknown_source_may_be_any(database: Database, known: str, late
     for each in (newer, older, newest, stale):
         await inbox(delivered(each), effect)
     assert await effects(database) == [newer.id, newest.id]
+
+
+JUMP = 1_000_000
+
+
+async def test_a_version_far_beyond_the_newest_one_is_rejected(database: Database) -> None:
+    """It would supersede every true version after it. Gaps within the limit are normal."""
+    inbox = Inbox(database, max_version_jump=JUMP)
+    first, gap, jump, after = (message(version=version) for version in (7, 7 + JUMP, 8 + 2 * JUMP, 8 + JUMP))
+    await inbox(delivered(first), effect)
+    await inbox(delivered(gap), effect)
+    with pytest.raises(VersionJump, match=f"version {8 + 2 * JUMP} of 1 is {JUMP + 1} beyond {7 + JUMP}"):
+        await inbox(delivered(jump), effect)
+    await inbox(delivered(after), effect)
+    assert await effects(database) == [first.id, gap.id, after.id]
+
+
+@pytest.mark.parametrize(("known", "late"), [("order", ""), ("", "order"), ("order", "order")])
+async def test_a_jump_is_measured_from_every_source_that_it_may_have(
+    database: Database, known: str, late: str
+) -> None:
+    """As versions are compared."""
+    inbox = Inbox(database, max_version_jump=JUMP)
+    await inbox(delivered(message(version=JUMP, **{SOURCE: known})), effect)
+    await inbox(delivered(message(version=2 * JUMP, **{SOURCE: late})), effect)
+    with pytest.raises(VersionJump):
+        await inbox(delivered(message(version=3 * JUMP + 1, **{SOURCE: late})), effect)
+
+
+async def test_the_first_version_of_an_aggregate_is_measured_from_0(database: Database) -> None:
+    """A forged message may arrive before every true one."""
+    inbox, forged, genuine = Inbox(database, max_version_jump=JUMP), message(version=10**18 - 1), message()
+    with pytest.raises(VersionJump):
+        await inbox(delivered(forged), effect)
+    await inbox(delivered(genuine), effect)
+    assert await effects(database) == [genuine.id]
+
+
+async def test_a_version_jump_is_a_dead_letter_and_an_error_in_the_log(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It delays no other message."""
+
+    @listener
+    async def on_painted(event: Painted) -> None: ...
+
+    async with MemoryBroker() as broker:
+        broker.listen(on_painted, middleware=[Inbox(database, max_version_jump=JUMP)])
+        await broker.topic(TOPIC).send([message(version=JUMP + 1), message(version=1)])
+        await broker.join(raise_errors=False)
+        [letter] = broker.dead_letters()
+    assert letter.reason.startswith("VersionJump: version 1000001 of 1")
+    [error] = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert "VersionJump" in vars(error)["reason"]
+    assert await outcomes(database, "1") == [(1, "handled")]
+
+
+async def test_a_repaired_version_lets_true_messages_pass_again(database: Database) -> None:
+    """Also those that were superseded in the meantime, when they are sent again."""
+    inbox, old, forged, true = Inbox(database), message(version=1), message(version=900), message(version=2)
+    for each in (old, forged, true):
+        await inbox(delivered(each), effect)
+    assert await effects(database) == [old.id, forged.id]
+    async with database.connection() as connection:
+        [known] = await handled_versions(connection, "1")
+        assert (known.consumer, known.source, known.version) == ("queue", "", 900)
+        assert await set_handled_version(connection, "queue", "1", 1) == 900
+    for each in (old, true, true):
+        await inbox(delivered(each), effect)
+    assert await effects(database) == [old.id, forged.id, true.id]
+
+
+async def test_a_repaired_version_admits_a_genuine_jump(database: Database) -> None:
+    """Also of an aggregate that the queue does not know yet."""
+    inbox, genuine = Inbox(database, max_version_jump=JUMP), message(version=3 * JUMP)
+    async with database.connection() as connection:
+        assert await set_handled_version(connection, "queue", "1", 3 * JUMP - 1) is None
+    await inbox(delivered(genuine), effect)
+    assert await effects(database) == [genuine.id]
+
+
+@pytest.mark.parametrize("version", [-1, 10**18])
+async def test_a_version_is_repaired_within_its_range_only(database: Database, version: int) -> None:
+    """The error names subject, value and range."""
+    async with database.connection() as connection:
+        with pytest.raises(ValueError, match=f"version of 1 must be 0 to 9+, not {version}"):
+            await set_handled_version(connection, "queue", "1", version)
+
+
+UNREADABLE = [{SUBJECT: None}, {SEQUENCE: None}, {SUBJECT: None, SEQUENCE: None}, {SUBJECT: ""}]
+
+
+@pytest.mark.parametrize("missing", UNREADABLE, ids=lambda missing: " ".join(map(str, missing.items())))
+@pytest.mark.parametrize("is_claimed", [False, True])
+async def test_a_message_without_version_in_its_headers_has_that_of_its_payload(
+    database: Database, missing: dict[str, str | None], is_claimed: bool
+) -> None:
+    """No older version passes; also when a middleware outside of the inbox fetches the payload."""
+    painted: list[int] = []
+    payloads: dict[str, str] = {}
+
+    class Fetch:
+        provides = ()
+
+        async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
+            fetched = [each.copy(payload=payloads.get(each.id, each.payload)) for each in delivery.messages]
+            await proceed(delivery.only(fetched))
+
+    @listener
+    async def on_painted(event: Painted) -> None:
+        painted.append(event.source.version)
+
+    async with MemoryBroker() as broker:
+        broker.listen(on_painted, middleware=[Fetch(), Inbox(database)])
+        for version in (3, 2):
+            sent = message(version=version)
+            headers = {name: value for name, value in sent.headers.items() if name not in missing}
+            headers |= {name: value for name, value in missing.items() if value is not None}
+            if is_claimed:
+                payloads[sent.id] = sent.payload
+            payload = '{"claim": 1}' if is_claimed else sent.payload
+            await broker.topic(TOPIC).send([Message(payload, headers)])
+            await broker.join()
+    assert painted == [3]
+    assert await outcomes(database, "1") == [(3, "handled"), (2, "superseded")]
 
 
 async def test_versions_at_the_same_time_end_at_the_newest(database: Database) -> None:

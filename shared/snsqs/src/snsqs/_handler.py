@@ -287,7 +287,7 @@ class HandlerMethod:
     def with_identity(self, message: Message[str]) -> Message[str]:
         """Return the message with subject and version of its event where its headers have none. A payload
         that cannot be read yet is left to the handler: middleware may have to fetch it."""
-        if SUBJECT in message.headers and SEQUENCE in message.headers:
+        if message.subject and message.sequence is not None:
             return message
         declaration = self._declarations[message.type]
         if not declaration.has_identity:
@@ -296,10 +296,12 @@ class HandlerMethod:
             subject, version = _identity(declaration, self._convert(message))
         except MessagingError:
             return message
-        found = {SUBJECT: subject} if subject else {}
-        if version is not None:
+        found: dict[str, str] = {}
+        if subject and not message.subject:
+            found[SUBJECT] = subject
+        if version is not None and message.sequence is None:
             found[SEQUENCE] = str(version)
-        return message.copy(headers={**found, **message.headers})
+        return message.copy(headers=found) if found else message
 
     def _convert(self, message: Message[str]) -> object:
         try:
@@ -390,6 +392,11 @@ class Binding:
                 f"no handler on {self.queue} takes {message.type!r}; it takes {', '.join(self.event_types)}"
             )
         return handler
+
+    def with_identity(self, message: Message[str]) -> Message[str]:
+        """Return the message with subject and version of its event where its headers have none. Raises
+        UnknownType."""
+        return self.handler_for(message).with_identity(message)
 
 
 def bindings(
@@ -519,7 +526,7 @@ def message_handler(
 
     handle: MessageHandler = dispatch
     for layer in reversed(middleware):
-        handle = _wrap(layer, handle)
+        handle = _wrap(layer, handle, binding)
     return handle
 
 
@@ -543,9 +550,21 @@ def _representative(group: ExceptionGroup[Exception]) -> Exception:
     return error
 
 
-def _wrap(layer: Middleware, inner: MessageHandler) -> MessageHandler:
+def _wrap(layer: Middleware, inner: MessageHandler, binding: Binding) -> MessageHandler:
+    """Return the handler inside a middleware. A message that the middleware replaces, such as by one with a
+    fetched payload, gets subject and version of its event too, which the layers inside may depend on."""
+
     async def handle(delivery: Delivery) -> None:
-        await layer(delivery, inner)
+        await layer(delivery, _identifying(inner, binding, delivery.messages))
+
+    return handle
+
+
+def _identifying(inner: MessageHandler, binding: Binding, known: Sequence[Message[str]]) -> MessageHandler:
+    async def handle(delivery: Delivery) -> None:
+        if not {*map(id, delivery.messages)} <= {*map(id, known)}:
+            delivery = delivery.only([binding.with_identity(message) for message in delivery.messages])
+        await inner(delivery)
 
     return handle
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from snsqs._batch_failures import BatchFailures
 from snsqs._errors import TerminalError, Unavailable
+from snsqs._handled_versions import HandledVersion, handled_versions, set_handled_version
 from snsqs._handler import Delivery, MessageHandler
 from snsqs._message import Message
 from snsqs._model import WireModel
@@ -40,11 +41,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MIN_RETENTION_DAYS",
+    "HandledVersion",
     "Inbox",
     "ReceivedMessage",
     "RetentionTooShort",
+    "VersionJump",
+    "handled_versions",
     "received",
     "received_messages",
+    "set_handled_version",
     "validate_retention",
 ]
 
@@ -76,7 +81,9 @@ RECORD = """
         RETURNING sequence
     )
     SELECT EXISTS (SELECT FROM recorded) AS is_first,
-           $5::bigint IS NULL OR EXISTS (SELECT FROM newest) AS is_newest
+           $5::bigint IS NULL OR EXISTS (SELECT FROM newest) AS is_newest,
+           (SELECT max(sequence) FROM inbox_version
+            WHERE consumer = $1 AND subject = $4 AND (source IN ('', $9) OR $9 = '')) AS known
 """
 
 DUPLICATE = "UPDATE inbox SET duplicates = duplicates + 1 WHERE consumer = $1 AND message_id = $2"
@@ -117,6 +124,11 @@ class RetentionTooShort(ValueError):
     """Records of the inbox would expire while their messages can still be delivered. Keep them longer."""
 
 
+class VersionJump(TerminalError):
+    """The version of a message is far beyond the newest one handled: every true one after it would be
+    superseded. If it is genuine, set the version of the aggregate (`set_handled_version`) and redrive."""
+
+
 class Inbox:
     """Middleware: runs the handler in one transaction with the record of the message.
 
@@ -142,13 +154,19 @@ class Inbox:
     it cannot store.
     """
 
-    def __init__(self, database: "TransactionManager | Database") -> None:
+    def __init__(
+        self, database: "TransactionManager | Database", *, max_version_jump: int | None = None
+    ) -> None:
         """
         Args:
             database: pool with one connection per running handler; see `snsqs.postgres.connect`,
                 `snsqs.sqlalchemy.SqlAlchemyDatabase`, `snsqs.psycopg.PsycopgDatabase`.
+            max_version_jump: greatest difference between a version and the newest one handled, or 0 for an
+                unknown aggregate. A message beyond it raises VersionJump: it becomes a dead letter. None,
+                the default, is for versions that do not count, such as timestamps.
         """
         self._database: TransactionManager = database
+        self._max_version_jump = max_version_jump
         self.provides = database.provides
 
     async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
@@ -213,7 +231,19 @@ class Inbox:
             fields = {"queue": delivery.queue, "version": message.sequence}
             log.info("superseded by a newer version", extra=fields)
             return False
+        self._limit_jump(message, row["known"])
         return True
+
+    def _limit_jump(self, message: Message[str], known: int | None) -> None:
+        """Raise VersionJump. `known` is the newest version that was handled."""
+        if self._max_version_jump is None or not message.subject or message.sequence is None:
+            return
+        newest = max(0, known or 0)
+        if message.sequence - newest > self._max_version_jump:
+            raise VersionJump(
+                f"version {message.sequence} of {message.subject} is {message.sequence - newest} beyond "
+                f"{newest}, the newest handled; at most {self._max_version_jump} are accepted"
+            )
 
 
 async def _lock_versions(
