@@ -315,7 +315,8 @@ class HandlerMethod:
 @dataclass(frozen=True)
 class Binding:
     """A queue, the topics it is subscribed to, and the handlers of its event types. Queue, dead-letter queue,
-    subscriptions and filter policies are derived from it."""
+    subscriptions and filter policies are derived from it. Raises ListenerMisconfigured for names that SQS or
+    SNS rejects, and for a FIFO queue with a standard topic or the other way round."""
 
     queue: str
     topics: Mapping[str, Sequence[str]]
@@ -325,6 +326,12 @@ class Binding:
     settings: QueueSettings = field(default_factory=QueueSettings)
     queue_address: str = ""
     """URL or ARN of the queue, if it is given by one; `queue` is its name."""
+
+    def __post_init__(self) -> None:
+        queue = self.queue_address or self.queue
+        for error in address_errors(queue, self.dead_letter_queue, self.topics):
+            handlers = ", ".join(sorted({handler.name for handler in self.handlers.values()}))
+            raise ListenerMisconfigured(f"{handlers}: {error}")
 
     @property
     def topic(self) -> str:
@@ -353,36 +360,9 @@ class Binding:
 
     def renamed(self, rename: Callable[[str], str]) -> "Binding":
         """Return the binding with other names: `rename` maps those of queue, dead-letter queue and topics, to
-        names, URLs or ARNs. A URL or ARN is not mapped. Raises ListenerMisconfigured for names that are not
-        valid."""
-        dead_letters = self.settings.dead_letter_queue
-        if dead_letters is not None:
-            dead_letters = rename(dead_letters)
-        names = {topic: rename(topic) if is_name(topic) else topic for topic in self.topics}
-        if len(set(names.values())) < len(names):
-            raise ListenerMisconfigured(f"{self.queue}: two topics have the same new name: {names}")
-        renamed = replace(
-            self,
-            topics={names[topic]: types for topic, types in self.topics.items()},
-            settings=replace(self.settings, dead_letter_queue=dead_letters),
-        )
-        if not self.queue_address:
-            renamed = renamed.with_queue(rename(self.queue))
-        renamed.validate_names()
-        return renamed
-
-    def with_queue(self, queue: str) -> "Binding":
-        """Return the binding for another queue, given by its name, URL or ARN."""
-        address = "" if is_name(queue) else queue
-        return replace(self, queue=queue_name(queue), queue_address=address)
-
-    def validate_names(self) -> None:
-        """Raise ListenerMisconfigured for names that SQS or SNS rejects, and for a FIFO queue with a standard
-        topic or the other way round."""
+        names, URLs or ARNs. A URL or ARN is not mapped. Raises ListenerMisconfigured for invalid names."""
         queue = self.queue_address or self.queue
-        for error in address_errors(queue, self.dead_letter_queue, self.topics):
-            handlers = ", ".join(sorted({handler.name for handler in self.handlers.values()}))
-            raise ListenerMisconfigured(f"{handlers}: {error}")
+        return replace(self, **_resources(queue, self.topics, self.settings, rename))
 
     def handler_for(self, message: Message[str]) -> HandlerMethod:
         """Return the handler of the message's type. Raises UnknownType."""
@@ -425,27 +405,42 @@ def bindings(
             raise ListenerMisconfigured(f"{handler.queue} has two bindings; pass one")
     if both := sorted(bound.keys() & marked.keys()):
         raise ListenerMisconfigured(f"{', '.join(both)}: pass the queue's binding or its functions, not both")
-    bound.update((queue, _binding(queue, on_queue)) for queue, on_queue in marked.items())
-    settings = settings or {}
-    if unknown := sorted(settings.keys() - bound.keys()):
+    declared = [*bound, *marked]
+    settings, rename = settings or {}, rename or _unchanged
+    if unknown := sorted(settings.keys() - declared):
         raise ListenerMisconfigured(
             f"settings name {', '.join(unknown)}, for which there is no handler; the queues are "
-            f"{', '.join(bound)}"
+            f"{', '.join(declared)}"
         )
-    configured = [_configured(each, settings.get(queue), rename) for queue, each in bound.items()]
-    _validate_distinct({queue: each.queue for queue, each in zip(bound, configured, strict=True)})
-    return configured
+    configured = {}
+    for queue, binding in bound.items():
+        chosen = settings.get(queue, QueueSettings()).or_else(binding.settings)
+        configured[queue] = replace(binding, settings=chosen).renamed(rename)
+    for queue, on_queue in marked.items():
+        configured[queue] = _binding(queue, on_queue, settings.get(queue, QueueSettings()), rename)
+    _validate_distinct({queue: each.queue for queue, each in configured.items()})
+    return list(configured.values())
 
 
-def _configured(
-    binding: Binding, settings: QueueSettings | None, rename: Callable[[str], str] | None
-) -> Binding:
-    if settings is not None:
-        binding = replace(binding, settings=settings.or_else(binding.settings))
-    if rename is not None:
-        binding = binding.renamed(rename)
-    binding.validate_names()
-    return binding
+def _unchanged(name: str) -> str:
+    return name
+
+
+def _resources(
+    queue: str, topics: Mapping[str, Sequence[str]], settings: QueueSettings, rename: Callable[[str], str]
+) -> dict[str, Any]:
+    """Return the fields of a Binding that name resources, with their new names."""
+    dead_letters = settings.dead_letter_queue
+    names = {topic: rename(topic) if is_name(topic) else topic for topic in topics}
+    if len(set(names.values())) < len(names):
+        raise ListenerMisconfigured(f"{queue}: two topics have the same new name: {names}")
+    address = rename(queue) if is_name(queue) else queue
+    return {
+        "queue": queue_name(address),
+        "queue_address": "" if is_name(address) else address,
+        "topics": {names[topic]: types for topic, types in topics.items()},
+        "settings": replace(settings, dead_letter_queue=dead_letters and rename(dead_letters)),
+    }
 
 
 def _validate_distinct(names: Mapping[str, str]) -> None:
@@ -461,9 +456,16 @@ def _validate_distinct(names: Mapping[str, str]) -> None:
         declared[name] = declaration
 
 
-def _binding(queue: str, marked: Sequence[tuple[_Mark, HandlerFunction]]) -> Binding:
+def _binding(
+    queue: str,
+    marked: Sequence[tuple[_Mark, HandlerFunction]],
+    settings: QueueSettings,
+    rename: Callable[[str], str],
+) -> Binding:
     converter = _only(queue, "converters", [mark.converter for mark, _ in marked]) or JSON_CONVERTER
-    settings = _only(queue, "settings", [mark.settings for mark, _ in marked]) or QueueSettings()
+    settings = settings.or_else(
+        _only(queue, "settings", [mark.settings for mark, _ in marked]) or QueueSettings()
+    )
     handlers: dict[str, HandlerMethod] = {}
     topics: dict[str, set[str]] = {}
     for mark, function in marked:
@@ -477,7 +479,7 @@ def _binding(queue: str, marked: Sequence[tuple[_Mark, HandlerFunction]]) -> Bin
         for topic in mark.topics:
             topics.setdefault(topic, set()).update(method.event_types)
     by_topic = {topic: sorted(types) for topic, types in topics.items()}
-    return Binding(queue, by_topic, handlers, converter, settings).with_queue(queue)
+    return Binding(handlers=handlers, converter=converter, **_resources(queue, by_topic, settings, rename))
 
 
 def _marks_of(function: HandlerFunction) -> Sequence[_Mark]:

@@ -108,10 +108,10 @@ class Destination:
             if type(delay) is not int or not 0 <= delay <= MAX_DELAY:
                 raise InvalidMessage(f"delay is {delay!r}; set whole seconds from 0 to {MAX_DELAY}")
         if message.group_id is not None:
-            _validate_id("group_id", message.group_id)
+            validate_id("group_id", message.group_id)
         if self.is_fifo:
-            _validate_id("group_id (by default ce-subject)", self.group_of(message) or "")
-            _validate_id("deduplication_id (by default ce-id)", deduplication_of(message))
+            validate_id("group_id (by default ce-subject)", self.group_of(message) or "")
+            validate_id("deduplication_id (by default ce-id)", deduplication_of(message))
         elif message.deduplication_id is not None:
             raise InvalidMessage(
                 f"deduplication_id is {message.deduplication_id!r} but {self.name} is not FIFO; do not set it"
@@ -130,7 +130,8 @@ def deduplication_of(message: Message[str]) -> str:
     return message.id if message.deduplication_id is None else message.deduplication_id
 
 
-def _validate_id(name: str, value: object) -> None:
+def validate_id(name: str, value: object) -> None:
+    """Raise InvalidMessage for a group or deduplication id that SNS and SQS reject."""
     if not isinstance(value, str) or not _DELIVERY_ID.fullmatch(value):
         shown = value[:140] if isinstance(value, str) else value
         raise InvalidMessage(

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from snsqs._errors import MAX_VISIBILITY
-from snsqs._queue import BatchOutcome, RawAttributes, Received, is_fifo
+from snsqs._queue import MAX_BATCH_SIZE, BatchOutcome, RawAttributes, Received, is_fifo
+from snsqs._validation import validate_id
 from snsqs.testing._faults import Faults
 
 DEDUPLICATION_SECONDS = 5 * 60
+_MAX_WAIT = 20
 
 
 @dataclass(eq=False)
@@ -42,7 +44,10 @@ class RedrivePolicy:
 
 @dataclass(eq=False)
 class MemoryQueue:
-    """A queue: its messages, and the calls of SQS, which may fail by `faults`."""
+    """A queue: its messages, and the calls of SQS, which may fail by `faults`.
+
+    Calls raise ValueError for numbers that SQS rejects, and InvalidMessage for group and deduplication ids.
+    """
 
     name: str
     faults: Faults
@@ -87,6 +92,9 @@ class MemoryQueue:
             self._store(message_id, body, attributes, group, trace_header, position=position, delay=late)
 
     async def receive(self, *, limit: int, wait: int, visibility: int) -> list[Received]:
+        _require("number of messages", limit, 1, MAX_BATCH_SIZE)
+        _require("wait time", wait, 0, _MAX_WAIT)
+        _require("visibility timeout", visibility, 0, MAX_VISIBILITY)
         self._fail_by_chance()
         deadline = _now() + wait
         while not (received := self._lease(limit, visibility)):
@@ -102,6 +110,7 @@ class MemoryQueue:
         return received
 
     async def delete(self, handles: Sequence[str]) -> BatchOutcome:
+        _require("number of entries", len(handles), 1, MAX_BATCH_SIZE)
         self._fail_by_chance()
         failed = frozenset(h for h in handles if self.faults.occurs(self.faults.drop_entry))
         for stored in self._by_handles(set(handles) - failed):
@@ -112,6 +121,9 @@ class MemoryQueue:
         return BatchOutcome(failed=failed)
 
     async def change_visibility(self, seconds: Mapping[str, int]) -> BatchOutcome:
+        _require("number of entries", len(seconds), 1, MAX_BATCH_SIZE)
+        for value in seconds.values():
+            _require("visibility timeout", value, 0, MAX_VISIBILITY)
         self._fail_by_chance()
         failed = frozenset(h for h in seconds if self.faults.occurs(self.faults.drop_entry))
         found = {stored.handle: stored for stored in self._by_handles(set(seconds) - failed)}
@@ -127,6 +139,11 @@ class MemoryQueue:
     async def send(
         self, body: str, attributes: RawAttributes, *, group: str | None, deduplication: str
     ) -> str:
+        if is_fifo(self.name):
+            group = group or "none"  # as SqsQueue
+            validate_id("deduplication id", deduplication)
+        if group is not None:
+            validate_id("group id", group)
         self._fail_by_chance()
         message_id = self.next_id()
         self.put(message_id, body, attributes, group, deduplication)
@@ -137,9 +154,12 @@ class MemoryQueue:
         return f"{self.name}-{next(self._handles)}"
 
     def _is_new(self, dedup: str) -> bool:
+        """Return False for a duplicate, which does not extend the time of the first message."""
         sent_at = self._sent.get(dedup)
+        if sent_at is not None and _now() <= sent_at + DEDUPLICATION_SECONDS:
+            return False
         self._sent[dedup] = _now()
-        return sent_at is None or sent_at + DEDUPLICATION_SECONDS < _now()
+        return True
 
     def _store(
         self,
@@ -231,3 +251,8 @@ def _is_past(moment: float) -> bool:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _require(what: str, value: int, minimum: int, maximum: int) -> None:
+    if not minimum <= value <= maximum:
+        raise ValueError(f"the {what} is {value}; SQS accepts {minimum} to {maximum}")
