@@ -109,6 +109,7 @@ class LocalSystem:
             "HOST": HOST,
             "PORT": str(getattr(self.ports, service)),
             "LOG_FORMAT": "console",
+            "CONSOLE_URL": self.ports.url("console"),
             "ORDER_URL": self.ports.url("order"),
             "ADAPTER_URL": self.ports.url("adapter"),
             "SCM_URL": self.ports.url("scm"),

@@ -225,7 +225,7 @@ async def console_database(postgres_server: Postgres) -> AsyncIterator[str]:
 @pytest.fixture
 async def console(console_database: str, aws_url: str, adapter: Served) -> AsyncIterator[Served]:
     """The Console service and the adapter; the other services are down."""
-    async with console_service(console_database, aws_url, adapter_url=adapter.url) as served:
+    async with console_service(console_database, aws_url, adapter.registration) as served:
         yield served
 
 

@@ -19,6 +19,7 @@ from services.order.main import create_app as create_order
 from services.order.settings import Settings as OrderSettings
 from services.scm.main import create_app as create_scm
 from services.scm.settings import Settings as ScmSettings
+from shared.operations.registration import Registration
 from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
 from shared.service import Server, bind
 from shared.web import components
@@ -51,9 +52,22 @@ class Served:
         return httpx.URL(self.url).port or 0
 
     @property
+    def registration(self) -> Registration:
+        """The registration of this instance, at its real address."""
+        return self.registered_at(self.url)
+
+    def registered_at(self, url: str) -> Registration:
+        """Return the registration of this instance at another address."""
+        changes = {"url": url, "instance": f"instance-{httpx.URL(url).port}"}
+        return components(self.app).get(Registration).model_copy(update=changes)
+
+    @property
     def database(self) -> Database:
         return components(self.app).get(Database)
 
+
+DOWN = f"http://{HOST}:1"
+"""URL where nothing listens."""
 
 URL = "http://service"
 """Base URL of an application that is called without a port."""
@@ -94,33 +108,36 @@ async def adapter_service(aws_url: str, **settings: Any) -> AsyncIterator[Served
 
 
 @asynccontextmanager
-async def console_service(database_url: str, aws_url: str, **settings: Any) -> AsyncIterator[Served]:
-    """Serve the Console service alone; a service without a URL in the settings is down."""
-    down = f"http://{HOST}:1"
-    usual = {
-        "environment": "development",
-        "database_url": database_url,
-        "aws_endpoint_url": aws_url,
-        "order_url": down,
-        "adapter_url": down,
-        "scm_url": down,
-    }
-    async with serving(create_console(ConsoleSettings(**(usual | settings)))) as served:
+async def console_service(
+    database_url: str, aws_url: str, *registered: Registration, listens_on: int = 0, **settings: Any
+) -> AsyncIterator[Served]:
+    """Serve the Console service, with which these instances are registered."""
+    usual = {"environment": "development", "database_url": database_url, "aws_endpoint_url": aws_url}
+    async with serving(create_console(ConsoleSettings(**(usual | settings))), listens_on) as served:
+        for each in registered:
+            await register(served, each)
         yield served
+
+
+async def register(console: Served, registration: Registration) -> None:
+    """Register an instance, as it does itself where CONSOLE_URL is set."""
+    path = f"/api/registrations/{registration.service}/{registration.instance}"
+    body = registration.model_dump(mode="json", by_alias=True)
+    (await console.http.put(path, json=body, headers=SERVICE)).raise_for_status()
 
 
 @asynccontextmanager
 async def order_service(
-    database_url: str, aws_url: str, adapter_url: str, port: int = 0
+    database_url: str, aws_url: str, adapter_url: str, port: int = 0, **settings: Any
 ) -> AsyncIterator[Served]:
     """Serve the Order service alone."""
-    settings = OrderSettings(
-        environment="development",
-        database_url=database_url,
-        adapter_url=adapter_url,
-        aws_endpoint_url=aws_url,
-    )
-    async with serving(create_order(settings), port) as served:
+    usual = {
+        "environment": "development",
+        "database_url": database_url,
+        "adapter_url": adapter_url,
+        "aws_endpoint_url": aws_url,
+    }
+    async with serving(create_order(OrderSettings(**(usual | settings))), port) as served:
         yield served
 
 

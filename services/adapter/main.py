@@ -18,6 +18,8 @@ from services.adapter.routes import command as routes_command
 from services.adapter.routes.recorded import EventLogs
 from services.adapter.settings import Settings
 from shared.operations.progress import progress_router
+from shared.operations.registration import Registrar, Registration
+from shared.runtime.background import BackgroundLoops
 from shared.runtime.service_client import ServiceClient
 from shared.runtime.tokens import bearer
 from shared.service import StartRefused, command_line
@@ -64,7 +66,11 @@ def create_app(settings: Settings) -> FastAPI:
             checks = {f"topic {topic}": each.check for topic, each in readiness.items()}
             app.include_router(health_router(checks, loops={}))
             app.include_router(progress_router(decisions))
-            yield
+            registration = Registration.of_process("adapter", settings, topics=routes.topics)
+            components(app).add(registration)
+            registrar = Registrar(registration, settings, http)
+            async with components(app).get(BackgroundLoops).running(registrar):
+                yield
 
     app = application(
         title="Adapter service",

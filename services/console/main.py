@@ -13,10 +13,11 @@ from snsqs.retention import Expiry, Retention
 
 from services.console import cli as commands
 from services.console import experiments, page, recovery, watch
-from services.console.queues import QueueFinder, Topics
+from services.console import registry as registry_api
+from services.console.queues import QueueFinder
+from services.console.registry import Registry
 from services.console.settings import Settings
 from shared.runtime.background import BackgroundLoops
-from shared.runtime.service_client import ServiceClient
 from shared.runtime.tokens import bearer
 from shared.service import add_migrate, command_line
 from shared.web import application, components, health_router, map_errors
@@ -25,8 +26,6 @@ MIGRATIONS = (Path(__file__).parent / "migrations",)
 
 OPERATION_RETENTION_DAYS = 90
 """Days that operations are kept. The audit is kept."""
-
-_PROGRESS_TIMEOUT = 2.0
 
 _CONNECTIONS = 8
 """One for the heartbeats of operations and one for the retention; the others serve requests."""
@@ -45,25 +44,35 @@ def create_app(settings: Settings) -> FastAPI:
             httpx.AsyncClient() as http,
             AsyncExitStack() as stack,
         ):
-            order = ServiceClient("order", settings.order_url, http)
-            adapter = ServiceClient("adapter", settings.adapter_url, http)
-            scm = ServiceClient("scm", settings.scm_url, http)
             token = bearer(settings.service_token)
-            watched = [each.with_headers(token, timeout=_PROGRESS_TIMEOUT) for each in (order, scm, adapter)]
-            finder = QueueFinder(clients, Topics(watched[-1]))
+            registry = Registry(database, http, token)
+            adapter = recovery.AdapterClient(registry.client("adapter"), token)
+            finder = QueueFinder(clients, registry)
+            depths = watch.Depths(finder)
 
             audit, operations = recovery.Audit(database), recovery.Operations(database)
-            services = recovery.Services([order, scm], audit)
+            services = recovery.Services(registry, audit)
             dead_letters = recovery.DeadLetters(finder, operations, audit)
-            depths = watch.Depths(finder)
-            adapter_client = recovery.AdapterClient(adapter, token)
-            replays = recovery.Replays(services, operations, adapter_client, depths.count)
+            replays = recovery.Replays(registry, finder, operations, adapter, depths.count)
             live = watch.Live()
-            stations = watch.Stations(watched, depths, live)
-            lineages = watch.Lineages(watched[0], watched[1], depths, dead_letters)
-            components(app).add(audit, operations, services, dead_letters, replays, live, stations, lineages)
+            stations = watch.Stations(registry, depths, live)
+            lineages = watch.Lineages(registry, depths, dead_letters)
+            components(app).add(
+                *(
+                    database,
+                    registry,
+                    audit,
+                    operations,
+                    services,
+                    dead_letters,
+                    replays,
+                    live,
+                    stations,
+                    lineages,
+                )
+            )
             if settings.is_development:
-                laboratory = await stack.enter_async_context(_laboratory(order, adapter, scm, clients))
+                laboratory = await stack.enter_async_context(_laboratory(registry, clients))
                 components(app).add(laboratory)
 
             retention = Retention(database, Expiry("operation", "began_at", OPERATION_RETENTION_DAYS))
@@ -77,6 +86,8 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = application(title="Console service", description=__doc__, lifespan=lifespan, settings=settings)
+    app.include_router(registry_api.router)
+    map_errors(app, registry_api.STATUSES)
     app.include_router(watch.router)
     app.include_router(recovery.router)
     map_errors(app, recovery.STATUSES)
@@ -87,11 +98,9 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _laboratory(
-    order: ServiceClient, adapter: ServiceClient, scm: ServiceClient, clients: AwsClients
-) -> experiments.Laboratory:
-    customers = experiments.Customers(order, scm)
-    return experiments.Laboratory(adapter, customers, experiments.ExperimentQueue(clients))
+def _laboratory(registry: Registry, clients: AwsClients) -> experiments.Laboratory:
+    customers = experiments.Customers(registry.client("order"), registry.client("scm"))
+    return experiments.Laboratory(registry, customers, experiments.ExperimentQueue(clients))
 
 
 def _migrated(database: Database) -> Callable[[], Awaitable[None]]:
@@ -99,7 +108,7 @@ def _migrated(database: Database) -> Callable[[], Awaitable[None]]:
 
     async def check() -> None:
         async with database.connection() as connection:
-            await connection.execute("SELECT FROM operation, audit LIMIT 0")
+            await connection.execute("SELECT FROM operation, audit, registration LIMIT 0")
 
     return check
 

@@ -1,19 +1,12 @@
 """Queues of the consumers of the adapter's topics, found by their subscriptions."""
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import ValidationError
 from snsqs import AwsClients
 from snsqs.queues import SqsQueue
 from snsqs.topology import FoundQueue, Lookup
 
-from shared.operations.progress import ServiceProgress
-from shared.runtime.service_client import RequestRejected, ServiceClient, ServiceUnavailable
-
-_MAX_AGE = 30.0
-"""Seconds; routes change with deployments."""
+from services.console.registry import Registry
 
 
 class UnknownQueue(Exception):
@@ -46,34 +39,6 @@ class ConsumerQueue:
     """None where the queue has no dead-letter queue, or one of another account."""
 
 
-class Topics:
-    """The topics of the adapter's routes, as it reported them last."""
-
-    def __init__(self, adapter: ServiceClient) -> None:
-        self._adapter = adapter
-        self._names: Sequence[str] | None = None
-        self._read_at = float("-inf")
-
-    async def names(self) -> Sequence[str]:
-        """Return the last known names while the adapter is down. Raises ServiceUnavailable when there are
-        none."""
-        now = asyncio.get_running_loop().time()
-        if self._names is None or now - self._read_at > _MAX_AGE:
-            try:
-                self._names, self._read_at = await self._read(), now
-            except ServiceUnavailable:
-                if self._names is None:
-                    raise
-        return self._names
-
-    async def _read(self) -> Sequence[str]:
-        try:
-            progress = ServiceProgress.model_validate(await self._adapter.get("/progress"))
-        except (RequestRejected, ValidationError) as error:
-            raise ServiceUnavailable(f"{self._adapter}: /progress is not a progress report") from error
-        return progress.bridge.topics if progress.bridge else ()
-
-
 class QueueFinder:
     """Finds queues with SNS and SQS at each call, because consumers come and go without the console.
 
@@ -82,14 +47,14 @@ class QueueFinder:
     when the topics are not known.
     """
 
-    def __init__(self, clients: AwsClients, topics: Topics) -> None:
+    def __init__(self, clients: AwsClients, registry: Registry) -> None:
         self._lookup = Lookup(clients)
-        self._topics = topics
+        self._registry = registry
 
     async def consumers(self) -> list[ConsumerQueue]:
         """Return the queues by topic and name; a queue that is subscribed to two topics is there twice."""
         # One after the other, so that a call that fails leaves no other one running.
-        return [queue for topic in await self._topics.names() for queue in await self._subscribed(topic)]
+        return [queue for topic in await self._registry.topics() for queue in await self._subscribed(topic)]
 
     async def dead_letter_queues(self) -> list[DeadLetterQueue]:
         """Return the dead-letter queues by name."""

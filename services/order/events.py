@@ -29,3 +29,7 @@ class OrderCancelled(OrderEvent):
 
 class MemoWritten(OrderEvent):
     """The order's memo was replaced. Not forwarded to other services."""
+
+
+PUBLISHED = (OrderPlaced, OrderCompleted, DeliveryAddressChanged, OrderCancelled, MemoWritten)
+"""All events of this service."""

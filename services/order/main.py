@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
-from services.order import api, reconciliation, replies
+from services.order import api, events, reconciliation, replies
 from services.order.idempotency import idempotency_keys
 from services.order.settings import Settings
 from shared import operations
@@ -31,6 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
                 app,
                 settings,
                 source="order",
+                publishes=events.PUBLISHED,
                 handlers=HANDLERS,
                 http=http,
                 expiries=[idempotency_keys(settings.idempotency_retention_days)],

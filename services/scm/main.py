@@ -53,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
                 app,
                 settings,
                 source="scm",
+                publishes=fulfilment.PUBLISHED,
                 handlers=HANDLERS,
                 http=http,
                 listeners=listeners(order_client, signal),

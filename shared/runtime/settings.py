@@ -69,6 +69,12 @@ class ServiceSettings(EnvironmentSettings):
     port: Port
     log_format: LogFormat = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    console_url: HttpUrl | None = None
+    """Address of the console, with which the service registers; unset, it does not."""
+    advertised_url: HttpUrl | None = None
+    """URL at which the console reaches this instance; unset, it is made of HOST and PORT."""
+    service_version: str = Field("development", max_length=200)
+    """Version that operators see, such as the commit or the tag of the image."""
     aws_region: str = Field("us-east-1", pattern=r"^[a-z0-9-]+$")
     aws_endpoint_url: HttpUrl | None = None
     """Address of a local SNS/SQS server; unset for AWS."""

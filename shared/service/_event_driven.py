@@ -8,6 +8,7 @@ import httpx
 from fastapi import FastAPI
 from snsqs import (
     Binding,
+    DomainEvent,
     HandlerFunction,
     ListenerContainer,
     ListenerMisconfigured,
@@ -28,6 +29,7 @@ from snsqs.tracing import Tracing
 from shared.operations import event_log_api, listener_control, reconciliation
 from shared.operations.listener_control import ListenerControl, UnknownListener
 from shared.operations.progress import Progress, SettledMessages, progress_router
+from shared.operations.registration import Registrar, Registration, registered_queues
 from shared.operations.tally import Tally
 from shared.runtime.background import BackgroundLoops, Loop
 from shared.runtime.tokens import bearer
@@ -51,6 +53,7 @@ async def event_driven(
     settings: EventDrivenSettings,
     *,
     source: str,
+    publishes: Sequence[type[DomainEvent]],
     handlers: Sequence[HandlerFunction],
     http: httpx.AsyncClient,
     listeners: Sequence[Listener] = (),
@@ -62,9 +65,11 @@ async def event_driven(
     """Run the relay, the retention and one listener per queue of the handlers, with the endpoints to operate
     them, for the duration of the body.
 
-    Adds Database, EventLog and ListenerControl to the application's components.
+    Registers the instance with the console, if CONSOLE_URL is set. Adds Database, EventLog, ListenerControl
+    and Registration to the application's components.
 
-    `source` is the name under which the service's events travel. `handlers` are functions marked with
+    `source` is the name of the service, under which its events travel. `publishes` are the events that it
+    appends to its event log. `handlers` are functions marked with
     `@sqs_listener`. `listeners` receive in-process events in this order, before the event log does.
     `listener_options` apply to all queues or, as a mapping, to the queues that it names. `loops` returns the
     service's own background loops by their names on `/readyz`. `expiries` delete rows besides those of event
@@ -106,11 +111,19 @@ async def event_driven(
             **{container.binding.queue: container for container in containers},
             **loops(database),
         }
-        components(app).add(database, event_log, control)
+        registration = Registration.of_process(
+            source,
+            settings,
+            publishes=sorted(event.event_type for event in publishes),
+            queues=registered_queues(bound),
+            has_checksum=True,
+        )
+        components(app).add(database, event_log, control, registration)
         components(app).get(Gauges).updates.append(relay.measure)
         progress = Progress(source, relay, decided, containers, settled)
         _add_endpoints(app, database, progress, {**running, **(dependencies or {})})
-        async with components(app).get(BackgroundLoops).running(*running.values()):
+        registrar = Registrar(registration, settings, http)
+        async with components(app).get(BackgroundLoops).running(*running.values(), registrar):
             yield
 
 

@@ -53,11 +53,7 @@ async def operated(server: Postgres, aws_server: str) -> AsyncIterator[Operated]
         order_service(order_database, aws_server, adapter.url) as order,
         scm_service(scm_database, aws_server, adapter.url, order.url) as scm,
         console_service(
-            console_database,
-            aws_server,
-            order_url=order.url,
-            adapter_url=adapter.url,
-            scm_url=scm.url,
+            console_database, aws_server, *(each.registration for each in (order, adapter, scm))
         ) as console,
     ):
         yield Operated(console, adapter, order, scm, aws, scm_database, console_database, aws_server)

@@ -12,18 +12,16 @@ import pytest
 from local.order import ORDER
 from local.system import OPERATOR, LocalSystem, Ports, running_system
 from tests.adapter.test_adapter import event, send
-from tests.adapter.test_instances import balanced
 from tests.console.test_live import watching
 from tests.serving import adapter_service, console_service, eventually
 
 
 async def test_decisions_of_two_adapters_are_shown(console_database: str, aws_url: str) -> None:
-    """Each exactly once, whichever instance answers a poll."""
+    """Each exactly once, and the counts of both together."""
     async with (
         adapter_service(aws_url) as first,
         adapter_service(aws_url) as second,
-        balanced(first, second) as url,
-        console_service(console_database, aws_url, adapter_url=url) as console,
+        console_service(console_database, aws_url, first.registration, second.registration) as console,
         watching(console) as viewer,
     ):
         known = [event(), event()]
@@ -46,7 +44,14 @@ async def test_decisions_of_two_adapters_are_shown(console_database: str, aws_ur
             return {each["id"] for each in known} <= set(shown)
 
         await eventually(both_are_shown)
+        found = (await console.http.get("/api/stations")).json()
+        progress = [(await each.http.get("/progress")).json()["bridge"]["counts"] for each in (first, second)]
     assert len(shown) == len(set(shown))
+    [adapter_station] = [each for each in found["stations"] if each["kind"] == "adapter"]
+    assert all(progress)
+    assert adapter_station["counts"] == {
+        outcome: sum(counts.get(outcome, 0) for counts in progress) for outcome in ("forwarded", "held_back")
+    }
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from local.ports import HOST
 from tests.order.test_api import place
-from tests.serving import OPERATOR, Served, console_service, eventually
+from tests.serving import DOWN, OPERATOR, Served, console_service, eventually
 from tests.snsqs.relays import locked, run
 from tests.system.systems import System
 from tests.system.test_flow import all_absorbed, completed_order, get, status_is, stock
@@ -81,7 +81,8 @@ async def test_the_path_goes_from_the_command_to_what_the_last_answer_did(
     assert way[2]["messageId"]
     assert (way[3]["receiveCount"], way[-1]["duplicates"]) == (1, 0)
     assert way[-1]["handler"].startswith("services.order.replies.")
-    assert (found["order"]["status"], found["fulfilment"]["status"]) == ("PREPARING", "INVOICED")
+    states = {each["service"]: each["status"] for each in found["states"]}
+    assert states == {"order": "PREPARING", "scm": "INVOICED"}
     assert found["gaps"] == []
 
 
@@ -182,27 +183,27 @@ async def send(
     await eventually(lambda: all_absorbed(system.aws, [REPLIES]))
 
 
-def lone_console(system: System, order_url: str) -> AbstractAsyncContextManager[Served]:
-    """A console that reaches only the Order service."""
-    return console_service(system.console_database, system.aws_url, order_url=order_url)
+def lone_console(database: str, system: System, order_url: str) -> AbstractAsyncContextManager[Served]:
+    """A console that reaches only the Order service, at this URL."""
+    registered = system.order.registered_at(order_url), system.scm.registered_at(DOWN)
+    return console_service(database, system.aws_url, *registered)
 
 
-async def test_a_service_that_is_down_is_a_gap(system: System, answered: str) -> None:
+async def test_a_service_that_is_down_is_a_gap(system: System, answered: str, console_database: str) -> None:
     """The reason is shown, and the rest too."""
-    async with console_service(
-        system.console_database, system.aws_url, order_url=system.order.url
-    ) as console:
+    async with lone_console(console_database, system, system.order.url) as console:
         found = await lineage(console, answered)
     [gap] = found["gaps"]
     assert gap["service"] == "scm"
     assert "ConnectError" in gap["reason"]
-    assert found["fulfilment"] is None
-    assert found["order"]["status"] == "PREPARING"
+    assert [(each["service"], each["status"]) for each in found["states"]] == [("order", "PREPARING")]
     assert [hop["outcome"] for hop in found["hops"] if hop["type"] == "OrderCompleted"][-1] == "forwarded"
     assert path_to(found["hops"], "handled", "DeliveryInvoiceIssued")[-1]["outcome"] == "handled"
 
 
-async def test_a_service_that_comes_to_no_end_is_a_gap_in_seconds(system: System) -> None:
+async def test_a_service_that_comes_to_no_end_is_a_gap_in_seconds(
+    system: System, console_database: str
+) -> None:
     """The client does not wait for it, although it goes on sending."""
 
     async def go_on(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -216,7 +217,7 @@ async def test_a_service_that_comes_to_no_end_is_a_gap_in_seconds(system: System
     async with await asyncio.start_server(go_on, HOST) as endless:
         url = f"http://{HOST}:{endless.sockets[0].getsockname()[1]}"
         async with (
-            lone_console(system, url) as console,
+            lone_console(console_database, system, url) as console,
             asyncio.timeout(10),
         ):
             found = await lineage(console, "2" * 20)
@@ -249,13 +250,15 @@ async def test_an_event_that_has_not_left_is_shown_with_its_error(console: Serve
     assert hops[-1] == waiting
 
 
-async def test_an_order_is_unknown_only_when_both_services_say_so(console: Served, system: System) -> None:
+async def test_an_order_is_unknown_only_when_all_services_say_so(
+    console: Served, system: System, console_database: str
+) -> None:
     """404 then; while one of them is down, that is not known."""
     path = f"/api/orders/{'3' * 20}/lineage"
     answer = await console.http.get(path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
-    async with lone_console(system, system.order.url) as half:
+    async with lone_console(console_database, system, system.order.url) as half:
         found = await get(half, path)
-    assert (found["order"], found["hops"], found["startedAt"]) == (None, [], None)
+    assert (found["states"], found["hops"], found["startedAt"]) == ([], [], None)
     assert (await console.http.get("/api/orders/1/lineage")).status_code == 422

@@ -81,7 +81,7 @@ async def console(postgres_server: Postgres, aws_server: str, adapter: Served) -
     """A console without the other services."""
     async with (
         fresh_database(postgres_server, "template_console") as database_url,
-        console_service(database_url, aws_server, adapter_url=adapter.url) as served,
+        console_service(database_url, aws_server, adapter.registration) as served,
     ):
         yield served
 

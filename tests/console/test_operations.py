@@ -50,7 +50,7 @@ async def test_operations_and_audit_survive_a_restart(
 ) -> None:
     """Another process on the same database shows the same."""
     await dead.add(*orders(2))
-    async with console_service(console_database, aws_url, adapter_url=adapter.url) as before:
+    async with console_service(console_database, aws_url, adapter.registration) as before:
         done = await do(before, "redrive")
         records = await audit(before)
     async with console_service(console_database, aws_url) as after:
@@ -64,7 +64,7 @@ async def test_instances_share_their_operations(
 ) -> None:
     """One that runs at the first instance is listed, excludes others, and is cancelled at the second."""
     await dead.add(*orders(8))
-    async with console_service(console_database, aws_url, adapter_url=adapter.url) as second:
+    async with console_service(console_database, aws_url, adapter.registration) as second:
         begun = await begin(console, "redrive", perSecond=2)
 
         async def has_progress() -> bool:
@@ -105,7 +105,7 @@ async def test_without_the_database_nothing_moves(
     """Commands are refused with 503; browsing works. Afterwards everything works without a restart."""
     await dead.add(*orders(1))
     database = DetachableDatabase(console_database, tmp_path)
-    async with console_service(database.url, aws_url, adapter_url=adapter.url) as console:
+    async with console_service(database.url, aws_url, adapter.registration) as console:
         async with database.unavailable():
             for what in ("redrive", "discard"):
                 status, detail = await refused(console, what)
@@ -134,7 +134,7 @@ async def test_an_operation_stops_when_the_database_is_lost(
     """Nothing is moved without an audit record; its end is stored once the database is back."""
     await dead.add(*orders(6))
     database = DetachableDatabase(console_database, tmp_path)
-    async with console_service(database.url, aws_url, adapter_url=adapter.url) as console:
+    async with console_service(database.url, aws_url, adapter.registration) as console:
         begun = await begin(console, "redrive", perSecond=2)
 
         async def has_progress() -> bool:

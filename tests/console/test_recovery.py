@@ -346,7 +346,7 @@ async def test_stopping_the_console_cancels_what_runs(
 ) -> None:
     """It is not killed between sending and deleting, everything goes back, and the audit records it."""
     await dead.add(*orders(5))
-    async with console_service(console_database, aws_url, adapter_url=adapter.url) as console:
+    async with console_service(console_database, aws_url, adapter.registration) as console:
         begun = await begin(console, "redrive", perSecond=0.1)
 
         async def has_progress() -> bool:
@@ -378,7 +378,7 @@ async def test_a_dead_letter_queue_that_passes_on_is_left_alone(
 
 async def test_without_sqs_the_refusal_says_so(console_database: str, adapter: Served) -> None:
     """503, as problem details."""
-    async with console_service(console_database, f"http://{HOST}:1", adapter_url=adapter.url) as console:
+    async with console_service(console_database, f"http://{HOST}:1", adapter.registration) as console:
         answer = await console.http.get("/api/dead-letters", headers=OPERATOR)
         assert answer.status_code == 503
         assert answer.json()["detail"].startswith("SNS or SQS unavailable: ")
@@ -405,7 +405,7 @@ async def test_groups_of_a_fifo_queue_keep_their_order(
         await dead.add(each, group=each.subject)
     async with (
         adapter_service(aws_url, routes_file=routes) as fifo_adapter,
-        console_service(console_database, aws_url, adapter_url=fifo_adapter.url) as fifo_console,
+        console_service(console_database, aws_url, fifo_adapter.registration) as fifo_console,
     ):
         operation = await do(fifo_console, "redrive", queue="ordered.fifo")
     assert operation["done"] == 8
@@ -449,7 +449,7 @@ async def test_a_redrive_that_dies_loses_nothing(
     await dead.add(Message(waiting.body, waiting.attributes))
     async with (
         dying_between_sending_and_deleting(aws_url) as broken,
-        console_service(console_database, broken, adapter_url=adapter.url) as dying,
+        console_service(console_database, broken, adapter.registration) as dying,
     ):
         operation = await do(dying, "redrive")
     assert (operation["done"], operation["failed"]) == (0, 1)

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from local.ports import HOST
 from local.postgres import Postgres
 from services.console.main import cli
 from tests.console.letters import ended
 from tests.console.operated import Operated, operated
 from tests.console.test_lineage import invoiced
-from tests.serving import OPERATOR, SERVICE, Served, adapter_service, console_service, eventually
+from tests.serving import DOWN, OPERATOR, SERVICE, Served, adapter_service, console_service, eventually
 from tests.snsqs.relays import run
 from tests.system.test_flow import completed_order, get, stock
 
@@ -91,19 +90,13 @@ async def long_log(system: Operated) -> int:
 
 
 @asynccontextmanager
-async def another_console(system: Operated, **urls: str) -> AsyncIterator[Served]:
-    """Run a console with other URLs of services."""
-    usual = {"order_url": system.order.url, "adapter_url": system.adapter.url, "scm_url": system.scm.url}
-    async with console_service(system.console_database, system.aws_url, **(usual | urls)) as console:
-        yield console
-
-
-@asynccontextmanager
-async def other_routes(system: Operated, routes_file: Path) -> AsyncIterator[Served]:
+async def other_routes(system: Operated, database: str, routes_file: Path) -> AsyncIterator[Served]:
     """A console whose adapter has routes of its own."""
     async with (
         adapter_service(system.aws_url, routes_file=routes_file) as adapter,
-        another_console(system, adapter_url=adapter.url) as console,
+        console_service(
+            database, system.aws_url, *(each.registration for each in (system.order, system.scm, adapter))
+        ) as console,
     ):
         yield console
 
@@ -247,12 +240,12 @@ async def test_a_change_is_noticed(system: Operated, order_id: str) -> None:
 
 
 async def test_events_that_the_current_routes_hold_back_are_not_sent(
-    system: Operated, order_id: str, tmp_path: Path
+    system: Operated, order_id: str, console_database: str, tmp_path: Path
 ) -> None:
     """They decide, not those of the first sending; the rule is named."""
     routes = tmp_path / "routes.toml"
     routes.write_text(STAYS_HERE)
-    async with other_routes(system, routes) as console:
+    async with other_routes(system, console_database, routes) as console:
         done = await replay(console, {"orderId": order_id})
     assert (done["selected"], done["done"], done["proof"]["heldBack"]) == (1, 0, 1)
     [tally] = done["proof"]["tallies"]
@@ -260,11 +253,13 @@ async def test_events_that_the_current_routes_hold_back_are_not_sent(
     assert await duplicates(system, order_id) == {ORDERS: 0, DEMAND: 0}
 
 
-async def test_without_a_consumer_nothing_is_proven(system: Operated, order_id: str, tmp_path: Path) -> None:
+async def test_without_a_consumer_nothing_is_proven(
+    system: Operated, order_id: str, console_database: str, tmp_path: Path
+) -> None:
     """Without a consumer there is no state that could have changed."""
     routes = tmp_path / "routes.toml"
     routes.write_text(GOES_ELSEWHERE)
-    async with other_routes(system, routes) as console:
+    async with other_routes(system, console_database, routes) as console:
         done = await replay(console, {"orderId": order_id})
     assert (done["done"], done["proof"]["states"], done["proof"]["unchanged"]) == (1, [], None)
     assert done["error"] == "none of the services listens to such events"
@@ -301,16 +296,21 @@ async def test_outstanding_deliveries_are_reported(system: Operated, order_id: s
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-@pytest.mark.parametrize("away", ["order_url", "adapter_url", "scm_url"])
+@pytest.mark.parametrize("away", ["order", "adapter", "scm"])
 async def test_nothing_is_replayed_while_a_service_is_away(
-    system: Operated, away: str, dry_run: bool
+    system: Operated, console_database: str, away: str, dry_run: bool
 ) -> None:
     """Neither without the log nor without a consumer; the missing service is named."""
     body = {"selection": {"all": True}, "dryRun": dry_run}
-    async with another_console(system, **{away: f"http://{HOST}:1"}) as console:
+    services = {"order": system.order, "adapter": system.adapter, "scm": system.scm}
+    registered = [
+        service.registered_at(DOWN) if name == away else service.registration
+        for name, service in services.items()
+    ]
+    async with console_service(console_database, system.aws_url, *registered) as console:
         answer = await console.http.post("/api/replay", json=body, headers=OPERATOR)
     assert answer.status_code == 503
-    assert answer.json()["detail"].startswith(f"{away.removesuffix('_url')} at http://{HOST}:1: ")
+    assert answer.json()["detail"].startswith(f"{away} at {DOWN}: ")
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,11 @@ async def test_nothing_is_replayed_while_a_service_is_away(
         ({"selection": {"all": True, "type": "OrderCompleted"}}, 422, "or, for everything, only all"),
         ({"selection": {"error": "x"}}, 422, "Extra inputs are not permitted"),
         ({"selection": {"from": "yesterday"}}, 422, "must be a time such as"),
-        ({"selection": {"all": True}, "service": "shop"}, 404, "no service 'shop'; there are order, scm"),
+        (
+            {"selection": {"all": True}, "service": "shop"},
+            404,
+            "no service 'shop' has registered; registered: adapter, order, scm",
+        ),
     ],
 )
 async def test_what_is_not_meant_so_is_not_replayed(

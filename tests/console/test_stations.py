@@ -7,15 +7,16 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, Response
+from snsqs.events import ApplicationEventPublisher
+from snsqs.postgres import connect
 
-from local.ports import HOST
-from services.console.queues import QueueFinder, Topics
+from services.console.queues import QueueFinder
+from services.console.registry import Registry
 from services.console.watch import Depths, Live, Stations
 from shared.runtime.background import BackgroundLoops
-from shared.runtime.service_client import ServiceClient
 from tests.console.test_lineage import invoiced
 from tests.console.test_live import watching
-from tests.serving import OPERATOR, Served, console_service, eventually, serving
+from tests.serving import DOWN, OPERATOR, Served, console_service, eventually, serving
 from tests.snsqs.relays import locked, run
 from tests.system.systems import System
 from tests.system.test_flow import completed_order, get, stock
@@ -112,21 +113,24 @@ async def test_what_waits_is_shown_where_it_waits(system: System) -> None:
 
 
 async def test_a_service_that_is_down_is_shown_with_the_reason(
-    console_database: str, aws_server: str
+    system: System, console_database: str, aws_server: str
 ) -> None:
-    """The answer is 200, and the stations that it is known to have are down with it."""
-    async with console_service(console_database, aws_server) as console:
+    """The answer is 200, and the stations that it registered are down with it."""
+    registered = [each.registered_at(DOWN) for each in (system.scm, system.adapter)]
+    async with console_service(console_database, aws_server, *registered) as console:
         assert (await services(console))["scm"]["status"] == "down"
         assert "ConnectError" in (await services(console))["scm"]["trouble"]
-        relay = (await stations(console))["relay:scm"]
+        found = await stations(console)
+    relay, listener = found["relay:scm"], found[f"listener:{ORDERS}"]
     assert (relay["status"], relay["waiting"], relay["feeds"]) == ("down", None, ["adapter"])
+    assert (listener["status"], listener["feeds"]) == ("down", ["relay:scm"])
 
 
-async def test_without_sns_and_sqs_the_rest_is_shown(system: System) -> None:
+async def test_without_sns_and_sqs_the_rest_is_shown(system: System, console_database: str) -> None:
     """Neither an error, nor a long wait."""
     async with (
         asyncio.timeout(15),
-        console_service(system.console_database, f"http://{HOST}:1", order_url=system.order.url) as console,
+        console_service(console_database, DOWN, system.order.registration) as console,
     ):
         assert (await stations(console))["relay:order"]["status"] == "up"
 
@@ -166,14 +170,18 @@ class Counted:
 
 
 @pytest.fixture
-async def counted(system: System) -> AsyncIterator[tuple[Counted, Live, Stations]]:
+async def counted(system: System, console_database: str) -> AsyncIterator[tuple[Counted, Live, Stations]]:
     """Stations that poll a hundred times a second."""
     counting, live = Counted(), Live()
-    async with serving(counting.app) as served, httpx.AsyncClient() as http:
-        order = ServiceClient("order", served.url, http)
-        topics = Topics(ServiceClient("adapter", system.adapter.url, http))
-        depths = Depths(QueueFinder(system.aws, topics))
-        stations = Stations([order], depths, live, max_age=0.01)
+    async with (
+        serving(counting.app) as served,
+        connect(console_database, ApplicationEventPublisher([])) as database,
+        httpx.AsyncClient() as http,
+    ):
+        registry = Registry(database, http, {})
+        await registry.register(system.order.registered_at(served.url))
+        depths = Depths(QueueFinder(system.aws, registry))
+        stations = Stations(registry, depths, live, max_age=0.01)
         async with BackgroundLoops().running(live, stations):
             yield counting, live, stations
 

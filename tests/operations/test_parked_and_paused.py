@@ -12,12 +12,11 @@ from snsqs.queues import ListenerQueues
 from snsqs.testing import Faults, MemoryQueue, run_on_virtual_clock
 from typer.testing import CliRunner
 
-from local.ports import HOST
 from local.postgres import Postgres
 from services.console.main import cli
 from tests.console.operated import Operated, operated
 from tests.order.test_api import ORDER
-from tests.serving import OPERATOR, SERVICE, Served, console_service, eventually, serving
+from tests.serving import DOWN, OPERATOR, SERVICE, Served, console_service, eventually, serving
 from tests.snsqs.queues import QUEUE, Recorder
 from tests.system.test_flow import completed_order, stock
 
@@ -92,7 +91,7 @@ async def test_parked_events_are_listed_and_resubmitted(system: Operated) -> Non
     [
         ({"service": "order", "selection": {}}, 422, "must have ids, type, orderId or error"),
         ({"service": "order", "selection": {"error": "\x00"}}, 422, "String should match pattern"),
-        ({"service": "shop", "selection": {"all": True}}, 404, "no service 'shop'; there are order, scm"),
+        ({"service": "shop", "selection": {"all": True}}, 404, "no service 'shop' has registered"),
     ],
 )
 async def test_an_invalid_selection_resubmits_nothing(
@@ -200,10 +199,10 @@ async def test_an_unknown_listener_is_not_found(system: Operated) -> None:
     await system.post(f"/api/listeners/shop/{SCM_QUEUE}/pause", status=404)
 
 
-async def test_an_unreachable_service_is_a_gap(system: Operated) -> None:
+async def test_an_unreachable_service_is_a_gap(system: Operated, console_database: str) -> None:
     """The others are listed all the same; commands for the service are rejected."""
-    settings = {"order_url": system.order.url, "scm_url": f"http://{HOST}:1"}
-    async with console_service(system.console_database, system.aws_url, **settings) as console:
+    registered = system.order.registration, system.scm.registered_at(DOWN)
+    async with console_service(console_database, system.aws_url, *registered) as console:
         for path, name in (("/api/parked", "events"), ("/api/listeners", "listeners")):
             found = (await console.http.get(path, headers=OPERATOR)).json()
             assert [gap["service"] for gap in found["gaps"]] == ["scm"]
@@ -212,15 +211,15 @@ async def test_an_unreachable_service_is_a_gap(system: Operated) -> None:
             f"/api/listeners/scm/{SCM_QUEUE}/pause", headers=OPERATOR
         )
         assert answer.status_code == 503
-        assert answer.json()["detail"].startswith(f"scm at http://{HOST}:1: ")
-    over, _ = await system.get("/api/audit", limit=2)
+        assert answer.json()["detail"].startswith(f"scm at {DOWN}: ")
+        over, _ = (await console.http.get("/api/audit", params={"limit": 2}, headers=OPERATOR)).json()
     assert (over["step"], over["what"]) == ("ended", "pause")
     assert "ConnectError" in over["error"]
 
 
 @pytest.mark.parametrize(("status", "text"), [(502, "<h1>Bad gateway</h1>"), (500, "[]"), (200, "fine")])
 async def test_a_service_with_an_unexpected_response_is_a_gap(
-    system: Operated, status: int, text: str
+    system: Operated, console_database: str, status: int, text: str
 ) -> None:
     """Such as a proxy's error page. The reason names the status."""
     proxy = FastAPI()
@@ -228,7 +227,10 @@ async def test_a_service_with_an_unexpected_response_is_a_gap(
     async with (
         serving(proxy) as served,
         console_service(
-            system.console_database, system.aws_url, order_url=served.url, scm_url=system.scm.url
+            console_database,
+            system.aws_url,
+            system.order.registered_at(served.url),
+            system.scm.registration,
         ) as console,
     ):
         found = (await console.http.get("/api/listeners", headers=OPERATOR)).json()

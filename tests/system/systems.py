@@ -32,7 +32,7 @@ async def whole_system(
         order_service(order_database, aws_url, adapter.url) as order,
         scm_service(scm_database, aws_url, adapter.url, order.url) as scm,
         console_service(
-            console_database, aws_url, order_url=order.url, adapter_url=adapter.url, scm_url=scm.url
+            console_database, aws_url, *(each.registration for each in (order, adapter, scm))
         ) as console,
     ):
         yield System(order, scm, adapter, console, scm_database, console_database, aws, aws_url)

@@ -9,7 +9,7 @@ from services.console.cli.output import AsJson, moment, print_json, print_table,
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
-Service = Annotated[str, typer.Argument(help="order or scm")]
+Service = Annotated[str, typer.Argument(help="Name of the service, as in the list.")]
 Queue = Annotated[str, typer.Argument(help="Name of the queue, as in the list.")]
 
 

@@ -11,7 +11,7 @@ from services.console.cli.selecting import All, DryRun, Ids, Order, PerSecond, T
 
 
 def replay(
-    service: Annotated[str, typer.Option(help="Service that published the events: order or scm.")] = "order",
+    service: Annotated[str, typer.Option(help="Service that published the events.")] = "order",
     ids: Ids = None,
     event_type: Type = None,
     order: Order = None,

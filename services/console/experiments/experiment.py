@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from snsqs import WireModel
 
 from services.console.experiments.customers import Customers
 from services.console.experiments.queue import QUEUE, ExperimentQueue
-from shared.runtime.service_client import ServiceClient
+from services.console.registry import Registry
 
 log = structlog.get_logger(__name__)
 
@@ -71,10 +71,10 @@ class _Experiment:
 class Laboratory:
     """Runs one experiment at a time. Closing it cancels a running one and ends its fault."""
 
-    def __init__(self, adapter: ServiceClient, customers: Customers, queue: ExperimentQueue) -> None:
+    def __init__(self, registry: Registry, customers: Customers, queue: ExperimentQueue) -> None:
         self.customers = customers
         self.queue = queue
-        self._adapter = adapter
+        self._registry = registry
         self._reports = {
             name: Report(id=name, title=each.title, prediction=each.prediction)
             for name, each in _EXPERIMENTS.items()
@@ -177,12 +177,16 @@ class Laboratory:
 
     @asynccontextmanager
     async def _adapter_fault(self, authorization: str, **fault: bool | int) -> AsyncIterator[None]:
-        adapter = self._adapter.with_headers({"authorization": authorization})
         try:
-            await adapter.send("PUT", "/faults", fault)
+            await self._set_adapter_fault(authorization, fault)
             yield
         finally:
-            await adapter.send("PUT", "/faults", {})
+            await self._set_adapter_fault(authorization, {})
+
+    async def _set_adapter_fault(self, authorization: str, fault: Mapping[str, bool | int]) -> None:
+        """Set the fault of every instance of the adapter."""
+        for instance in await self._registry.instances("adapter"):
+            await instance.with_headers({"authorization": authorization}).send("PUT", "/faults", fault)
 
     @asynccontextmanager
     async def malformed_message(self, _: str) -> AsyncIterator[None]:

@@ -23,7 +23,6 @@ from services.console.recovery.services import (
     Resubmit,
     ServiceListener,
     Services,
-    UnknownService,
 )
 from shared.operations.event_log_api import Resubmitted
 from shared.operations.listener_control import Queue
@@ -35,7 +34,6 @@ router = APIRouter(prefix="/api", tags=["recovery"], dependencies=[OperatorAcces
 STATUSES: ErrorStatuses = {
     UnknownQueue: 404,
     UnknownOperation: 404,
-    UnknownService: 404,
     Busy: 409,
     HasRedrivePolicy: 409,
     Paused: 409,

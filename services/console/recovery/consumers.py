@@ -1,11 +1,12 @@
 """Consumers: the services that listen to a topic, and their state."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from services.console.recovery.proof import Deliveries
+from services.console.registry import RegisteredService
 from shared.operations.checksum import TABLE_TIMEOUT, StateChecksum
 from shared.operations.progress import ServiceProgress
 from shared.operations.reconciliation import Consumed, EventCounts
@@ -22,6 +23,7 @@ class Consumer:
 
     service: ServiceClient
     queues: dict[str, frozenset[str]]
+    has_checksum: bool
 
     async def checksum(self) -> StateChecksum:
         answer = await replace(self.service, timeout=TABLE_TIMEOUT).get("/reconciliation/checksum")
@@ -36,15 +38,37 @@ class Consumer:
 class Consumers:
     """The consumers of some topics. Methods raise ServiceUnavailable and RequestRejected."""
 
-    def __init__(self, consumers: Sequence[Consumer]) -> None:
+    def __init__(self, consumers: Sequence[Consumer], foreign_queues: Collection[str] = ()) -> None:
         self._consumers = consumers
+        self._foreign_queues = foreign_queues
 
     @classmethod
-    async def find(cls, topics: Collection[str], services: Sequence[ServiceClient]) -> "Consumers":
-        """Find them by the listeners that the services report. Raises Paused."""
-        progress = await asyncio.gather(*(_progress(service) for service in services))
-        found = [_consumer(*each, topics) for each in zip(services, progress, strict=True)]
-        return cls([each for each in found if each.queues])
+    async def find(
+        cls,
+        topics: Collection[str],
+        services: Sequence[RegisteredService],
+        client: Callable[[str], ServiceClient],
+        subscribed: Collection[str],
+    ) -> "Consumers":
+        """Find the services that listen to these topics. `subscribed` are the names of all queues that are
+        subscribed to them. Raises Paused."""
+        found = [
+            Consumer(client(each.name), queues, each.latest.has_checksum)
+            for each in services
+            if (queues := _queues(each, topics))
+        ]
+        await asyncio.gather(*map(_check_listening, found))
+        listened_to = {queue for consumer in found for queue in consumer.queues}
+        return cls(found, sorted(set(subscribed) - listened_to))
+
+    @property
+    def unchecked(self) -> list[str]:
+        """Consumers whose state cannot be compared, in words."""
+        without = [each.service.name for each in self._consumers if not each.has_checksum]
+        return [
+            *(f"{name}, which has no checksum" for name in without),
+            *(f"{queue}, a queue that no registered service listens to" for queue in self._foreign_queues),
+        ]
 
     @property
     def queues(self) -> set[str]:
@@ -56,8 +80,9 @@ class Consumers:
 
     async def checksums(self) -> dict[str, StateChecksum]:
         """Return the checksum of each service by name."""
-        found = await asyncio.gather(*(each.checksum() for each in self._consumers))
-        return {each.service.name: state for each, state in zip(self._consumers, found, strict=True)}
+        checked = [each for each in self._consumers if each.has_checksum]
+        found = await asyncio.gather(*(each.checksum() for each in checked))
+        return {each.service.name: state for each, state in zip(checked, found, strict=True)}
 
     async def deliveries(self) -> Deliveries:
         """Return the outcomes of all recorded deliveries."""
@@ -65,12 +90,18 @@ class Consumers:
         return Deliveries.total_of(chain.from_iterable(found))
 
 
-async def _progress(service: ServiceClient) -> ServiceProgress:
-    return ServiceProgress.model_validate(await service.get("/progress"))
+def _queues(service: RegisteredService, topics: Collection[str]) -> dict[str, frozenset[str]]:
+    """Return the event types of the service's queues on these topics."""
+    return {
+        each.queue: frozenset(each.event_types)
+        for each in service.queues
+        if not set(each.topics).isdisjoint(topics)
+    }
 
 
-def _consumer(service: ServiceClient, progress: ServiceProgress, topics: Collection[str]) -> Consumer:
-    listeners = [each for each in progress.listeners if each.topic in topics]
-    if paused := [each.queue for each in listeners if each.is_paused]:
-        raise Paused(f"{service.name} does not listen to {', '.join(paused)}: resume it first")
-    return Consumer(service, {each.queue: frozenset(each.handlers) for each in listeners})
+async def _check_listening(consumer: Consumer) -> None:
+    """Raises Paused."""
+    progress = ServiceProgress.model_validate(await consumer.service.get("/progress"))
+    paused = [each.queue for each in progress.listeners if each.is_paused and each.queue in consumer.queues]
+    if paused:
+        raise Paused(f"{consumer.service.name} does not listen to {', '.join(paused)}: resume it first")

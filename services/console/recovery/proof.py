@@ -89,6 +89,8 @@ class Proof(BaseModel):
     """Selected, but held back by the present routes."""
     states: list[State] = Field(default_factory=list)
     """One per consuming service; none in a dry run."""
+    unchecked: list[str] = Field(default_factory=list)
+    """Consumers whose state could not be compared, and the reason."""
     under_way: int = 0
     """Messages in the consumers' queues when it began; they change the state too."""
     outstanding: int | None = None
@@ -98,7 +100,8 @@ class Proof(BaseModel):
     handled: int = 0
     unchanged: bool | None = None
     """Whether no state changed; null while that is not known, and where it cannot be known: in a dry run,
-    when it was cancelled, when deliveries are outstanding, when no service listens."""
+    when it was cancelled, when deliveries are outstanding or a consumer is unchecked, when no service
+    listens."""
 
     def count(self, event_type: str, decision: str, rule: str | None) -> None:
         """Count the decision about one event."""
@@ -119,7 +122,7 @@ class Proof(BaseModel):
     def conclude(self, waited: float) -> str | None:
         """Set `unchanged`. Return why that is not proven, or None. `waited` is in seconds."""
         changed = {each.service: each.changed for each in self.states if each.changed}
-        is_known = bool(self.states) and not self.outstanding
+        is_known = bool(self.states) and not self.outstanding and not self.unchecked
         self.unchanged = False if changed else True if is_known else None
         reasons = [
             f"{service} changed: {', '.join(table.table for table in tables)}"
@@ -131,6 +134,8 @@ class Proof(BaseModel):
             reasons.append(
                 f"not settled: {self.outstanding} deliveries outstanding, none came for {waited:g} s"
             )
+        if self.unchecked:
+            reasons.append(f"not checked: {', '.join(self.unchecked)}")
         if not self.states:
             reasons.append("none of the services listens to such events")
         return "; ".join(reasons) or None

@@ -12,13 +12,15 @@ from snsqs.background import wait_for_event
 from snsqs.cloudevents import CloudEvent, EventResult
 from snsqs.queues import batched
 
+from services.console.queues import QueueFinder
 from services.console.recovery.adapter import AdapterClient
 from services.console.recovery.consumers import Consumers
 from services.console.recovery.operation import Operation, Selected
 from services.console.recovery.operations import Operations
 from services.console.recovery.proof import Deliveries, Proof, State
 from services.console.recovery.rate_limit import PerSecond, RateLimit
-from services.console.recovery.services import OperatorIdentity, Services
+from services.console.recovery.services import OperatorIdentity
+from services.console.registry import Registry
 from shared.operations.event_search import EventPage
 from shared.operations.selection import ExplicitSelection, Name, allow_duplicates
 from shared.runtime.service_client import ServiceClient
@@ -66,12 +68,14 @@ class Replays:
 
     def __init__(
         self,
-        services: Services,
+        registry: Registry,
+        queues: QueueFinder,
         operations: Operations,
         adapter: AdapterClient,
         count_messages: CountMessages,
     ) -> None:
-        self._services = services
+        self._registry = registry
+        self._queues = queues
         self._operations = operations
         self._adapter = adapter
         self._count_messages = count_messages
@@ -79,9 +83,10 @@ class Replays:
     async def start(self, replay: Replay, operator: OperatorIdentity) -> Operation:
         """Start a replay; a dry run is rejected for the same reasons. Raises UnknownService,
         ServiceUnavailable, RequestRejected, Paused, Busy, AuditUnavailable."""
-        service = self._services.named(replay.service, operator)
+        await self._registry.service(replay.service)
+        service = self._registry.client(replay.service).with_headers(operator.headers)
         topics = await self._adapter.topics_of(service.name)
-        consumers = await Consumers.find(topics, self._services.all(operator))
+        consumers = await self._consumers(topics, operator)
         operation = Operation(
             what="replay",
             who=operator.name,
@@ -90,6 +95,7 @@ class Replays:
             proof=Proof(),
         )
         events = SentEvents(service, replay.selection, operation.began_at)
+        operation.expected = await events.count()
         decide = partial(self._adapter.evaluate, operator_headers=operator.headers)
         replayer = Replayer(
             replay, events, consumers, decide if replay.dry_run else self._adapter.send, self._count_messages
@@ -98,6 +104,14 @@ class Replays:
             mode="json", by_alias=True, exclude={"service", "dry_run"}, exclude_none=True
         )
         return await self._operations.start(operation, replayer.replay, **details)
+
+    async def _consumers(self, topics: Collection[str], operator: OperatorIdentity) -> Consumers:
+        subscribed = [each.queue.name for each in await self._queues.consumers() if each.topic in topics]
+
+        def client(name: str) -> ServiceClient:
+            return self._registry.client(name).with_headers(operator.headers)
+
+        return await Consumers.find(topics, await self._registry.services(), client, subscribed)
 
 
 class SentEvents:
@@ -156,10 +170,10 @@ class Replayer:
         """Return False when it was stopped early. Raises ServiceUnavailable and RequestRejected."""
         assert operation.proof is not None
         proof = operation.proof
-        operation.expected = await self._events.count()
         if self._replay.dry_run:
             return await self._send_all(operation, proof)
         proof.under_way = await self._count_messages(self._consumers.queues)
+        proof.unchecked = self._consumers.unchecked
         known = await self._consumers.deliveries()
         before = await self._consumers.checksums()
         proof.states = [State(service=name, checksum_before=each.checksum) for name, each in before.items()]

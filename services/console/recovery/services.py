@@ -1,7 +1,7 @@
 """Services: parked events and listeners of all services, read and changed for an operator."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import StrictBool
@@ -9,6 +9,7 @@ from snsqs import WireModel
 from snsqs.outbox import ParkedEvent
 
 from services.console.recovery.audit import Audit
+from services.console.registry import Registry
 from shared.operations.event_log_api import Resubmitted
 from shared.operations.listener_control import ListenerStatus
 from shared.operations.selection import Filter, Selection
@@ -16,10 +17,6 @@ from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 from shared.web import RequestModel
 
 M = TypeVar("M", bound=WireModel)
-
-
-class UnknownService(Exception):
-    """There is no service of this name."""
 
 
 class OperatorIdentity(NamedTuple):
@@ -75,19 +72,14 @@ class Services:
     """REST client of all services. Methods raise ServiceUnavailable, RequestRejected and UnknownService;
     those that change something raise AuditUnavailable before they do."""
 
-    def __init__(self, services: Sequence[ServiceClient], audit: Audit) -> None:
-        self._by_name = {each.name: each for each in services}
+    def __init__(self, registry: Registry, audit: Audit) -> None:
+        self._registry = registry
         self._audit = audit
 
-    def all(self, operator: OperatorIdentity) -> list[ServiceClient]:
-        """Return the clients with the operator's headers."""
-        return [each.with_headers(operator.headers) for each in self._by_name.values()]
-
-    def named(self, name: str, operator: OperatorIdentity) -> ServiceClient:
-        try:
-            return self._by_name[name].with_headers(operator.headers)
-        except KeyError:
-            raise UnknownService(f"no service {name!r}; there are {', '.join(self._by_name)}") from None
+    async def named(self, name: str, operator: OperatorIdentity) -> ServiceClient:
+        """Return the client of a service, with the operator's headers."""
+        await self._registry.service(name)
+        return self._registry.client(name).with_headers(operator.headers)
 
     async def parked(
         self, wanted: Filter, limit: int, service: str | None, operator: OperatorIdentity
@@ -99,7 +91,7 @@ class Services:
 
     async def resubmit(self, command: Resubmit, operator: OperatorIdentity) -> Resubmitted:
         """Resubmit up to 1,000 parked events, or in a dry run return those that would be."""
-        service, selection = self.named(command.service, operator), command.selection
+        service, selection = await self.named(command.service, operator), command.selection
         about = {"on": service.name, "dryRun": command.dry_run, "selection": _params(selection)}
         async with self._audit.recorded(operator.name, "resubmit", **about) as outcome:
             if command.dry_run:
@@ -119,7 +111,7 @@ class Services:
         self, what: Literal["pause", "resume"], service: str, queue: str, operator: OperatorIdentity
     ) -> ServiceListener:
         """Pause or resume a listener."""
-        client = self.named(service, operator)
+        client = await self.named(service, operator)
         async with self._audit.recorded(operator.name, what, on=queue, service=service):
             status = await client.send("POST", f"/listeners/{queue}/{what}")
         return ServiceListener(**status, service=service)
@@ -141,7 +133,8 @@ class Services:
                 return Gap(service=service.name, reason=str(error))
             return [kind(**each, service=service.name) for each in found]
 
-        services = self.all(operator) if only is None else [self.named(only, operator)]
+        names = [each.name for each in await self._registry.services() if not each.is_adapter]
+        services = [await self.named(name, operator) for name in ([only] if only else names)]
         answers = await asyncio.gather(*(of(service) for service in services))
         together = [each for answer in answers if not isinstance(answer, Gap) for each in answer]
         return together, [answer for answer in answers if isinstance(answer, Gap)]

@@ -1,8 +1,7 @@
 """Lineage: the path of one order's events, hop by hop, from the records of each service."""
 
 import asyncio
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -12,13 +11,15 @@ from snsqs.aws import transient_errors
 
 from services.console.recovery import DeadLetters
 from services.console.recovery.dead_letter import DeadLetter
+from services.console.registry import RegisteredService, Registry
 from services.console.watch.depths import Depths
 from services.console.watch.hop import Events, Hop, OrderRecords, distance, hops
-from shared.operations.progress import ServiceProgress
 from shared.operations.selection import Filter
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
 
 M = TypeVar("M", bound=WireModel)
+
+_TIMEOUT = 2.0
 
 _MAX_LETTERS = 20
 """Of each queue; an order has a few events."""
@@ -36,8 +37,9 @@ class Gap(WireModel):
 
 
 class AggregateNow(Aggregate):
-    """Current state of an order, or of its fulfilment, without data of the buyer."""
+    """Current state of the order at one service, without data of the buyer."""
 
+    service: str
     status: str
     invoice_id: str | None = None
     placed_at: datetime | None = None
@@ -48,8 +50,8 @@ class Lineage(WireModel):
     """Hops by time; those that have not happened yet come last."""
 
     order_id: str
-    order: AggregateNow | None
-    fulfilment: AggregateNow | None
+    states: list[AggregateNow]
+    """At each service that knows the order, by the name of the service."""
     started_at: datetime | None
     total_ms: float | None
     """From the first hop to the last one so far."""
@@ -64,8 +66,6 @@ class ServiceRecords:
     service: str
     now: AggregateNow | None = None
     events: Events = field(default_factory=Events)
-    consumers: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """Event types of the handlers, by queue."""
     gap: Gap | None = None
 
     @property
@@ -76,39 +76,48 @@ class ServiceRecords:
 class Lineages:
     """Reads lineages from the services, and the dead letters of an order from the queues."""
 
-    def __init__(
-        self, order: ServiceClient, scm: ServiceClient, depths: Depths, dead_letters: DeadLetters
-    ) -> None:
-        self._order = order
-        self._scm = scm
+    def __init__(self, registry: Registry, depths: Depths, dead_letters: DeadLetters) -> None:
+        self._registry = registry
         self._depths = depths
         self._dead_letters = dead_letters
 
     async def read(self, order_id: str, *, with_dead_letters: bool) -> Lineage:
-        """Return the lineage of an order. Raises UnknownOrder when both services answer and neither has
-        records of it."""
-        order, scm = await asyncio.gather(_records(self._order, order_id), _records(self._scm, order_id))
-        gaps = [each.gap for each in (order, scm) if each.gap]
-        if not gaps and order.is_empty and scm.is_empty:
-            raise UnknownOrder(f"neither {order.service} nor {scm.service} has records of order {order_id}")
+        """Return the lineage of an order. Raises UnknownOrder when all services answer and none has records
+        of it, and ServiceUnavailable when the services are not known."""
+        services = [each for each in await self._registry.services() if not each.is_adapter]
+        records = await asyncio.gather(*(self._records(each, order_id) for each in services))
+        gaps = [each.gap for each in records if each.gap]
+        if not gaps and all(each.is_empty for each in records):
+            asked = ", ".join(each.service for each in records) or "no service"
+            raise UnknownOrder(f"no records of order {order_id}; asked: {asked}")
         letters, unseen = await self._letters(order_id) if with_dead_letters else ({}, [])
-        sequence = hops(
-            OrderRecords(
-                {each.service: each.events for each in (order, scm)},
-                {**order.consumers, **scm.consumers},
-                letters,
-            )
-        )
+        consumers = {
+            queue.queue: queue.event_types
+            for service, found in zip(services, records, strict=True)
+            for queue in service.queues
+            if not found.gap  # of which it is not known whether they have received an event
+        }
+        sequence = hops(OrderRecords({each.service: each.events for each in records}, consumers, letters))
         times = [hop.at for hop in sequence if hop.at]
         return Lineage(
             order_id=order_id,
-            order=order.now,
-            fulfilment=scm.now,
+            states=[each.now for each in records if each.now],
             started_at=times[0] if times else None,
             total_ms=distance(times[0], times[-1]) if times else None,
             hops=sequence,
             gaps=[*gaps, *unseen],
         )
+
+    async def _records(self, service: RegisteredService, order_id: str) -> ServiceRecords:
+        client = replace(self._registry.client(service.name), timeout=_TIMEOUT)
+        try:
+            now, events = await asyncio.gather(
+                _read(client, f"/orders/{order_id}", AggregateNow, service=service.name),
+                _read(client, f"/orders/{order_id}/events", Events),
+            )
+        except ServiceUnavailable as error:
+            return ServiceRecords(service.name, gap=Gap(service=service.name, reason=str(error)))
+        return ServiceRecords(service.name, now, events or Events())
 
     async def _letters(self, order_id: str) -> tuple[dict[str, list[DeadLetter]], list[Gap]]:
         """Return the dead letters by source queue, and what could not be seen. Only queues that are not empty
@@ -130,22 +139,9 @@ class Lineages:
         return letters, gaps
 
 
-async def _records(client: ServiceClient, order_id: str) -> ServiceRecords:
-    try:
-        now, events, progress = await asyncio.gather(
-            _read(client, f"/orders/{order_id}", AggregateNow),
-            _read(client, f"/orders/{order_id}/events", Events),
-            _read(client, "/progress", ServiceProgress),
-        )
-    except ServiceUnavailable as error:
-        return ServiceRecords(client.name, gap=Gap(service=client.name, reason=str(error)))
-    consumers = {each.queue: set(each.handlers) for each in progress.listeners} if progress else {}
-    return ServiceRecords(client.name, now, events or Events(), consumers)
-
-
-async def _read(client: ServiceClient, path: str, model: type[M]) -> M | None:
+async def _read(client: ServiceClient, path: str, model: type[M], **added: str) -> M | None:
     answer = await client.find(path)
     try:
-        return None if answer is None else model.model_validate(answer)
-    except ValidationError as error:
+        return None if answer is None else model.model_validate({**answer, **added})
+    except (ValidationError, TypeError) as error:
         raise ServiceUnavailable(f"{client}: unexpected response body for {path}") from error

@@ -1,6 +1,7 @@
 """Stations: backlog, age and rate at each point of the event path."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
@@ -9,12 +10,22 @@ from pydantic import Field, ValidationError
 from snsqs import WireModel
 from snsqs.background import wait_for_event
 
+from services.console.registry import Instance, RegisteredService, Registry
 from services.console.watch.depths import Depth, Depths
 from services.console.watch.live import Live
-from shared.operations.progress import ListenerProgress, Pace, RuleCount, ServiceProgress, SettledMessage
-from shared.runtime.service_client import ServiceClient, ServiceUnavailable
+from services.console.watch.summary import summary
+from shared.operations.progress import (
+    ListenerProgress,
+    Pace,
+    RelayProgress,
+    RuleCount,
+    ServiceProgress,
+    SettledMessage,
+)
+from shared.operations.registration import RegisteredQueue
+from shared.runtime.service_client import ServiceUnavailable
 
-ADAPTER = "adapter"
+_PROGRESS_TIMEOUT = 2.0
 
 _CURSOR_TIMEOUT = 30.0
 """Seconds without clients after which the next one starts without the events in between."""
@@ -23,23 +34,34 @@ _PAUSE_FACTOR = 10
 """The pause after a poll is this multiple of its duration, up to twice the usual one: services that answer
 slowly are busy, and polling must not add to that."""
 
-_MAX_INSTANCES = 8
-"""Instances of a service whose cursors are kept."""
-
 Status: TypeAlias = Literal["up", "down", "paused"]
 
 
+class InstanceStatus(WireModel):
+    """Status of one instance of a service."""
+
+    name: str
+    url: str
+    version: str
+    status: Literal["up", "down", "stale", "stopped"]
+    """`stale`: it does not answer and has not renewed its registration for 30 seconds."""
+    trouble: str | None
+    renewed_at: datetime
+
+
 class ServiceStatus(WireModel):
-    """Status of a service, and the reason if it is down."""
+    """Status of a service: up while one of its instances is."""
 
     id: str
+    is_adapter: bool
     status: Status
     trouble: str | None = None
+    instances: list[InstanceStatus]
 
 
 class Station(WireModel):
     """One point of the event path. Members that do not apply to its kind, or are unknown, are null. Counts
-    are those of the instance that answered, since it started."""
+    are sums over all instances that are up, each since it started."""
 
     id: str
     kind: Literal["relay", "adapter", "topic", "queue", "dead_letters", "listener"]
@@ -61,6 +83,8 @@ class Station(WireModel):
     """Of the adapter."""
     handlers: dict[str, str] | None = None
     """Of a listener: handler function by event type."""
+    is_foreign: bool = False
+    """A queue that no registered service listens to."""
     feeds: list[str] = Field(default_factory=list)
     """Ids of the next stations."""
 
@@ -102,23 +126,24 @@ class Missed(WireModel):
 
 
 class Stations:
-    """Polls the services, SNS and SQS. A background loop: while the live stream has clients, it polls about
-    once per `max_age` seconds and publishes the result. A service that is down keeps its known stations."""
+    """Polls all instances of the services, SNS and SQS. A background loop: while the live stream has clients,
+    it polls about once per `max_age` seconds and publishes the result. A service that is down keeps its
+    stations."""
 
     def __init__(
         self,
-        services: Sequence[ServiceClient],
+        registry: Registry,
         depths: Depths,
         live: Live,
         *,
         max_age: float = 1.0,
     ) -> None:
-        self._clients = services
+        self._registry = registry
         self._depths = depths
         self._live = live
         self._max_age = max_age
         self._known: dict[str, ServiceProgress] = {}
-        self._cursors: dict[str, dict[str, str]] = {each.name: {} for each in services}
+        self._cursors: dict[tuple[str, str], str] = {}
         self._reading = asyncio.Lock()
         self._read: tuple[float, SystemSnapshot] | None = None
         self._stopping = asyncio.Event()
@@ -153,8 +178,7 @@ class Stations:
         """Discard cursors after a long time without clients."""
         now = asyncio.get_running_loop().time()
         if self._read is None or now - self._read[0] > _CURSOR_TIMEOUT:
-            for cursors in self._cursors.values():
-                cursors.clear()
+            self._cursors.clear()
 
     def _set_states(self, snapshot: SystemSnapshot) -> None:
         for service in snapshot.services:
@@ -163,32 +187,55 @@ class Stations:
             self._live.set_state("station", station.id, station)
 
     async def _snapshot(self) -> SystemSnapshot:
-        depths, services = await asyncio.gather(self._depths.all(), self._services())
+        depths, services = await asyncio.gather(self._depths.all(), self._registered())
+        statuses = await asyncio.gather(*map(self._poll, services))
+        adapters = [each.name for each in services if each.is_adapter]
         stations = [
-            *(station for service in services for station in self._of_service(service)),
-            *self._of_topics(depths),
+            *(
+                station.model_copy(update=_down(status))
+                for service, status in zip(services, statuses, strict=True)
+                for station in self._of_service(service, adapters)
+            ),
+            *self._of_topics(services, depths),
         ]
-        return SystemSnapshot(at=datetime.now(UTC), services=services, stations=stations)
+        return SystemSnapshot(at=datetime.now(UTC), services=list(statuses), stations=stations)
 
-    async def _services(self) -> list[ServiceStatus]:
-        return list(await asyncio.gather(*map(self._service, self._clients)))
+    async def _registered(self) -> list[RegisteredService]:
+        try:
+            return await self._registry.services()
+        except ServiceUnavailable:
+            return []
 
-    async def _service(self, client: ServiceClient) -> ServiceStatus:
-        """Poll a service; publish what it settled or decided since the last poll."""
-        cursors = self._cursors[client.name]
-        wanted = {"after": list(cursors.values())} if self._live.has_viewers.is_set() else None
+    async def _poll(self, service: RegisteredService) -> ServiceStatus:
+        """Poll the instances of a service; publish what they settled or decided since the last poll."""
+        polled = await asyncio.gather(*(self._poll_instance(each) for each in service.instances))
+        if progress := [each for each, _ in polled if each]:
+            self._known[service.name] = summary(progress)
+        instances = [status for _, status in polled]
+        return ServiceStatus(
+            id=service.name,
+            is_adapter=service.is_adapter,
+            status="up" if progress else "down",
+            trouble=next((each.trouble for each in progress if each.trouble), None) or _trouble(instances),
+            instances=instances,
+        )
+
+    async def _poll_instance(self, instance: Instance) -> tuple[ServiceProgress | None, InstanceStatus]:
+        if instance.state == "stopped":
+            return None, _instance(instance, "stopped", f"stopped at {instance.stopped_at:%H:%M:%S} UTC")
+        client = self._registry.instance_client(instance, timeout=_PROGRESS_TIMEOUT)
+        key = (client.name, instance.name)
+        cursor = self._cursors.get(key)
+        wanted = {"after": [cursor]} if cursor and self._live.has_viewers.is_set() else None
         try:
             progress = ServiceProgress.model_validate(await client.find("/progress", wanted))
-        except (ServiceUnavailable, ValidationError) as error:
-            trouble = (
-                str(error)
-                if isinstance(error, ServiceUnavailable)
-                else f"{client}: /progress is not a progress report"
-            )
-            return ServiceStatus(id=client.name, status="down", trouble=trouble)
-        self._known[client.name] = progress
+        except ServiceUnavailable as error:
+            return None, _instance(instance, "stale" if instance.state == "stale" else "down", str(error))
+        except ValidationError:
+            return None, _instance(instance, "down", f"{client}: /progress is not a progress report")
+        self._cursors[key] = progress.cursor
         self._publish(client.name, progress)
-        return ServiceStatus(id=client.name, status="up", trouble=progress.trouble)
+        return progress, _instance(instance, "up", progress.trouble)
 
     def _publish(self, service: str, progress: ServiceProgress) -> None:
         for decision in progress.decisions:
@@ -197,45 +244,64 @@ class Stations:
             self._live.publish("settled", Settled.from_progress(service, message))
         if progress.missed:
             self._live.publish("missed", Missed(service=service, missed=progress.missed))
-        cursors = self._cursors[service]
-        cursors[progress.cursor.partition("-")[0]] = progress.cursor
-        if len(cursors) > _MAX_INSTANCES:
-            del cursors[next(iter(cursors))]
 
-    def _of_service(self, service: ServiceStatus) -> Iterator[Station]:
-        progress = self._known.get(service.id)
-        first = _bridge(service.id, progress) if service.id == ADAPTER else _relay(service.id, progress)
-        yield first.model_copy(update=_down(service))
-        for listener in progress.listeners if progress else ():
-            yield _listener(service.id, listener).model_copy(update=_down(service))
+    def _of_service(self, service: RegisteredService, adapters: Sequence[str]) -> Iterator[Station]:
+        progress = self._known.get(service.name)
+        if service.is_adapter:
+            yield _bridge(service, progress)
+        if service.latest.publishes:
+            yield _relay(service.name, progress.relay if progress else None, adapters)
+        known = {each.queue: each for each in progress.listeners} if progress else {}
+        for queue in service.queues:
+            yield _listener(service, queue, known.get(queue.queue))
 
-    def _of_topics(self, depths: Sequence[Depth]) -> Iterator[Station]:
-        adapter = self._known.get(ADAPTER)
-        published = adapter.bridge.published if adapter and adapter.bridge else {}
-        for topic in _topics(adapter):
+    def _of_topics(self, services: Sequence[RegisteredService], depths: Sequence[Depth]) -> Iterator[Station]:
+        published = Counter[str]()
+        for progress in self._known.values():
+            published.update(progress.bridge.published if progress.bridge else {})
+        listened_to = {queue.queue for service in services for queue in service.queues}
+        for topic in sorted({topic for service in services for topic in service.latest.topics}):
             queues = [depth for depth in depths if depth.topic == topic]
             yield Station(
                 id=f"topic:{topic}",
                 kind="topic",
                 name=topic,
-                counts={"published": published.get(topic, 0)},
+                counts={"published": published[topic]},
                 feeds=[f"queue:{depth.queue}" for depth in queues],
             )
             for depth in queues:
-                yield from _queues(depth)
+                yield from _queues(depth, is_foreign=depth.queue not in listened_to)
 
 
-def _topics(adapter: ServiceProgress | None) -> Sequence[str]:
-    return adapter.bridge.topics if adapter and adapter.bridge else ()
-
-
-def _relay(service: str, progress: ServiceProgress | None) -> Station:
-    station = Station(
-        id=f"relay:{service}", kind="relay", name=f"{service} relay", service=service, feeds=[ADAPTER]
+def _instance(
+    instance: Instance, status: Literal["up", "down", "stale", "stopped"], trouble: str | None
+) -> InstanceStatus:
+    return InstanceStatus(
+        name=instance.name,
+        url=instance.registration.url,
+        version=instance.registration.version,
+        status=status,
+        trouble=trouble,
+        renewed_at=instance.renewed_at,
     )
-    if progress is None or progress.relay is None:
+
+
+def _trouble(instances: Sequence[InstanceStatus]) -> str | None:
+    """Return why instances do not answer that have neither stopped nor been replaced."""
+    is_up = any(each.status == "up" for each in instances)
+    silent = [each for each in instances if each.status == "down" or (not is_up and each.trouble)]
+    if not silent:
+        return None
+    of = f"{len(silent)} of {len(instances)} instances: " if len(instances) > 1 else ""
+    return f"{of}{silent[0].trouble}"
+
+
+def _relay(service: str, relay: RelayProgress | None, adapters: Sequence[str]) -> Station:
+    station = Station(
+        id=f"relay:{service}", kind="relay", name=f"{service} relay", service=service, feeds=list(adapters)
+    )
+    if relay is None:
         return station
-    relay = progress.relay
     return station.model_copy(
         update={
             "status": "down" if relay.trouble else "up",
@@ -248,14 +314,17 @@ def _relay(service: str, progress: ServiceProgress | None) -> Station:
     )
 
 
-def _bridge(service: str, progress: ServiceProgress | None) -> Station:
-    station = Station(id=service, kind="adapter", name=service, service=service)
+def _bridge(service: RegisteredService, progress: ServiceProgress | None) -> Station:
+    station = Station(
+        id=service.name,
+        kind="adapter",
+        name=service.name,
+        service=service.name,
+        feeds=[f"topic:{topic}" for topic in service.latest.topics],
+    )
     if progress is None or progress.bridge is None:
         return station
-    feeds = [f"topic:{topic}" for topic in _topics(progress)]
-    return station.model_copy(
-        update={"rules": progress.bridge.rules, "feeds": feeds, **_pace(progress.bridge)}
-    )
+    return station.model_copy(update={"rules": progress.bridge.rules, **_pace(progress.bridge)})
 
 
 def _pace(counted: Pace) -> dict[str, Any]:
@@ -274,28 +343,35 @@ def _down(service: ServiceStatus) -> dict[str, Any]:
     return {"status": "down", "trouble": service.trouble, **unknown}
 
 
-def _listener(service: str, listener: ListenerProgress) -> Station:
-    status: Status = "paused" if listener.is_paused else "down" if listener.trouble else "up"
-    return Station(
-        id=f"listener:{listener.queue}",
+def _listener(
+    service: RegisteredService, queue: RegisteredQueue, listener: ListenerProgress | None
+) -> Station:
+    station = Station(
+        id=f"listener:{queue.queue}",
         kind="listener",
-        name=listener.queue,
-        service=service,
-        status=status,
-        trouble=listener.trouble,
-        waiting=listener.buffered,
-        in_flight=listener.in_flight,
-        handlers=listener.handlers,
-        feeds=[f"relay:{service}"],
-        **_pace(listener),
+        name=queue.queue,
+        service=service.name,
+        feeds=[f"relay:{service.name}"] if service.latest.publishes else [],
+    )
+    if listener is None:
+        return station
+    return station.model_copy(
+        update={
+            "status": "paused" if listener.is_paused else "down" if listener.trouble else "up",
+            "trouble": listener.trouble,
+            "waiting": listener.buffered,
+            "in_flight": listener.in_flight,
+            "handlers": listener.handlers,
+            **_pace(listener),
+        }
     )
 
 
-def _queues(depth: Depth) -> Iterator[Station]:
+def _queues(depth: Depth, *, is_foreign: bool) -> Iterator[Station]:
     """Yield a queue and its dead-letter queue."""
     status: Status = "down" if depth.trouble else "up"
     dead_letters = f"queue:{depth.dead_letter_queue}"
-    feeds = [f"listener:{depth.queue}", *([dead_letters] if depth.dead_letter_queue else [])]
+    listener = [] if is_foreign else [f"listener:{depth.queue}"]
     yield Station(
         id=f"queue:{depth.queue}",
         kind="queue",
@@ -304,7 +380,8 @@ def _queues(depth: Depth) -> Iterator[Station]:
         trouble=depth.trouble,
         waiting=depth.waiting,
         in_flight=depth.in_flight,
-        feeds=feeds,
+        is_foreign=is_foreign,
+        feeds=[*listener, *([dead_letters] if depth.dead_letter_queue else [])],
     )
     if depth.dead_letter_queue:
         yield Station(
@@ -314,4 +391,5 @@ def _queues(depth: Depth) -> Iterator[Station]:
             status=status,
             trouble=depth.trouble,
             waiting=depth.dead_letters,
+            is_foreign=is_foreign,
         )

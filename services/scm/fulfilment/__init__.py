@@ -1,11 +1,12 @@
 """Fulfilment: SCM's side of an order, and the events that SCM publishes about it."""
 
-from services.scm.fulfilment._fulfilment import Fulfilment, Quantity, Status
+from services.scm.fulfilment._fulfilment import PUBLISHED, Fulfilment, Quantity, Status
 from services.scm.fulfilment._progress import open_fulfilment, record_progress
 from services.scm.fulfilment._store import find, is_known, page
 from services.scm.fulfilment._withdrawal import withdraw
 
 __all__ = [
+    "PUBLISHED",
     "Fulfilment",
     "Quantity",
     "Status",

@@ -85,6 +85,18 @@ class CancellationRejected(FulfilmentEvent):
     """The cancellation is rejected: the goods have left, as `status` shows."""
 
 
+PUBLISHED = (
+    StockReserved,
+    StockShort,
+    DeliveryInvoiceIssued,
+    ParcelDispatched,
+    ParcelDelivered,
+    FulfilmentCancelled,
+    CancellationRejected,
+)
+"""All events that SCM publishes to other services."""
+
+
 def quantities(lines: tuple[Line, ...]) -> list[Quantity]:
     """Return the lines as published in events."""
     return [Quantity(sku=line.sku, quantity=line.quantity) for line in lines]
