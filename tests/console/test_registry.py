@@ -1,12 +1,15 @@
 """The registry: services register themselves, and the console's tools use what is registered."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from local.ports import HOST, free_ports
 from local.postgres import Postgres
+from services.console.main import cli
 from tests.adapter.test_adapter import subscribe
 from tests.console.operated import Operated, operated
 from tests.console.test_lineage import invoiced
@@ -158,6 +161,25 @@ async def test_an_operator_removes_a_service(empty: Served, system: Operated) ->
     assert (await empty.http.delete("/api/services/order", headers=OPERATOR)).status_code == 204
     assert await get(empty, "/api/services") == []
     assert (await empty.http.delete("/api/services/order", headers=OPERATOR)).status_code == 404
+
+
+async def test_the_same_on_the_command_line(empty: Served, system: Operated) -> None:
+    """Listed, and removed once it has stopped."""
+
+    async def command(*arguments: str) -> tuple[int, str]:
+        result = await asyncio.to_thread(CliRunner().invoke, cli, arguments, env={"CONSOLE_URL": empty.url})
+        return result.exit_code, result.output
+
+    await register(empty, system.order.registered_at(DOWN))
+    code, printed = await command("services", "list")
+    assert code == 0
+    assert all(word in printed for word in ("order", "instance-1", "registered", "development", DOWN))
+    code, printed = await command("services", "remove", "order")
+    assert code == 2
+    assert "service 'order' has an instance that runs; stop it first" in printed
+    await empty.http.delete("/api/registrations/order/instance-1", headers=SERVICE)
+    code, printed = await command("services", "remove", "order")
+    assert (code, printed.splitlines()[-1]) == (0, "order removed")
 
 
 async def test_the_figures_are_those_of_all_instances(system: Operated) -> None:

@@ -5,5 +5,6 @@ from services.console.cli.history import audit, operations
 from services.console.cli.listeners import cli as listeners
 from services.console.cli.parked import cli as parked
 from services.console.cli.replay import replay
+from services.console.cli.services import cli as services
 
-__all__ = ["audit", "dead_letters", "listeners", "operations", "parked", "replay"]
+__all__ = ["audit", "dead_letters", "listeners", "operations", "parked", "replay", "services"]

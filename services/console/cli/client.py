@@ -36,6 +36,9 @@ class ConsoleApi:
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return self._ask("POST", path, json=body)
 
+    def delete(self, path: str) -> None:
+        self._ask("DELETE", path)
+
     def _ask(self, method: str, path: str, **request: Any) -> Any:
         try:
             answer = self._http.request(method, path, **request)
@@ -43,7 +46,7 @@ class ConsoleApi:
             refuse(f"the console at {self._http.base_url} does not answer: {error}")
         if answer.is_error:
             refuse(_reason(answer))
-        return answer.json()
+        return answer.json() if answer.content else None
 
 
 @contextmanager

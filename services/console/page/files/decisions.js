@@ -2,6 +2,7 @@
 
 import { $, clock, element, say } from "./dom.js";
 import { orderLink } from "./lineage.js";
+import { tone } from "./services.js";
 
 const MAX_ROWS = 200;
 const WORDS = { forwarded: "forwarded", held_back: "held back", failed: "failed" };
@@ -14,7 +15,7 @@ export function decided(decision) {
     element("td", { class: "time mono" }, clock(decision.at)),
     element("td", {}, decision.type),
     element("td", {}, orderLink(decision.orderId)),
-    element("td", { class: `decision ${decision.decision} ${decision.source === "scm" ? "back" : ""}`, title: decision.topic ? `to ${decision.topic}` : "" },
+    element("td", { class: `decision ${decision.decision} ${tone(decision.source)}`, title: decision.topic ? `to ${decision.topic}` : "" },
       WORDS[decision.decision]),
     element("td", { class: "mono", title: decision.error ?? decision.rule ?? "" }, decision.error ?? decision.rule ?? ""));
   const rows = $("#decision-rows");

@@ -2,6 +2,7 @@
 
 import { ask } from "./api.js";
 import { $, age, clock, element, facts, say } from "./dom.js";
+import { tone } from "./services.js";
 
 const BAD = new Set(["parked", "dead_letter", "failed"]);
 
@@ -27,10 +28,9 @@ export async function showLineage(id) {
 }
 
 function drawn(lineage) {
-  const { order, fulfilment, totalMs } = lineage;
-  const list = facts([["Order", order ? `${order.status}, version ${order.version}` : "unknown"],
-    ["SCM", fulfilment ? `${fulfilment.status}, version ${fulfilment.version}` : "unknown"],
-    ["Invoice", order?.invoiceId ?? fulfilment?.invoiceId ?? "none yet"],
+  const { states, totalMs } = lineage;
+  const list = facts([...states.map(({ service, status, version }) => [service, `${status}, version ${version}`]),
+    ["Invoice", states.map(({ invoiceId }) => invoiceId).find(Boolean) ?? "none yet"],
     ["First to last", totalMs === null || totalMs === undefined ? null : age(totalMs / 1000)]]);
   const gaps = lineage.gaps.map(({ service, reason }) =>
     element("p", { class: "gap" }, `${service} did not answer; its hops are missing: ${reason}`));
@@ -39,21 +39,21 @@ function drawn(lineage) {
 
 function waterfall(hops, total) {
   const columns = ["Time", "Event", "Hop", "", "Since cause"];
-  const back = new Set(hops.filter((hop) => hop.station === "scm").map((hop) => hop.eventId));
+  const publishers = new Map(hops.filter((hop) => hop.name === "published").map((hop) => [hop.eventId, hop.station]));
   const classes = ["at", "event", "hop", "bar-cell", "since"];
   return element("table", { class: "fall" },
     element("colgroup", {}, ...classes.map((name) => element("col", { class: name }))),
     element("thead", {}, element("tr", {}, ...columns.map((text, place) => element("th", { scope: "col", class: classes[place] }, text)))),
-    element("tbody", {}, ...hops.map((hop) => row(hop, total, back))));
+    element("tbody", {}, ...hops.map((hop) => row(hop, total, publishers.get(hop.eventId)))));
 }
 
-function row(hop, total, back) {
+function row(hop, total, publisher) {
   const since = hop.msSinceParent ?? 0;
   const end = hop.msSinceStart ?? 0;
   const bar = element("i");
   bar.style.left = `${Math.min(99, (100 * Math.max(0, end - since)) / total)}%`;
   bar.style.width = `${Math.min(100, (100 * Math.max(0, since)) / total)}%`;
-  const kind = BAD.has(hop.outcome) ? "bad" : hop.outcome === "held_back" ? "held_back" : back.has(hop.eventId) ? "back" : "there";
+  const kind = BAD.has(hop.outcome) ? "bad" : hop.outcome === "held_back" ? "held_back" : tone(publisher);
   return element("tr", { class: kind },
     element("td", { class: "time mono" }, hop.at ? clock(hop.at) : "not yet"),
     element("td", {}, hop.type),

@@ -5,9 +5,10 @@ import { startLaboratory } from "./laboratory.js";
 import { startLineage } from "./lineage.js";
 import { counted, startOperate } from "./operate.js";
 import { startOperator } from "./operator.js";
+import { serviceChanged } from "./services.js";
 import { showStation, startStation, stationNews } from "./station.js";
 import { startStream } from "./stream.js";
-import { serviceChanged, settled, startWay, stationChanged, travelled } from "./way.js";
+import { settled, startWay, stationChanged, travelled } from "./way.js";
 
 startWay(showStation);
 startStation();

@@ -5,6 +5,7 @@ import { element, moment } from "./dom.js";
 import { orderLink } from "./lineage.js";
 import { asOperator } from "./operator.js";
 import { pickList } from "./picklist.js";
+import { serviceNames } from "./services.js";
 
 export function startParked(panel) {
   const resubmit = { name: "Resubmit", doing: "Resubmitting", past: "resubmitted", async work(command) {
@@ -12,7 +13,7 @@ export function startParked(panel) {
     return { selected: ids.length, done: ids.length };
   } };
   return pickList(panel, {
-    name: "parked event", path: "parked", field: "service", groups: () => ["order", "scm"],
+    name: "parked event", path: "parked", field: "service", groups: serviceNames,
     items: (answer) => answer.events.map((event) => ({ ...event, orderId: event.subject })),
     note: (answer) => answer.gaps.map(({ service, reason }) => `${service} did not answer; its events are missing: ${reason}`).join("; "),
     cells: ({ type, subject, lastError, service, attempts, parkedAt }) => [

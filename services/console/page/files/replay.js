@@ -3,11 +3,16 @@
 import { counted, element, facts } from "./dom.js";
 import { operate } from "./operation.js";
 import { planning } from "./plan.js";
+import { onServices, serviceNames } from "./services.js";
 
 const TIME = { type: "datetime-local" };
 
 export function startReplay(panel) {
-  const service = element("select", { name: "service" }, ...["order", "scm"].map((name) => element("option", {}, name)));
+  const service = element("select", { name: "service" });
+  onServices(() => {
+    const known = [...service.options].map(({ value }) => value);
+    service.append(...serviceNames().filter((name) => !known.includes(name)).map((name) => element("option", {}, name)));
+  });
   const perSecond = element("input", { type: "number", name: "perSecond", min: "0.1", max: "10000", step: "any", placeholder: "any" });
   const labelled = (text, field) => element("label", {}, text, field);
   const input = (text, name, more) => labelled(text, element("input", { name, autocomplete: "off", ...more }));

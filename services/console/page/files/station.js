@@ -49,8 +49,10 @@ function drawn(part) {
     trouble && status !== "paused" ? element("p", { class: "gap" }, trouble) : null,
     facts([["Status", status], ["Waiting", waiting], ["In flight", inFlight], ["Oldest", oldest], ["Parked", parked],
       ["Last minute", perMinute], ...Object.entries(counts ?? {}).map(([outcome, count]) => [words(outcome), count])]),
-    lines(Object.entries(part.handlers ?? {})), lines(rules));
+    lines(Object.entries(part.handlers ?? {})), lines(rules), lines((part.instances ?? []).map(instance)));
 }
+
+const instance = ({ name, version, status, trouble }) => [`${name}, version ${version}`, status === "up" ? status : `${status}: ${trouble}`];
 
 const words = (name) => (name[0].toUpperCase() + name.slice(1)).replace("_", " ");
 

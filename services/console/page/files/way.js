@@ -1,36 +1,84 @@
-// The picture: stations with their counts, and decisions moving between them.
+// Diagram of the event path, laid out from what is registered: outboxes, adapter, topics, queues, consumers.
 
 import { $, age, element, say } from "./dom.js";
+import { onServices, service, tone } from "./services.js";
 
-let opened = () => {};
-
-// Id, grid area, name, description and direction of each. A queue and its listener are one station here.
-const STATIONS = [
-  ["order", "order", "Order", "commands and reads over REST", "there"],
-  ["relay:order", "outbox", "Outbox of Order", "event log and relay", "there"],
-  ["adapter", "adapter", "Adapter", "decides which events leave", ""],
-  ["topic:order-events", "topic", "order-events", "SNS topic", "there"],
-  ["queue:scm-adapter-order-event-queue", "queues", "scm-adapter-order-event-queue", "SQS, to fulfilment", "there"],
-  ["queue:scm-demand-order-event-queue", "queues", "scm-demand-order-event-queue", "SQS, to demand", "there"],
-  ["scm", "scm", "SCM", "inventory, purchase, delivery, demand", "back"],
-  ["relay:scm", "outbox2", "Outbox of SCM", "event log and relay", "back"],
-  ["topic:scm-events", "topic2", "scm-events", "SNS topic", "back"],
-  ["queue:order-adapter-scm-event-queue", "inbox", "order-adapter-scm-event-queue", "SQS, to Order", "back"],
-];
-
-const FULFILMENT = "queue:scm-adapter-order-event-queue";
-const ANSWERS = "queue:order-adapter-scm-event-queue";
-const THERE = ["order", "relay:order", "adapter", "topic:order-events", FULFILMENT, "scm"];
-const DEMAND = ["topic:order-events", "queue:scm-demand-order-event-queue", "scm"];
-const BACK = ["scm", "relay:scm", "adapter", "topic:scm-events", ANSWERS, "order"];
+const COLUMNS = ["outbox", "adapter", "topic", "queue", "consumer"];
 const STEP = 360;
 const MAX_DOTS = 80;
+const MAX_ROOMY = 4; // places of a column; with more, all places are small
 
-const shown = new Map();
+let opened = () => {};
 let travelling = 0;
+let planned = "";
+let waiting = false;
+const known = new Map(); // stations
+const shown = new Map(); // elements
 
-function made([id, , name, what, way]) {
-  const station = element("button", { type: "button", class: `station ${way}`, data: { id, status: "unknown" } },
+// `onOpened` is called with a place's name and a function that returns the stations shown there.
+export function startWay(onOpened) {
+  opened = onOpened;
+  for (const column of COLUMNS) $("#stations").append(element("div", { class: "column", data: { column } }));
+  onServices(plan);
+  new ResizeObserver(drawEdges).observe($("#stations"));
+}
+
+export function stationChanged(station) {
+  known.set(station.id, station);
+  plan();
+}
+
+// Shows the news of this moment together, in the next frame.
+function plan() {
+  if (waiting) return;
+  waiting = true;
+  setTimeout(() => {
+    waiting = false;
+    arrange();
+    for (const [id, element] of shown) show(id, element);
+    showHeld([...of("adapter")].flatMap(({ rules }) => rules ?? []));
+  }, 30);
+}
+
+const of = (kind) => [...known.values()].filter((each) => each.kind === kind);
+const listenerOf = (queue) => known.get(queue.id.replace("queue:", "listener:"));
+const consumerOf = (queue) => listenerOf(queue)?.service;
+const byName = (a, b) => a.name.localeCompare(b.name);
+
+// Places by column, each with its id, name and description.
+function places() {
+  const topics = of("topic").sort(byName);
+  const queues = topics.flatMap((topic) => topic.feeds.map((id) => known.get(id)).filter(Boolean).sort(byName));
+  const consumers = [...new Set(queues.map(consumerOf).filter(Boolean))];
+  return {
+    outbox: of("relay").sort(byName).map(({ id, service: name }) => ({ id, name: `Outbox of ${name}`, what: "event log and relay", of: name })),
+    adapter: of("adapter").sort(byName).map(({ id, name }) => ({ id, name, what: "decides which events leave" })),
+    topic: topics.map(({ id, name }) => ({ id, name, what: "SNS topic" })),
+    queue: [...new Set(queues)].map((queue) => ({ id: queue.id, name: queue.name, of: consumerOf(queue),
+      what: queue.isForeign ? "SQS, to an unregistered consumer" : `SQS, to ${consumerOf(queue)}` })),
+    consumer: consumers.map((name) => ({ id: `service:${name}`, name, what: "handlers and inbox", of: name })),
+  };
+}
+
+function arrange() {
+  const now = places();
+  const next = JSON.stringify(now);
+  if (next === planned) return;
+  planned = next;
+  $("#stations").dataset.dense = String(COLUMNS.some((column) => now[column].length > MAX_ROOMY));
+  for (const column of COLUMNS) {
+    const cell = $(`#stations [data-column=${column}]`);
+    cell.replaceChildren(...now[column].map(made));
+    if (column === "adapter" && now.adapter.length)
+      cell.append(element("div", { id: "held" }, element("h3", {}, "Held back, by rule"), element("ul", { id: "held-rules" })));
+  }
+  const there = new Set(COLUMNS.flatMap((column) => now[column].map(({ id }) => id)));
+  for (const id of shown.keys()) if (!there.has(id)) shown.delete(id);
+  drawEdges();
+}
+
+function made({ id, name, what, of: owner }) {
+  const station = element("button", { type: "button", class: `station ${owner ? tone(owner) : ""}`, data: { id, status: "unknown" } },
     element("span", { class: "state" }), element("span", { class: "name" }, name), element("span", { class: "what" }, what),
     element("span", { class: "figure" }, element("span", { class: "number" }, "–"), element("span", { class: "unit" })),
     element("span", { class: "more" }));
@@ -39,66 +87,40 @@ function made([id, , name, what, way]) {
   return station;
 }
 
-// `onOpened` is called with a station's name and a function that returns the stations shown there.
-export function startWay(onOpened) {
-  opened = onOpened;
-  const areas = new Map();
-  for (const each of STATIONS) {
-    const area = each[1];
-    if (!areas.has(area)) {
-      const tall = ["order", "adapter", "scm"].includes(area);
-      const cell = element("div", { class: tall ? "tall" : area === "queues" ? "queues" : "" });
-      cell.style.gridArea = area;
-      areas.set(area, cell);
-      $("#stations").append(cell);
-    }
-    areas.get(area).append(made(each));
-  }
-  areas.get("adapter").append(element("div", { id: "held" }, element("h3", {}, "Held back, by rule"), element("ul", { id: "held-rules" })));
-  new ResizeObserver(() => {
-    drawEdges();
-    for (const id of shown.keys()) show(id);
-  }).observe($("#stations"));
+// Pairs of places that an arrow joins.
+function joined() {
+  const pairs = [...known.values()].flatMap(({ id, feeds }) => feeds.map((next) => [id, next]));
+  const consumed = of("queue").filter(consumerOf).map((queue) => [queue.id, `service:${consumerOf(queue)}`]);
+  return [...pairs, ...consumed].filter((pair) => pair.every((id) => shown.has(id)));
 }
 
 const place = (id) => {
   const frame = $("#way").getBoundingClientRect();
   const box = shown.get(id).getBoundingClientRect();
-  return { left: box.left - frame.left, right: box.right - frame.left, top: box.top - frame.top, bottom: box.bottom - frame.top,
-    x: (box.left + box.right) / 2 - frame.left, y: (box.top + box.bottom) / 2 - frame.top };
+  return { left: box.left - frame.left, right: box.right - frame.left, y: (box.top + box.bottom) / 2 - frame.top };
 };
 
-// An edge leaves at the side that faces its goal; tall stations are met at the height of the other end.
-function edge(from, to) {
-  const [a, b] = [place(from), place(to)];
-  const forwards = a.x < b.x;
-  const [x1, x2] = forwards ? [a.right, b.left] : [a.left, b.right];
-  const level = (tall, other) => Math.min(Math.max(other.y, tall.top + 16), tall.bottom - 16);
-  const isTaller = a.bottom - a.top > b.bottom - b.top;
-  const [y1, y2] = a.bottom - a.top === b.bottom - b.top ? [a.y, b.y] : isTaller ? [level(a, b), b.y] : [a.y, level(b, a)];
-  return [{ x: x1, y: y1 }, { x: x2 + (forwards ? -5 : 5), y: y2 }];
-}
-
-const pairs = (ids) => ids.slice(1).map((id, index) => [ids[index], id]);
+const edge = (from, to) => [{ x: place(from).right, y: place(from).y }, { x: place(to).left - 5, y: place(to).y }];
 
 function drawEdges() {
-  const arrow = (way) => `<marker id="arrow-${way}" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto">
-    <path d="M0 0L8 4L0 8z" fill="var(--${way})"/></marker>`;
-  const line = (way) => ([from, to]) => {
+  const arrow = `<marker id="arrow" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+    <path d="M0 0L8 4L0 8z" fill="var(--muted)"/></marker>`;
+  const lines = joined().map(([from, to]) => {
     const [a, b] = edge(from, to);
     const middle = (a.x + b.x) / 2;
-    return `<path class="${way}" d="M${a.x} ${a.y} C${middle} ${a.y} ${middle} ${b.y} ${b.x} ${b.y}" marker-end="url(#arrow-${way})"/>`;
-  };
-  $("#edges").innerHTML = [`<defs>${arrow("there")}${arrow("back")}</defs>`,
-    ...[...pairs(THERE), ...pairs(DEMAND)].map(line("there")), ...pairs(BACK).map(line("back"))].join("");
+    return `<path d="M${a.x} ${a.y} C${middle} ${a.y} ${middle} ${b.y} ${b.x} ${b.y}" marker-end="url(#arrow)"/>`;
+  });
+  $("#edges").innerHTML = `<defs>${arrow}</defs>${lines.join("")}`;
 }
 
-// Moves a dot along the stations. Each edge takes a third of a second, to be visible; decisions
-// of one batch start one after the other.
+// Moves a dot along places. Each edge takes a third of a second, to be visible; those of one batch start
+// one after the other.
 function travel(ids, kind, into = null) {
-  if (travelling >= MAX_DOTS || document.hidden || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  if (!ids.every((id) => shown.has(id)) || travelling >= MAX_DOTS || document.hidden) return;
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
   const narrow = getComputedStyle($("#edges")).display === "none";
-  const points = narrow ? ids.map(place).map(({ left, y }) => ({ x: left + 4, y })) : pairs(ids).flatMap(([from, to]) => edge(from, to));
+  const points = narrow ? ids.map(place).map(({ left, y }) => ({ x: left + 4, y }))
+    : ids.slice(1).flatMap((id, index) => edge(ids[index], id));
   if (into) {
     const [frame, box] = [$("#way"), into].map((each) => each.getBoundingClientRect());
     points.push({ x: box.left - frame.left + 12, y: box.top - frame.top + 26 });
@@ -111,61 +133,43 @@ function travel(ids, kind, into = null) {
     .finished.catch(() => {}).finally(() => { dot.remove(); travelling -= 1; });
 }
 
-// A decision's event has come from its service; it goes on to the queue, or stays.
-export function travelled(decision) {
-  const way = decision.source === "scm" ? BACK : THERE;
-  if (decision.decision !== "forwarded") travel(way.slice(0, 3), decision.decision, $("#held"));
-  else travel(way.slice(0, -1), decision.source === "scm" ? "back" : "there");
+// A decision's event has come from its service's outbox; it goes on to its topic, or stays.
+export function travelled({ source, decision, topic }) {
+  const way = [`relay:${source}`, ...of("adapter").slice(0, 1).map(({ id }) => id)];
+  if (decision === "forwarded") travel([...way, `topic:${topic}`], tone(source));
+  else travel(way, decision, $("#held"));
 }
 
-// A message has been settled by its consumer.
-export function settled({ queue, service, outcome }) {
-  const id = `queue:${queue}`;
-  if (!shown.has(id)) return;
-  const bad = ["failed", "dead_letter", "lease_lost"].includes(outcome);
-  travel([id, service], bad ? "failed" : service === "scm" ? "there" : "back");
+// A message has come from its topic, and its consumer has settled it.
+export function settled({ queue, service: consumer, outcome }) {
+  const topic = of("topic").find(({ feeds }) => feeds.includes(`queue:${queue}`));
+  const kind = ["failed", "dead_letter", "lease_lost"].includes(outcome) ? "failed" : tone(consumer);
+  travel([...(topic ? [topic.id] : []), `queue:${queue}`, `service:${consumer}`], kind);
 }
 
-const known = new Map();
-const services = new Map();
-
-export function stationChanged(station) {
-  known.set(station.id, station);
-  // A listener and the dead letters are shown with their queue.
-  const id = { listener: `queue:${station.name}`, dead_letters: station.id.replace(/-dlq$/, "") }[station.kind] ?? station.id;
-  if (shown.has(id)) show(id);
-  for (const service of ["order", "scm"]) show(service);
-  if (station.kind === "adapter") showHeld(station.rules ?? []);
-}
-
-export function serviceChanged(service) {
-  services.set(service.id, service);
-  const item = $(`#services [data-service=${service.id}]`);
-  item.dataset.state = service.status;
-  item.title = service.trouble ?? "";
-  say($(".status", item), service.status === "up" ? "" : service.status);
-  if (shown.has(service.id)) show(service.id);
-}
-
-// The stations that one place of the picture stands for.
+// The stations that one place of the diagram stands for.
 function parts(id) {
-  if (id === "order" || id === "scm") return [{ kind: "service", name: id, ...services.get(id) }, ...[...known.values()].filter((each) => each.service === id)];
-  const ids = id.startsWith("queue:") ? [id, `${id}-dlq`, id.replace("queue:", "listener:")] : [id];
-  return ids.flatMap((each) => known.get(each) ?? []);
+  if (!id.startsWith("service:")) {
+    const ids = id.startsWith("queue:") ? [id, ...deadLettersOf(id), id.replace("queue:", "listener:")] : [id];
+    return ids.flatMap((each) => known.get(each) ?? []);
+  }
+  const name = id.replace("service:", "");
+  return [{ kind: "service", name, ...service(name) }, ...[...known.values()].filter((each) => each.service === name)];
 }
 
-function show(id) {
-  const facts = id === "order" || id === "scm" ? ofService(id) : id.startsWith("queue:") ? ofQueue(id) : ofStation(known.get(id));
+const deadLettersOf = (id) => (known.get(id)?.feeds ?? []).filter((next) => known.get(next)?.kind === "dead_letters");
+
+function show(id, station) {
+  const facts = id.startsWith("service:") ? ofService(id.replace("service:", "")) : id.startsWith("queue:") ? ofQueue(id) : ofStation(known.get(id));
   if (!facts) return;
-  const station = shown.get(id);
   station.dataset.status = facts.status;
   say($(".state", station), ["up", "unknown"].includes(facts.status) ? "" : facts.status);
   say($(".number", station), facts.number === null || facts.number === undefined ? "–" : String(facts.number));
   say($(".unit", station), facts.unit);
-  const more = [facts.bad, ...facts.more].filter(Boolean).join(station.parentElement.className === "tall" && innerWidth > 900 ? "\n" : " · ");
+  const more = [facts.bad, ...facts.more].filter(Boolean).join(" · ");
   if ($(".more", station).textContent !== more)
     $(".more", station).replaceChildren(element("span", { class: "bad" }, facts.bad ?? ""), more.slice(facts.bad?.length ?? 0));
-  station.title = facts.trouble ?? "";
+  station.title = facts.trouble ?? more;
 }
 
 const perMinute = (value) => (value ? `${Math.round(value)}/min` : "");
@@ -189,27 +193,26 @@ function ofStation(station) {
 function ofQueue(id) {
   const queue = known.get(id);
   if (!queue) return null;
-  const listener = known.get(id.replace("queue:", "listener:"));
-  const deadLetters = known.get(`${id}-dlq`)?.waiting;
-  const dead = deadLetters ? `${deadLetters} dead` : "";
+  const listener = listenerOf(queue);
+  const deadLetters = deadLettersOf(id).reduce((total, each) => total + (known.get(each).waiting ?? 0), 0);
   const working = (queue.inFlight ?? 0) ? `${queue.inFlight} in flight` : "";
   const oldest = queue.oldestSeconds && queue.waiting ? `oldest ${age(queue.oldestSeconds)}` : "";
   const status = queue.status === "up" ? listener?.status ?? "up" : queue.status;
   return { status, trouble: queue.trouble ?? listener?.trouble, number: queue.waiting, unit: "waiting",
-    more: [working, oldest, perMinute(listener?.perMinute)], bad: dead };
+    more: [working, oldest, perMinute(listener?.perMinute)], bad: deadLetters ? `${deadLetters} dead` : "" };
 }
 
-function ofService(id) {
-  const { status = "unknown", trouble = null } = services.get(id) ?? {};
-  const listeners = [...known.values()].filter((each) => each.kind === "listener" && each.service === id);
-  const sum = (field) => listeners.reduce((total, each) => total + (each.counts?.[field] ?? 0), 0);
-  const rate = id === "order" ? known.get("relay:order")?.perMinute : listeners.reduce((total, each) => total + (each.perMinute ?? 0), 0);
-  const more = [`${sum("handled")} handled`, sum("duplicate") ? `${sum("duplicate")} duplicates absorbed` : "", sum("superseded") ? `${sum("superseded")} superseded` : ""];
-  return { status, trouble, number: Math.round(rate ?? 0), unit: id === "order" ? "events/min" : "messages/min", more: listeners.length ? more : [] };
+function ofService(name) {
+  const { status = "unknown", trouble = null } = service(name) ?? {};
+  const listeners = of("listener").filter((each) => each.service === name);
+  const sum = (count) => listeners.reduce((total, each) => total + (count(each) ?? 0), 0);
+  const outcome = (word, counted) => (sum(({ counts }) => counts?.[counted]) ? `${sum(({ counts }) => counts?.[counted])} ${word}` : "");
+  return { status, trouble, number: Math.round(sum((each) => each.perMinute)), unit: "messages/min",
+    more: [`${sum(({ counts }) => counts?.handled)} handled`, outcome("duplicates", "duplicate"), outcome("superseded", "superseded")] };
 }
 
 function showHeld(rules) {
   const held = rules.filter((each) => each.decision === "held_back").sort((a, b) => b.count - a.count).slice(0, 4);
-  $("#held-rules").replaceChildren(...held.map(({ rule, count }) =>
+  $("#held-rules")?.replaceChildren(...held.map(({ rule, count }) =>
     element("li", { title: rule }, element("span", {}, rule), element("span", {}, String(count)))));
 }
