@@ -44,6 +44,10 @@ class CloudEvent(BaseModel):
     def _is_a_domain_event(cls, data: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(data.get("source"), dict) or type(data.get("occurenceOn")) is not int:
             raise ValueError("a domain event has an object `source` and a number `occurenceOn`")
+        try:
+            json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"consumers cannot decode it: {error}") from error
         return data
 
     def message(self, aggregate: dict[str, Any]) -> Message[str]:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -155,6 +156,8 @@ async def test_a_held_back_event_names_its_rule(adapter: Served, given: dict[str
         (event(type="two\nlines"), "type:"),
         (event(id="\ud800"), "id:"),
         (event(id=["x"] * 1000), "id:"),
+        (event(data={"source": {"id": "\ud800"}, "occurenceOn": 1}), "data: .*surrogates not allowed"),
+        (event(data={"source": {"id": 1e400}, "occurenceOn": 1}), "data: .*Out of range float values"),
     ],
 )
 async def test_one_bad_event_fails_alone(adapter: Served, bad: Any, reason: str) -> None:
@@ -162,7 +165,7 @@ async def test_one_bad_event_fails_alone(adapter: Served, bad: Any, reason: str)
     first, second = event(), event()
     results = await send(adapter, first, bad, second)
     assert [result["decision"] for result in results] == ["forwarded", "failed", "forwarded"]
-    assert reason in results[1]["error"]
+    assert re.search(reason, results[1]["error"])
     assert [results[0]["id"], results[2]["id"]] == [first["id"], second["id"]]
 
 
@@ -173,9 +176,9 @@ async def test_an_event_that_a_rule_fails_on_names_the_rule(adapter: Served) -> 
 
 
 async def test_any_character_of_json_reaches_the_queue(adapter: Served, aws: AwsClients) -> None:
-    """SQS takes the characters of XML only, and half a surrogate is no character: both are escaped."""
+    """SQS takes the characters of XML only: others are escaped."""
     url = await subscribe(aws, "order-events")
-    sku = "\ud800 \uffff \x00 ✓"
+    sku = "\uffff \x00 ✓"
     source = {"id": "1", "orderLines": [{"sku": sku, "quantity": 1}]}
     [result] = await send(adapter, event(data={"source": source, "occurenceOn": 1}))
     assert result["decision"] == "forwarded"

@@ -190,6 +190,27 @@ async def test_a_message_that_the_channel_rejects_fails_alone(database: Database
     assert [each.decision for each in await log_of(database)] == ["forwarded", None, "forwarded"]
 
 
+async def test_an_event_that_a_channel_fails_on_is_parked(database: Database) -> None:
+    """G5, also for a defect of a channel: the relay goes on, and the error is on the row."""
+
+    class Defective(FakeChannel):
+        async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
+            if any(each.sequence == 2 for each in messages):
+                raise KeyError("colour")
+            return await super().try_send(messages)
+
+    await append(database, 5)
+
+    async def parked() -> LoggedEvent | None:
+        event = (await log_of(database))[1]
+        return event if event.parked_at else None
+
+    async with running(relay_to(Defective(), database, max_attempts=2)):
+        event = await eventually(parked)
+    assert event.last_error == "Defective: KeyError: 'colour'"
+    assert [each.version for each in await log_of(database) if each.decision] == [1, 3, 4, 5]
+
+
 async def test_no_event_is_parked_while_the_channel_is_unavailable(database: Database) -> None:
     """G8: when it takes no message at all, no attempt is counted, and the relay reports it."""
     channel = FakeChannel()

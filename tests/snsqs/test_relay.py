@@ -1,6 +1,7 @@
 """Relay between a real event log and an adapter that fails in every way."""
 
 import asyncio
+import json
 
 import asyncpg
 import pytest
@@ -15,7 +16,17 @@ from services.order.events import OrderPlaced
 from services.order.order import Order, PlaceOrder
 from tests.order.test_api import ORDER
 from tests.serving import Served, eventually, serving
-from tests.snsqs.relays import Adapter, Batch, all_decided, append, locked, log_of, relaying
+from tests.snsqs.relays import (
+    Adapter,
+    Batch,
+    all_decided,
+    append,
+    locked,
+    log_of,
+    relaying,
+    result,
+    run,
+)
 
 
 async def append_and_fail(database: Database) -> None:
@@ -167,6 +178,37 @@ async def test_a_batch_is_halved_until_the_bad_event_is_alone(
     [bad] = [event for event in await log_of(database) if event.decision is None]
     assert bad.version == 13
     assert reason in str(bad.last_error)
+
+
+@pytest.mark.parametrize("data", ["[]", '{"source": "\\ud800"}', '{"source": 1e400}'])
+async def test_a_row_that_is_no_domain_event_does_not_block_others(
+    database: Database, fake: tuple[Adapter, str], data: str
+) -> None:
+    """G5: it is sent as it is, and the adapter's error is on the row, without U+0000."""
+    adapter, url = fake
+    received: list[str] = []
+
+    def reject_other(batch: Batch) -> Response:
+        received.extend(json.dumps(event["data"]) for event in batch)
+        return JSONResponse(
+            {
+                "results": [
+                    result(event) | {"rule": "a\0rule"}
+                    if isinstance(event["data"], dict) and "occurenceOn" in event["data"]
+                    else result(event, "failed", error="no\0event")
+                    for event in batch
+                ]
+            }
+        )
+
+    adapter.answer = reject_other
+    await append(database, 3)
+    await run(database, "UPDATE event_log SET data = $1 WHERE sequence = 2", data)
+    async with relaying(database, url):
+        await eventually(lambda: _decided(database, 2))
+    first, bad, _ = await log_of(database)
+    assert (first.rule, bad.decision, bad.last_error) == ("a\ufffdrule", None, "no\ufffdevent")
+    assert json.dumps(json.loads(data)) in received
 
 
 async def test_the_relay_backs_off_while_the_adapter_is_not_ready(

@@ -10,6 +10,7 @@ from snsqs._message import Message
 from snsqs._queue import MAX_BATCH_SIZE
 from snsqs._trace_header import aws_trace_header
 from snsqs._validation import DEFAULT_MAX_BYTES, Destination, deduplication_of
+from snsqs.aws import error_code
 from snsqs.headers import TRACEPARENT
 
 _RETRY_DELAYS = (0.1, 0.3)
@@ -20,6 +21,22 @@ Result = str | MessagingError
 
 Call = Callable[[Sequence[Message[str]]], Awaitable[list[Result]]]
 """Sends at most ten messages and returns their results. Raises when no message was sent."""
+
+_REJECTIONS = {
+    "AWS.SimpleQueueService.BatchRequestTooLong",
+    "BatchRequestTooLong",
+    "InvalidMessageContents",
+    "InvalidParameter",
+    "InvalidParameterException",
+    "InvalidParameterValue",
+    "ParameterValueInvalid",
+    "ValidationError",
+    "ValidationException",
+}
+
+
+class CallRejected(MessagingError):
+    """AWS rejected a whole call for the content of one of its messages, without naming it."""
 
 
 class EntryRefused(TerminalError):
@@ -67,6 +84,13 @@ def trace_parameters(message: Message[str]) -> dict[str, Any]:
     return {"MessageSystemAttributes": {"AWSTraceHeader": {"DataType": "String", "StringValue": header}}}
 
 
+def is_rejection(error: BaseException) -> bool:
+    """Return whether AWS rejected a call for the messages in it, not for its topic or queue."""
+    return error_code(error) in _REJECTIONS and not any(
+        name in str(error) for name in ("TopicArn", "QueueUrl")
+    )
+
+
 def batch_results(response: Mapping[str, Any], count: int) -> list[Result]:
     """Return the result of each of the `count` entries of a batch call, by their positions."""
     results: list[Result] = [SendFailed("the response does not mention this message")] * count
@@ -92,7 +116,8 @@ class Batcher:
     A call is made when ten messages or 240 KiB (`max_bytes`, where that is more) are pending, or `linger`
     seconds after the first of them, with at most `calls` at the same time. Entries that failed and may
     succeed later are sent twice more; a call that failed as a whole is not, because the SDK has already
-    retried it. On FIFO there is one call at a time and no retry, which could overtake.
+    retried it. The messages of a call that is rejected for one of them are sent one by one. On FIFO there is
+    one call at a time and no retry, which could overtake.
     """
 
     def __init__(
@@ -154,16 +179,36 @@ class Batcher:
                     pending.result.set_result(result)
 
     async def _results(self, messages: Sequence[Message[str]]) -> list[Result]:
-        results = await self._call(messages)
+        results = await self._call_or_isolate(messages)
         for pause in () if self._in_order else _RETRY_DELAYS:
             again = [place for place, result in enumerate(results) if _may_succeed_later(result)]
             if not again:
                 break
             await asyncio.sleep(pause)
-            later = await self._call([messages[place] for place in again])
+            try:
+                later = await self._call_or_isolate([messages[place] for place in again])
+            except MessagingError:  # of a whole call; the results of the others stand
+                break
             for place, result in zip(again, later, strict=True):
                 results[place] = result
         return results
+
+    async def _call_or_isolate(self, messages: Sequence[Message[str]]) -> list[Result]:
+        try:
+            return await self._call(messages)
+        except CallRejected as error:
+            if len(messages) == 1:
+                return [EntryRefused(str(error))]
+        return [await self._send_alone(message) for message in messages]
+
+    async def _send_alone(self, message: Message[str]) -> Result:
+        try:
+            [result] = await self._call([message])
+        except CallRejected as error:
+            return EntryRefused(str(error))
+        except MessagingError as error:
+            return error
+        return result
 
 
 def _may_succeed_later(result: Result) -> bool:

@@ -58,11 +58,6 @@ class BatchSendFailed(SendFailed):
         return f"{len(errors)} of {len(self.results)} messages not sent; the first: {first}"
 
 
-class PublishRejected(MessagingError):
-    """The transport rejected a whole batch for the content of one of its messages, without naming it. The
-    transport itself is available; sending each message again on its own finds the invalid one."""
-
-
 class Unavailable(MessagingError):
     """A dependency of the handler, such as the database or another service, is unavailable. Raised by a
     handler or middleware; the message is kept and tried again, and no receive is counted against it."""

@@ -1,5 +1,6 @@
 """JSON of events, in which no value is lost: Python has numbers and texts that JSON has not."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,6 +27,13 @@ def encode(serializer: SchemaSerializer, value: object) -> bytes:
         path, reason = _unencodable(serializer, value), " ".join(str(error).split())
         raise ValueError(f"{path}: {reason}" if path else reason) from error
     return encoded
+
+
+def cloud_event(context: Mapping[str, str], data: str) -> str:
+    """Return a CloudEvent in JSON, with these context attributes. `data` is JSON, and stays as it is: decoded
+    and encoded again, it could be another one, or have no encoding."""
+    document = {"specversion": "1.0", **context, "datacontenttype": "application/json"}
+    return f'{json.dumps(document)[:-1]}, "data": {data}}}'
 
 
 def _may_be_inexact(encoded: bytes) -> bool:

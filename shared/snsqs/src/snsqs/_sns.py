@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from snsqs._address import parse_address
-from snsqs._batching import Batcher, batch_entries, batch_results
+from snsqs._batching import Batcher, CallRejected, batch_entries, batch_results, is_rejection
 from snsqs._channel import MessageChannel
-from snsqs._errors import MessagingError, PublishRejected, SendFailed
+from snsqs._errors import MessagingError, SendFailed
 from snsqs._message import Message
 from snsqs._validation import DEFAULT_MAX_BYTES, Destination
-from snsqs.aws import error_code, is_topic_gone, transient_errors
+from snsqs.aws import is_topic_gone, transient_errors
 from snsqs.topology import Topology
 
 if TYPE_CHECKING:
@@ -22,16 +22,6 @@ log = logging.getLogger(__name__)
 
 _PUBLISH_TIMEOUT = 3.5
 """Seconds for one call with its retries: less than the send timeout of a relay (5 s)."""
-
-_REJECTIONS = {
-    "BatchRequestTooLong",
-    "InvalidParameter",
-    "InvalidParameterException",
-    "InvalidParameterValue",
-    "ParameterValueInvalid",
-    "ValidationError",
-    "ValidationException",
-}
 
 
 class SnsChannel(MessageChannel):
@@ -82,8 +72,8 @@ class SnsChannel(MessageChannel):
                     TopicArn=await self._arn(), PublishBatchRequestEntries=entries
                 )
         except transient_errors() as error:
-            if _is_rejection(error):
-                raise PublishRejected(f"SNS rejected the batch for {self.topic}: {error}") from error
+            if is_rejection(error):
+                raise CallRejected(f"SNS rejected the batch for {self.topic}: {error}") from error
             if is_topic_gone(error) and not self.topic.startswith("arn:"):
                 self._topic_arn = None  # the next call looks it up, and in development creates it, again
             raise SendFailed(f"SNS did not accept the batch for {self.topic}: {error!r}") from error
@@ -93,8 +83,3 @@ class SnsChannel(MessageChannel):
         if self._topic_arn is None:
             self._topic_arn = await self._topology.topic_arn(self.topic)
         return self._topic_arn
-
-
-def _is_rejection(error: BaseException) -> bool:
-    """Return whether SNS rejected the call for the messages in it, not for the topic's ARN."""
-    return error_code(error) in _REJECTIONS and "TopicArn" not in str(error)

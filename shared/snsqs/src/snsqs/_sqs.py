@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from snsqs._address import parse_address
-from snsqs._batching import Batcher, batch_entries, batch_results
+from snsqs._batching import Batcher, CallRejected, batch_entries, batch_results, is_rejection
 from snsqs._channel import MessageChannel
 from snsqs._errors import MessagingError, SendFailed, TopologyError
 from snsqs._message import Message
@@ -159,6 +159,8 @@ class SqsChannel(MessageChannel):
             url = await self._queue_url()
             response = await self._client.send_message_batch(QueueUrl=url, Entries=entries)
         except transient_errors() as error:
+            if is_rejection(error):
+                raise CallRejected(f"SQS rejected the batch for {self._address.name}: {error}") from error
             raise SendFailed(f"SQS did not accept the batch: {error!r}") from error
         return batch_results(response, len(messages))
 

@@ -30,6 +30,7 @@ from snsqs._converter import (
 )
 from snsqs._errors import InvalidEvent, MessagingError, TerminalError, UndecodableMessage
 from snsqs._event import event
+from snsqs._json import cloud_event
 from snsqs._message import Message
 from snsqs.headers import CONTENT_TYPE, ID, SOURCE, TIME, TRACEPARENT, TYPE
 
@@ -104,8 +105,7 @@ class CloudEventsConverter(JsonConverter):
                 f"a CloudEvent needs {', '.join(missing)}: set the header ce-{missing[0]}"
                 + (", or CloudEventsConverter(source=…)" if "source" in missing else "")
             )
-        document = {"specversion": "1.0", **context, "datacontenttype": content}
-        body = json.dumps(document)[:-1] + f', "data": {message.payload}}}'
+        body = cloud_event(context, message.payload)
         return Message(body, {**message.headers, SOURCE: context["source"], CONTENT_TYPE: CLOUD_EVENT})
 
 

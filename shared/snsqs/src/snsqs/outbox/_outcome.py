@@ -11,6 +11,8 @@ from snsqs.tracing import trace_id_of
 
 log = logging.getLogger(__name__)
 
+_MAX_CHARACTERS = 2_000
+
 # now() is the time of the claim, which began this transaction.
 DECIDED = """
     UPDATE event_log
@@ -81,7 +83,13 @@ def match_results(
 async def record_decided(connection: SqlConnection, decided: Sequence[Decided]) -> None:
     """Store the decisions. These events are done."""
     rows = [
-        (event.position, result.decision, result.rule, result.decided_at, result.message_id)
+        (
+            event.position,
+            result.decision,
+            result.rule and _storable(result.rule),
+            result.decided_at,
+            result.message_id and _storable(result.message_id),
+        )
         for event, result in decided
     ]
     await connection.execute(DECIDED, *map(list, zip(*rows, strict=True)))
@@ -113,7 +121,13 @@ async def postpone(connection: SqlConnection, failed: Sequence[Failed], *, max_d
 
 
 def _positions_and_errors(failed: Sequence[Failed]) -> tuple[list[int], list[str]]:
-    return [event.position for event, _ in failed], [error for _, error in failed]
+    return [event.position for event, _ in failed], [_storable(error) for _, error in failed]
+
+
+def _storable(text: str) -> str:
+    """Return a text of an answer or an error as PostgreSQL can store it, and not longer than it is useful:
+    one that cannot be stored would stop the relay."""
+    return text[:_MAX_CHARACTERS].replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _fields(event: OutboxEvent) -> dict[str, str]:

@@ -9,6 +9,7 @@ unavailable or not ready, no event is the cause and no attempt is counted.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ from snsqs.sql import DatabaseUnavailable, SqlConnection, SqlRow, TransactionMan
 
 if TYPE_CHECKING:
     from snsqs.postgres import Database
+
+log = logging.getLogger(__name__)
 
 _meter = get_meter("snsqs")
 _events_waiting = _meter.create_gauge("outbox_events_waiting", description="Events that are not relayed yet.")
@@ -155,12 +158,20 @@ class Relay(PollingLoop):
         except TimeoutError as error:
             seconds = f"{self._options.publish_timeout:g} s"
             raise BatchFailed(f"{self._sink}: no answer within {seconds}") from error
+        except (SinkUnavailable, BatchRejected):
+            raise
+        except Exception as error:  # a defect of the sink, perhaps with one event only
+            log.exception("sink failed")
+            raise BatchFailed(f"{self._sink}: {type(error).__name__}: {error}") from error
 
     async def _is_ready(self) -> bool:
         try:
             async with asyncio.timeout(self._options.publish_timeout):
                 return await self._sink.is_ready()
         except TimeoutError:
+            return False
+        except Exception:
+            log.exception("sink failed")
             return False
 
     def _within_max_bytes(self, claimed: Sequence[OutboxEvent]) -> Sequence[OutboxEvent]:

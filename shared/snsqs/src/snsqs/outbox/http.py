@@ -1,12 +1,12 @@
 """HttpSink: sends the events of an outbox to an adapter. Needs httpx: `pip install snsqs[http]`."""
 
-import json
 from collections.abc import Mapping, Sequence
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from snsqs.cloudevents import BATCH_CONTENT_TYPE, BatchResult, CloudEvent, EventResult
+from snsqs._json import cloud_event
+from snsqs.cloudevents import BATCH_CONTENT_TYPE, BatchResult, EventResult
 from snsqs.outbox._sink import BatchFailed, BatchRejected, OutboxEvent, SinkUnavailable
 
 __all__ = [
@@ -16,8 +16,6 @@ __all__ = [
 _UNAUTHORIZED = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
 _REJECTED = {httpx.codes.BAD_REQUEST, httpx.codes.REQUEST_ENTITY_TOO_LARGE, httpx.codes.UNPROCESSABLE_ENTITY}
 _REASON_CHARACTERS = 500
-
-_batches = TypeAdapter(list[CloudEvent])
 
 
 class HttpSink:
@@ -46,7 +44,7 @@ class HttpSink:
         return f"adapter at {self._url}"
 
     async def publish(self, events: Sequence[OutboxEvent]) -> list[EventResult]:
-        batch = _batches.dump_json([self._cloud_event(event) for event in events], exclude_none=True)
+        batch = f"[{', '.join(self._cloud_event(event) for event in events)}]".encode()
         try:
             response = await self._http.post(
                 f"{self._url}/events", content=batch, headers=self._headers, timeout=None
@@ -76,15 +74,17 @@ class HttpSink:
             return False
         return response.status_code != httpx.codes.SERVICE_UNAVAILABLE
 
-    def _cloud_event(self, event: OutboxEvent) -> CloudEvent:
-        return CloudEvent(
-            id=str(event.id),
-            source=self._source,
-            type=event.type,
-            subject=event.subject,
-            time=event.occurred_at,
-            sequence=str(event.sequence),
-            traceparent=event.traceparent,
-            tracestate=event.tracestate,
-            data=json.loads(event.data),
-        )
+    def _cloud_event(self, event: OutboxEvent) -> str:
+        context = {
+            "id": str(event.id),
+            "source": self._source,
+            "type": event.type,
+            "subject": event.subject,
+            "time": event.occurred_at.isoformat(),
+            "sequence": str(event.sequence),
+        }
+        if event.traceparent:
+            context["traceparent"] = event.traceparent
+            if event.tracestate:
+                context["tracestate"] = event.tracestate
+        return cloud_event(context, event.data)
