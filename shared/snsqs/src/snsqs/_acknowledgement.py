@@ -101,9 +101,7 @@ class Acknowledger:
         by_handle = {lease.received.receipt_handle: lease for lease in batch}
         try:
             failed = (await self._queue.delete(list(by_handle))).failed
-        except transient_errors() as error:
-            about = {"queue": self._queue.name, "count": len(batch), "error": str(error)}
-            log.warning("messages not deleted", extra=about)
+        except transient_errors():
             failed = frozenset(by_handle)
         again = []
         for handle, lease in by_handle.items():

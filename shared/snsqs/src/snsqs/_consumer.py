@@ -289,8 +289,7 @@ class Consumer:
             await dead_letters.send(
                 received.body, attributes, group=received.group, deduplication=received.message_id
             )
-        except transient_errors() as failure:
-            log.warning("dead letter not sent, the message is requeued", extra={"error": str(failure)})
+        except transient_errors():
             await self._requeue(incoming, self._backoff(received.receive_count))
             return
         about = {"queue": dead_letters.name, "message_id": received.message_id, "reason": _reason(error)}

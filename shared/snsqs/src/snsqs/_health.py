@@ -13,10 +13,11 @@ class ListenerHealth:
 
     queue: str
     state: ListenerState
-    """`starting` until `run` has found the queue, `degraded` while the queue cannot be reached, `stopping`
+    """`starting` until `run` has found the queue, `degraded` while a call of its queues fails, `stopping`
     while the listener drains."""
     reason: str | None
-    """Reason why no messages are received: the error of the queue, or the one that ended the listener."""
+    """Reason why messages are not received or not settled: the error of the call, or the one that ended the
+    listener."""
     in_flight: int
     """Number of running handlers."""
     buffered: int

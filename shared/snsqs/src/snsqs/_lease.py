@@ -6,17 +6,15 @@ fails for so long that another consumer may have the message, its handler is can
 """
 
 import asyncio
-import logging
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from snsqs import _metrics
 from snsqs._errors import MAX_VISIBILITY, LeaseLost
+from snsqs._monitored_queue import CallFailures, MonitoredQueue
 from snsqs._queue import Queue, Received, batched
 from snsqs.aws import transient_errors
-
-log = logging.getLogger(__name__)
 
 _REQUEUE_TIMEOUT = 3.0
 
@@ -101,7 +99,7 @@ class LeaseKeeper:
     """
 
     def __init__(self, queue: Queue, visibility: int, max_extension: float | None = None) -> None:
-        self._queue = queue
+        self._queue = queue if isinstance(queue, MonitoredQueue) else MonitoredQueue(queue, CallFailures())
         self._visibility = visibility
         self._max_extension = max_extension
         self._leases: dict[str, Lease] = {}
@@ -163,10 +161,8 @@ class LeaseKeeper:
             )
             for lease in leases
         }
-        try:
+        with suppress(*transient_errors()):
             await self._queue.change_visibility(seconds)
-        except transient_errors() as error:
-            log.warning("visibility not changed", extra={"queue": self._queue.name, "error": str(error)})
 
     async def _keep_extending(self) -> None:
         while True:
@@ -186,9 +182,7 @@ class LeaseKeeper:
         try:
             async with asyncio.timeout(self._visibility / 6):  # one call that hangs must not cost the lease
                 outcome = await self._queue.change_visibility(seconds)
-        except transient_errors() as error:
-            about = {"queue": self._queue.name, "count": len(leases), "error": repr(error)}
-            log.warning("leases not extended", extra=about)
+        except transient_errors():
             _metrics.extensions_failed[self._queue.name] += len(leases)
             return
         _metrics.extensions_failed[self._queue.name] += len(outcome.failed) + len(outcome.gone)

@@ -4,24 +4,24 @@ The path of a message: `ListenerContainer._poll` receives it, `Consumer` handles
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from snsqs import _metrics
 from snsqs._consumer import Consumer
-from snsqs._errors import ListenerMisconfigured
+from snsqs._errors import ListenerMisconfigured, TopologyError
 from snsqs._handler import Binding, Middleware, message_handler
 from snsqs._health import ListenerHealth, ListenerState
+from snsqs._monitored_queue import CallFailures, MonitoredQueue
 from snsqs._options import ListenerOptions
 from snsqs._outcome import OutcomeObserver
 from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received
 from snsqs._threads import HandlerThreads
 from snsqs.aws import is_queue_gone, transient_errors
 from snsqs.backoff import full_jitter
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class ListenerContainer:
         self._handle = message_handler(binding, middleware, self._threads)
         self._queues: ListenerQueues | None = None
         self._consumer: Consumer | None = None
-        self._connection_error: str | None = _NOT_CONNECTED
+        self._failures = CallFailures()
         self._last_poll: datetime | None = None
         self._is_running = False
         self._error: str | None = None
@@ -80,16 +80,15 @@ class ListenerContainer:
     async def prepare(self) -> None:
         """Find or create the queue. Raises TopologyError when one is missing in production. If SQS is
         unreachable that is left to `run`, so that a service starts without it."""
-        try:
+        with suppress(*transient_errors()):
             await self._connect()
-        except transient_errors() as error:
-            self._connection_error = str(error)
-            log.warning("queue not reached yet", extra={"queue": self.binding.queue, "error": str(error)})
 
     @property
     def degraded_reason(self) -> str | None:
-        """Reason why no messages are received at present, or None."""
-        return "paused" if self.is_paused else self._connection_error
+        """Reason why messages are not received or not settled at present, or None."""
+        if self.is_paused:
+            return "paused"
+        return self._failures.reason or (None if self._queues else _NOT_CONNECTED)
 
     @property
     def health(self) -> ListenerHealth:
@@ -112,7 +111,7 @@ class ListenerContainer:
             return "stopping" if self._is_running else "stopped"
         if self.is_paused:
             return "paused"
-        if self._connection_error not in (None, _NOT_CONNECTED):
+        if self._failures.reason:
             return "degraded"
         return "listening" if self._consumer else "starting"
 
@@ -208,23 +207,33 @@ class ListenerContainer:
             start_poller(is_extra=False)
 
     async def _receive(self, queues: ListenerQueues) -> list[Received]:
-        queue, wait, visibility = queues.queue, self._options.poll_timeout, queues.visibility
-
-        async def receive() -> list[Received]:
-            try:
-                return await queue.receive(limit=MAX_BATCH_SIZE, wait=wait, visibility=visibility)
-            except transient_errors() as error:
-                if is_queue_gone(error):
-                    await self._connect()  # creates it again in development; TopologyError in production
-                raise
-
-        messages = await self._until_reachable(receive)
+        messages = await self._until_reachable(lambda: self._try_receive(queues))
         self._last_poll = datetime.now(UTC)
         return messages
 
+    async def _try_receive(self, queues: ListenerQueues) -> list[Received]:
+        try:
+            return await queues.queue.receive(
+                limit=MAX_BATCH_SIZE, wait=self._options.poll_timeout, visibility=queues.visibility
+            )
+        except transient_errors() as error:
+            if is_queue_gone(error):
+                with suppress(TopologyError):  # in production; waited out, as any other error of the queue
+                    await self._connect()  # creates it again in development
+            raise
+
     async def _connect(self) -> ListenerQueues:
-        self._queues = await self._source.listener_queues(self.binding)
-        self._connection_error = None
+        try:
+            found = await self._source.listener_queues(self.binding)
+        except transient_errors() as error:
+            self._failures.failed(self.binding.queue, "connect", error)
+            raise
+        self._failures.clear()
+        self._queues = replace(
+            found,
+            queue=MonitoredQueue(found.queue, self._failures),
+            dead_letters=MonitoredQueue(found.dead_letters, self._failures),
+        )
         return self._queues
 
     async def _connect_eventually(self) -> ListenerQueues | None:
@@ -240,17 +249,11 @@ class ListenerContainer:
         failures = 0
         while True:
             try:
-                result = await call()
-            except transient_errors() as error:
+                return await call()
+            except transient_errors():
                 failures += 1
                 pause = full_jitter(failures, base=2, cap=self._options.max_poll_backoff, floor=0.5)
-                self._connection_error = f"SQS: {error}"
-                about = {"queue": self.binding.queue, "error": str(error), "retry_in": round(pause, 1)}
-                log.warning("queue not reached", extra=about)
                 await asyncio.sleep(pause)
-            else:
-                self._connection_error = None
-                return result
 
     async def _unless_halted(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return the result of the work, or None when `pause` or `stop` cut it short. It is cancelled with a

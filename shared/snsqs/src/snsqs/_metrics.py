@@ -20,6 +20,8 @@ received: Counter[str] = Counter()
 redelivered: Counter[str] = Counter()
 leases_lost: Counter[str] = Counter()
 extensions_failed: Counter[str] = Counter()
+calls_failed: Counter[tuple[str, str]] = Counter()
+"""By queue and action."""
 
 _consumers: dict[_InFlight, str] = {}
 
@@ -56,6 +58,11 @@ def _observe_received(_: CallbackOptions) -> Iterator[Observation]:
         yield Observation(count, attributes)
 
 
+def _observe_calls_failed(_: CallbackOptions) -> Iterator[Observation]:
+    for (queue, action), count in list(calls_failed.items()):
+        yield Observation(count, {"queue": queue, "action": action})
+
+
 def _observe_in_flight(_: CallbackOptions) -> Iterator[Observation]:
     running: Counter[str] = Counter()
     for consumer, queue in list(_consumers.items()):
@@ -86,4 +93,7 @@ _meter.create_observable_counter(
 )
 _meter.create_observable_gauge(
     "messages_in_flight", [_observe_in_flight], description="Running handlers by queue."
+)
+_meter.create_observable_counter(
+    "queue_calls_failed", [_observe_calls_failed], description="Calls of SQS that failed, by action."
 )

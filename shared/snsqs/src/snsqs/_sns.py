@@ -10,6 +10,8 @@ from snsqs._batching import Batcher, CallRejected, batch_entries, batch_results,
 from snsqs._channel import MessageChannel
 from snsqs._errors import MessagingError, SendFailed
 from snsqs._message import Message
+from snsqs._refusals import describe
+from snsqs._responses import validate_responses
 from snsqs._validation import DEFAULT_MAX_BYTES, Destination
 from snsqs.aws import is_topic_gone, transient_errors
 from snsqs.topology import Topology
@@ -43,6 +45,7 @@ class SnsChannel(MessageChannel):
 
         Raises ChannelMisconfigured.
         """
+        validate_responses(client)
         address = parse_address(topic, "sns")
         address.require_region(client.meta.region_name)
         self.topic = topic
@@ -76,7 +79,8 @@ class SnsChannel(MessageChannel):
                 raise CallRejected(f"SNS rejected the batch for {self.topic}: {error}") from error
             if is_topic_gone(error) and not self.topic.startswith("arn:"):
                 self._topic_arn = None  # the next call looks it up, and in development creates it, again
-            raise SendFailed(f"SNS did not accept the batch for {self.topic}: {error!r}") from error
+            reason = describe(error, self.topic, service="sns")
+            raise SendFailed(f"SNS did not accept the batch for {self.topic}: {reason}") from error
         return batch_results(response, len(messages))
 
     async def _arn(self) -> str:

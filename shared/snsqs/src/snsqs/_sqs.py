@@ -11,6 +11,8 @@ from snsqs._channel import MessageChannel
 from snsqs._errors import MessagingError, SendFailed, TopologyError
 from snsqs._message import Message
 from snsqs._queue import MAX_BATCH_SIZE, BatchOutcome, RawAttributes, Received, is_fifo
+from snsqs._refusals import describe
+from snsqs._responses import UnexpectedResponse, reading_response, validate_responses
 from snsqs._validation import DEFAULT_MAX_BYTES, Destination
 from snsqs.aws import POLL_TIMEOUT, is_queue_gone, transient_errors
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
     from types_aiobotocore_sqs.type_defs import (
         BatchResultErrorEntryTypeDef,
+        ChangeMessageVisibilityBatchResultTypeDef,
+        DeleteMessageBatchResultTypeDef,
         MessageTypeDef,
         SendMessageRequestTypeDef,
     )
@@ -35,6 +39,7 @@ class SqsQueue:
     """One SQS queue. Every call raises the SDK's errors (`aws.transient_errors()`)."""
 
     def __init__(self, client: "SQSClient", name: str, url: str) -> None:
+        validate_responses(client)
         self.name = name
         self.url = url
         self._client = client
@@ -50,11 +55,12 @@ class SqsQueue:
             QueueUrl=self.url,
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
         )
-        counts = response["Attributes"]
-        return (
-            int(counts["ApproximateNumberOfMessages"]),
-            int(counts["ApproximateNumberOfMessagesNotVisible"]),
-        )
+        with reading_response("GetQueueAttributes"):
+            counts = response["Attributes"]
+            return (
+                int(counts["ApproximateNumberOfMessages"]),
+                int(counts["ApproximateNumberOfMessagesNotVisible"]),
+            )
 
     async def receive(
         self, *, limit: int = MAX_BATCH_SIZE, wait: int = POLL_TIMEOUT, visibility: int = 30
@@ -75,7 +81,8 @@ class SqsQueue:
             ],
         )
         leased_at = asyncio.get_running_loop().time()
-        return [_received(message, leased_at) for message in response.get("Messages", [])]
+        with reading_response("ReceiveMessage"):
+            return [_received(message, leased_at) for message in response.get("Messages", [])]
 
     async def delete(self, handles: Sequence[str]) -> BatchOutcome:
         """Delete up to ten messages. A message that no longer exists counts as deleted."""
@@ -83,7 +90,7 @@ class SqsQueue:
             QueueUrl=self.url,
             Entries=[{"Id": str(i), "ReceiptHandle": handle} for i, handle in enumerate(handles)],
         )
-        return _batch_outcome(handles, response.get("Failed", []))
+        return _batch_outcome("DeleteMessageBatch", handles, response)
 
     async def change_visibility(self, seconds: Mapping[str, int]) -> BatchOutcome:
         """Set the visibility timeout of up to ten messages, by receipt handle: 0 to 43,200 s from now."""
@@ -95,7 +102,7 @@ class SqsQueue:
                 for i, handle in enumerate(handles)
             ],
         )
-        return _batch_outcome(handles, response.get("Failed", []))
+        return _batch_outcome("ChangeMessageVisibilityBatch", handles, response)
 
     async def send(
         self, body: str, attributes: RawAttributes, *, group: str | None = None, deduplication: str = ""
@@ -140,6 +147,7 @@ class SqsChannel(MessageChannel):
 
         Raises ChannelMisconfigured.
         """
+        validate_responses(client)
         self._address = parse_address(queue, "sqs")
         self._address.require_region(client.meta.region_name)
         self._client = client
@@ -161,7 +169,8 @@ class SqsChannel(MessageChannel):
         except transient_errors() as error:
             if is_rejection(error):
                 raise CallRejected(f"SQS rejected the batch for {self._address.name}: {error}") from error
-            raise SendFailed(f"SQS did not accept the batch: {error!r}") from error
+            reason = describe(error, self._address.name)
+            raise SendFailed(f"SQS did not accept the batch: {reason}") from error
         return batch_results(response, len(messages))
 
     async def _queue_url(self) -> str:
@@ -183,9 +192,9 @@ class SqsChannel(MessageChannel):
 def _received(message: "MessageTypeDef", leased_at: float) -> Received:
     system = message.get("Attributes", {})
     return Received(
-        message_id=message["MessageId"],
-        receipt_handle=message["ReceiptHandle"],
-        body=message["Body"],
+        message_id=_text(message["MessageId"]),
+        receipt_handle=_text(message["ReceiptHandle"]),
+        body=_text(message["Body"]),
         raw_attributes=message.get("MessageAttributes", {}),
         receive_count=int(system.get("ApproximateReceiveCount", "1")),
         leased_at=leased_at,
@@ -195,8 +204,36 @@ def _received(message: "MessageTypeDef", leased_at: float) -> Received:
     )
 
 
-def _batch_outcome(handles: Sequence[str], failed: "Sequence[BatchResultErrorEntryTypeDef]") -> BatchOutcome:
-    return BatchOutcome(
-        gone=frozenset(handles[int(entry["Id"])] for entry in failed if entry["Code"] in _GONE),
-        failed=frozenset(handles[int(entry["Id"])] for entry in failed if entry["Code"] not in _GONE),
-    )
+def _batch_outcome(
+    operation: str,
+    handles: Sequence[str],
+    response: "DeleteMessageBatchResultTypeDef | ChangeMessageVisibilityBatchResultTypeDef",
+) -> BatchOutcome:
+    """Return the outcome of a batch call. An entry that the response does not mention has failed. Raises the
+    error of the first entry if all failed."""
+    with reading_response(operation):
+        succeeded = {entry["Id"] for entry in response.get("Successful", ())}
+        errors = {entry["Id"]: entry for entry in response.get("Failed", ())}
+        gone = {key for key, entry in errors.items() if entry["Code"] in _GONE}
+        failed = {str(position) for position in range(len(handles))} - succeeded - gone
+        outcome = BatchOutcome(
+            gone=frozenset(handles[int(key)] for key in gone),
+            failed=frozenset(handles[int(key)] for key in failed),
+        )
+    if len(failed) == len(handles):
+        raise _entry_error(operation, next(iter(errors.values()), None))
+    return outcome
+
+
+def _entry_error(operation: str, entry: "BatchResultErrorEntryTypeDef | None") -> Exception:
+    from botocore.exceptions import ClientError
+
+    if entry is None:
+        return UnexpectedResponse(f"unexpected response to {operation}: it mentions none of the entries")
+    return ClientError({"Error": {"Code": entry["Code"], "Message": entry.get("Message", "")}}, operation)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} instead of text")
+    return value

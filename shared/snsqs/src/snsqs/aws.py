@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from snsqs._errors import TopologyError
+from snsqs._responses import UnexpectedResponse, validate_responses
 
 if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AwsClients",
+    "UnexpectedResponse",
     "aws_clients",
     "error_code",
     "is_queue_gone",
@@ -54,6 +56,10 @@ class AwsClients:
                 f"the clients are of {own}, not {region}; open them with aws_clients, or set open_region"
             )
         return await self.open_region(str(region))
+
+    def __post_init__(self) -> None:
+        validate_responses(self.sns)
+        validate_responses(self.sqs)
 
 
 @asynccontextmanager
@@ -114,7 +120,8 @@ async def _clients(
 @functools.cache
 def transient_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """Return the errors of SNS and SQS calls that may succeed later: the service refuses, throttles, is slow
-    or unreachable, or a proxy answers for it. `others` are appended. To be called in an `except` clause:
+    or unreachable, or a proxy answers for it (`UnexpectedResponse`). `others` are appended. To be called in
+    an `except` clause:
 
         try:
             await queue.delete(handles)
@@ -126,7 +133,7 @@ def transient_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
     from botocore.parsers import ResponseParserError
 
     sdk = (BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError)
-    return (*sdk, OSError, TimeoutError, *others)
+    return (*sdk, UnexpectedResponse, OSError, TimeoutError, *others)
 
 
 def error_code(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from snsqs._address import Address, is_name, parse_address
 from snsqs._handler import Binding
+from snsqs._responses import reading_response
 from snsqs._sqs import SqsQueue
 from snsqs.aws import AwsClients, is_queue_gone, is_topic_gone
 from snsqs.topology._desired import Account
@@ -108,7 +109,11 @@ class Lookup:
             if is_queue_gone(error):
                 return None
             raise
-        return FoundQueue(queue, {str(name): value for name, value in answer["Attributes"].items()})
+        with reading_response("GetQueueAttributes"):
+            attributes = {str(name): value for name, value in answer["Attributes"].items()}
+            if not attributes["QueueArn"].startswith("arn:"):
+                raise ValueError(f"QueueArn is {attributes['QueueArn']!r}")
+        return FoundQueue(queue, attributes)
 
     async def subscribed(self, topic: str) -> list[FoundQueue]:
         """Return the queues of this account and region that are subscribed to a topic, by name or ARN."""
