@@ -164,4 +164,4 @@ def test_the_tests_of_the_testing_page_pass(full_installation: Installation, tmp
     code = "".join(BLOCK.findall((DOCS / "testing.md").read_text().partition("## With PostgreSQL")[0]))
     (tmp_path / "test_page.py").write_text(code)
     ran = full_installation.run("-m", "pytest", "-q", "-p", "no:asyncio", cwd=tmp_path)
-    assert "1 passed" in ran.stdout, ran.stdout
+    assert "2 passed" in ran.stdout, ran.stdout

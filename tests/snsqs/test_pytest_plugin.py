@@ -10,8 +10,8 @@ TESTS = """
 import asyncio
 
 import pytest
-from snsqs import Aggregate, Delivery, DomainEvent, sqs_listener
-from snsqs.testing import MemoryBroker
+from snsqs import Aggregate, Delivery, DomainEvent, QueueSettings, sqs_listener
+from snsqs.testing import Faults, MemoryBroker
 
 
 class OrderCompleted(DomainEvent): ...
@@ -39,6 +39,32 @@ class TestBilling:
         assert not memory_broker
 
 
+@pytest.mark.virtual_clock
+@pytest.mark.memory_broker(settings=QueueSettings(max_receive_count=2), faults=Faults(duplicate=1))
+class TestSettings:
+    async def receive_counts(self, broker: MemoryBroker) -> list[int]:
+        broker.listen(bill)
+        await broker.publish(OrderCompleted(source=Aggregate(id="late", version=1)))
+        await broker.join(raise_errors=False)
+        return sorted(each.receive_count for each in broker.outcomes)
+
+    async def test_of_the_class(self, memory_broker: MemoryBroker) -> None:
+        assert await self.receive_counts(memory_broker) == [1, 1, 2, 2]
+
+    @pytest.mark.memory_broker(settings=QueueSettings(max_receive_count=1))
+    async def test_of_the_test(self, memory_broker: MemoryBroker) -> None:
+        assert await self.receive_counts(memory_broker) == [1, 1]
+
+    async def test_without_a_broker(self) -> None: ...
+
+    @pytest.mark.parametrize("run", [1, 2])
+    @pytest.mark.memory_broker(faults=Faults(seed=7))
+    async def test_that_begins_with_the_seed(self, memory_broker: MemoryBroker, run: int) -> None:
+        fresh = Faults(seed=7)
+        drawn = [memory_broker.faults.occurs(0.5) for _ in range(20)]
+        assert drawn == [fresh.occurs(0.5) for _ in range(20)]
+
+
 @pytest.mark.asyncio(loop_scope="session")
 async def test_on_the_real_clock(memory_broker: MemoryBroker) -> None:
     memory_broker.listen(bill)
@@ -55,13 +81,6 @@ async def test_the_listeners_of_the_test_before_are_stopped() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 """
 
-WRONG = """
-import pytest
-
-@pytest.mark.virtual_clock
-def test_synchronous(memory_broker): ...
-"""
-
 
 def run(code: str, installed: Installation, folder: Path, *options: str) -> str:
     (folder / "test_billing.py").write_text(code)
@@ -74,7 +93,7 @@ def test_the_fixture_and_the_marker_work(mode: str, full_installation: Installat
     """On both clocks, in every mode of pytest-asyncio and with fixtures that have another event loop."""
     options = [f"asyncio_mode={mode}", "asyncio_default_fixture_loop_scope=function"]
     output = run(TESTS, full_installation, tmp_path, *(part for each in options for part in ("-o", each)))
-    assert "1 failed, 4 passed" in output, output
+    assert "1 failed, 9 passed" in output, output
     assert "assert not <snsqs.testing" in output
 
 
@@ -82,12 +101,31 @@ def test_the_marker_needs_no_other_plugin(full_installation: Installation, tmp_p
     """Not even pytest-asyncio."""
     virtual = TESTS.partition("@pytest.mark.asyncio")[0]
     output = run(virtual, full_installation, tmp_path, "-p", "no:asyncio")
-    assert "1 failed, 2 passed" in output, output
+    assert "1 failed, 7 passed" in output, output
 
 
-def test_the_marker_on_a_function_is_an_error(full_installation: Installation, tmp_path: Path) -> None:
-    """It would have no effect."""
-    (tmp_path / "test_wrong.py").write_text(WRONG)
+@pytest.mark.parametrize(
+    ("test", "text"),
+    [
+        (
+            "@pytest.mark.virtual_clock\ndef test(memory_broker): ...",
+            "the marker virtual_clock is for `async def` tests",
+        ),
+        (
+            "@pytest.mark.memory_broker(settings=None)\nasync def test(): ...",
+            "the marker memory_broker has no effect without the fixture memory_broker",
+        ),
+        (
+            "@pytest.mark.memory_broker(2)\nasync def test(memory_broker): ...",
+            "the marker memory_broker takes keyword arguments only",
+        ),
+    ],
+)
+def test_a_marker_without_an_effect_is_an_error(
+    test: str, text: str, full_installation: Installation, tmp_path: Path
+) -> None:
+    """It names test and marker."""
+    (tmp_path / "test_wrong.py").write_text(f"import pytest\n\n{test}\n")
     ran = full_installation.run("-m", "pytest", "-q", "-p", "no:asyncio", cwd=tmp_path)
     assert ran.returncode == 4
-    assert "the marker virtual_clock is for `async def` tests" in ran.stderr
+    assert f"test_wrong.py::test: {text}" in ran.stderr
