@@ -3,27 +3,43 @@
 import asyncio
 import copy
 import json
+import logging
+import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from snsqs import (
+    Acknowledgement,
     Aggregate,
+    BatchFailures,
     Delivery,
     DomainEvent,
     ListenerMisconfigured,
+    ListenerOptions,
     MessageHandler,
+    MessageOutcome,
     Middleware,
+    QueueSettings,
+    RetryAfter,
+    SqsChannel,
     TerminalError,
+    Topology,
+    aws_clients,
+    bindings,
+    message_of,
     sqs_listener,
 )
 from snsqs.aws_lambda import LambdaHandler, lambda_handler
 from snsqs.events import ApplicationEventPublisher
 from snsqs.inbox import Inbox
 from snsqs.postgres import Transaction, connect
-from snsqs.queues import ListenerQueues
+from snsqs.queues import ListenerQueues, Received
 from snsqs.testing import MemoryBroker
+
+from tests.conftest import REGION
 
 ARN = "arn:aws:sqs:eu-central-1:123456789012:billing-order-event-queue"
 
@@ -110,10 +126,22 @@ class Handled(list[str]):
         return on_order_completed
 
 
-def record(order_id: str, *, queue: str = ARN, group: str | None = None, count: int = 1) -> dict[str, Any]:
+class Context:
+    """Context of an invocation that may take some more milliseconds, one second of which is a margin."""
+
+    def __init__(self, milliseconds: int) -> None:
+        self._milliseconds = milliseconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self._milliseconds
+
+
+def record(
+    order_id: str, *, queue: str = ARN, group: str | None = None, count: int = 1, version: int = 1
+) -> dict[str, Any]:
     new: dict[str, Any] = copy.deepcopy(RAW)
     new |= {"messageId": order_id, "receiptHandle": f"handle of {order_id}", "eventSourceARN": queue}
-    new["body"] = json.dumps({"source": {"id": order_id, "version": 1}, "occurenceOn": 1})
+    new["body"] = json.dumps({"source": {"id": order_id, "version": version}, "occurenceOn": 1})
     new["messageAttributes"]["ce-id"]["stringValue"] = f"id of {order_id}"
     new["attributes"]["ApproximateReceiveCount"] = str(count)
     if group is not None:
@@ -135,6 +163,15 @@ def test_recorded_events_are_handled() -> None:
         for _ in range(2):
             assert handler({"Records": [RAW, ENVELOPED]}, None) == {"batchItemFailures": []}
     assert handled == ["20210717235959000000"] * 4
+
+
+def test_bindings_have_the_names_of_an_environment() -> None:
+    """The queue of a record is the renamed one."""
+    handled = Handled()
+    bound = bindings([handled.handler()], rename=lambda name: f"staging-{name}")
+    queue = ARN.replace("billing-", "staging-billing-")
+    assert failures(LambdaHandler(bound), record("1", queue=queue)) == []
+    assert handled == ["1"]
 
 
 def test_only_messages_that_failed_are_reported() -> None:
@@ -191,7 +228,7 @@ def test_dead_letters_are_sent_with_their_reason_where_configured() -> None:
     async def source() -> AsyncIterator[Any]:
         yield Source()
 
-    handler = LambdaHandler([Handled().handler()], dead_letters=source)
+    handler = LambdaHandler([Handled().handler()], topology=source)
     assert failures(handler, record("never"), record("bad"), record("bad-5", count=5)) == ["bad"]
     reasons = {each.message.id: each.reason for each in broker.dead_letters()}
     assert reasons == {"id of never": "TerminalError: never", "id of bad-5": "RuntimeError: bad"}
@@ -200,16 +237,196 @@ def test_dead_letters_are_sent_with_their_reason_where_configured() -> None:
 def test_handlers_are_cancelled_before_the_timeout_of_the_function() -> None:
     """So that the messages that are done are reported as such."""
 
-    class Context:
-        def get_remaining_time_in_millis(self) -> int:
-            return 1_300
-
     @sqs_listener("billing-order-event-queue", topic="order-events")
     async def slow(event: OrderCompleted) -> None:
         if event.source.id == "slow":
             await asyncio.sleep(60)
 
-    assert failures(LambdaHandler([slow]), record("1"), record("slow"), context=Context()) == ["slow"]
+    assert failures(LambdaHandler([slow]), record("1"), record("slow"), context=Context(1_300)) == ["slow"]
+
+
+def test_def_handlers_run_in_threads() -> None:
+    """As many at the same time as `max_concurrency`; their errors are reported."""
+    barrier = threading.Barrier(3, timeout=20)
+
+    @sqs_listener("billing-order-event-queue", topic="order-events")
+    def print_bill(event: OrderCompleted) -> None:
+        barrier.wait()
+        if event.source.id == "bad":
+            raise RuntimeError("bad")
+
+    handler = LambdaHandler([print_bill], options=ListenerOptions(max_concurrency=3, max_unavailable=0))
+    assert failures(handler, record("1"), record("bad"), record("2")) == ["bad"]
+
+
+def test_a_def_handler_that_is_overdue_does_not_outlast_the_function(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its message is reported, before Lambda would end the process and lose what is done."""
+    released = threading.Event()
+
+    @sqs_listener("billing-order-event-queue", topic="order-events")
+    def hang(event: OrderCompleted) -> None:
+        if event.source.id == "hangs":
+            released.wait(60)
+
+    began = time.monotonic()
+    try:
+        assert failures(LambdaHandler([hang]), record("1"), record("hangs"), context=Context(1_300)) == [
+            "hangs"
+        ]
+        assert time.monotonic() - began < 20
+    finally:
+        released.set()
+    assert "handler thread abandoned" in caplog.text
+
+
+def test_a_batch_handler_reports_its_failures() -> None:
+    """The other messages of the batch are done."""
+    batches: list[int] = []
+
+    @sqs_listener("billing-order-event-queue", topic="order-events")
+    async def on_orders(events: list[OrderCompleted], batch_failures: BatchFailures) -> None:
+        batches.append(len(events))
+        for event in events:
+            if event.source.id == "bad":
+                batch_failures.add(event, RuntimeError("bad"))
+
+    assert failures(LambdaHandler([on_orders]), record("1"), record("bad"), record("2")) == ["bad"]
+    assert batches == [3]
+
+
+def test_manual_acknowledgement_decides_what_is_reported() -> None:
+    """A handler that returned has not acknowledged."""
+
+    @sqs_listener("billing-order-event-queue", topic="order-events")
+    async def every_other(event: OrderCompleted, acknowledgement: Acknowledgement) -> None:
+        if event.source.id != "not yet":
+            await acknowledgement.acknowledge()
+
+    handler = LambdaHandler([every_other], options=ListenerOptions(manual_ack=True))
+    assert failures(handler, record("1"), record("not yet")) == ["not yet"]
+
+
+def test_without_a_topology_the_reason_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a message that cannot succeed: the redrive policy passes none on."""
+    with caplog.at_level(logging.ERROR):
+        assert failures(LambdaHandler([Handled().handler()]), record("never")) == ["never"]
+    [reason] = [vars(each)["reason"] for each in caplog.records if "cannot succeed" in each.getMessage()]
+    assert reason == "TerminalError: never"
+
+
+def test_a_topology_sets_the_next_receive_and_sends_dead_letters(aws_url: str) -> None:
+    """With SQS: RetryAfter and backoff change the visibility of messages that Lambda has received."""
+
+    @sqs_listener("billing-order-event-queue", settings=QueueSettings(visibility=3600))
+    async def postponing(event: OrderCompleted) -> None:
+        match event.source.id:
+            case "now":
+                raise RetryAfter(0)
+            case "never":
+                raise TerminalError("never")
+            case "backoff":
+                raise RuntimeError("backoff")
+
+    @asynccontextmanager
+    async def topology(*, create: bool = False) -> AsyncIterator[Topology]:
+        async with aws_clients(region=REGION, endpoint_url=aws_url) as clients:
+            yield Topology(clients, create=create)
+
+    [binding] = bindings([postponing])
+
+    async def receive_all() -> list[Received]:
+        async with aws_clients(region=REGION, endpoint_url=aws_url) as clients:
+            queues = await Topology(clients, create=True).listener_queues(binding)
+            url = await Topology(clients, create=False).queue_url(binding.queue)
+            events = [
+                OrderCompleted(source=Aggregate(id=each, version=1)) for each in ("now", "never", "backoff")
+            ]
+            await SqsChannel(clients.sqs, binding.queue, url).send([message_of(each) for each in events])
+            return await queues.queue.receive(limit=10, wait=5, visibility=3600)
+
+    async def visible() -> tuple[list[str], list[str]]:
+        async with topology() as opened:
+            queues = await opened.listener_queues(binding)
+            again = await queues.queue.receive(limit=10, wait=1, visibility=30)
+            dead = await queues.dead_letters.receive(limit=10, wait=1, visibility=30)
+            reasons = [each.attributes["dead-letter-reason"] for each in dead]
+            return sorted(each.attributes["ce-subject"] for each in again), reasons
+
+    received = asyncio.run(receive_all())
+    assert len(received) == 3
+    records = [
+        record(each.attributes["ce-subject"]) | {"receiptHandle": each.receipt_handle} for each in received
+    ]
+    options = ListenerOptions(backoff=lambda _: 0, max_unavailable=0)
+    handler = LambdaHandler([postponing], topology=topology, options=options)
+    assert sorted(failures(handler, *records)) == ["backoff", "now"]
+    assert asyncio.run(visible()) == (["backoff", "now"], ["TerminalError: never"])
+
+
+def test_what_could_not_be_opened_is_opened_at_the_next_invocation() -> None:
+    """And what had been opened before it is closed."""
+    opened: list[str] = []
+
+    class Source:
+        settings = QueueSettings()
+
+        async def listener_queues(self, binding: Any) -> ListenerQueues:
+            return ListenerQueues(*MemoryBroker().subscribe(binding))
+
+    @asynccontextmanager
+    async def middleware() -> AsyncIterator[Sequence[Middleware]]:
+        opened.append("open")
+        try:
+            yield []
+        finally:
+            opened.append("close")
+
+    @asynccontextmanager
+    async def topology() -> AsyncIterator[Any]:
+        if opened == ["open"]:
+            raise ConnectionError("SQS")
+        yield Source()
+
+    with LambdaHandler([Handled().handler()], middleware=middleware, topology=topology) as handler:
+        with pytest.raises(ConnectionError):
+            handler({"Records": [record("1")]}, None)
+        for _ in range(2):
+            assert handler({"Records": [record("1")]}, None) == {"batchItemFailures": []}
+    assert opened == ["open", "close", "open", "close"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"poll_timeout": 5}, "poll_timeout is 5 without an effect, because Lambda receives the messages"),
+        ({"max_pollers": 1}, "max_pollers is 1 without an effect, because Lambda receives the messages"),
+        ({"max_poll_backoff": 5}, "max_poll_backoff is 5 without an effect, because Lambda receives the"),
+        ({"shutdown_timeout": 5}, "shutdown_timeout is 5 without an effect, because an invocation ends with"),
+        (
+            {"max_backoff": 60},
+            "max_backoff is 60 without an effect, because nothing sets the time of the next",
+        ),
+    ],
+)
+def test_an_option_without_an_effect_is_an_error_at_start(options: dict[str, Any], text: str) -> None:
+    """No setting is silently ignored."""
+    with pytest.raises(ListenerMisconfigured) as raised:
+        LambdaHandler([Handled().handler()], options=ListenerOptions(**options))
+    assert str(raised.value).startswith(f"LambdaHandler: {text}")
+
+
+def test_queue_settings_need_a_topology() -> None:
+    """Which compares them with the queue."""
+
+    @sqs_listener("billing-order-event-queue", settings=QueueSettings(visibility=600))
+    async def with_settings(event: OrderCompleted) -> None: ...
+
+    with pytest.raises(
+        ListenerMisconfigured, match="the settings of billing-order-event-queue have no effect"
+    ):
+        LambdaHandler([with_settings])
 
 
 def test_wrong_declarations_are_errors_at_start() -> None:
@@ -249,9 +466,10 @@ def test_middleware_is_opened_once() -> None:
     assert opened == ["open", "billing-order-event-queue", "billing-order-event-queue", "close"]
 
 
-def test_the_inbox_absorbs_duplicates(scm_database: str) -> None:
-    """A pool that is opened by the function."""
-    effects = []
+def test_the_inbox_makes_an_effect_happen_once(scm_database: str) -> None:
+    """Duplicates and older versions have none, and what failed is rolled back. The pool is opened by the
+    function."""
+    outcomes: list[MessageOutcome] = []
 
     @asynccontextmanager
     async def middleware() -> AsyncIterator[Sequence[Middleware]]:
@@ -259,10 +477,29 @@ def test_the_inbox_absorbs_duplicates(scm_database: str) -> None:
             yield [Inbox(database)]
 
     @sqs_listener("billing-order-event-queue", topic="order-events")
-    async def with_transaction(event: OrderCompleted, tx: Transaction) -> None:
-        effects.append(event.source.id)
+    async def store(event: OrderCompleted, tx: Transaction) -> None:
+        await tx.connection.execute("CREATE TABLE IF NOT EXISTS bill (id text, version bigint)")
+        bill = event.source.id, event.source.version
+        await tx.connection.execute("INSERT INTO bill VALUES ($1, $2)", *bill)
+        if event.source.id == "bad":
+            raise RuntimeError("bad")
 
-    with LambdaHandler([with_transaction], middleware=middleware) as handler:
-        for _ in range(2):
-            assert handler({"Records": [record("1")]}, None) == {"batchItemFailures": []}
-    assert effects == ["1"]
+    async def bills() -> list[tuple[str, int]]:
+        async with (
+            connect(scm_database, ApplicationEventPublisher()) as database,
+            database.transaction() as tx,
+        ):
+            return [(row["id"], row["version"]) for row in await tx.connection.fetch("SELECT * FROM bill")]
+
+    older = record("1", version=1) | {"messageId": "older", "receiptHandle": "handle of older"}
+    older["messageAttributes"]["ce-id"]["stringValue"] = "id of older"
+    with LambdaHandler([store], middleware=middleware, observer=outcomes.append) as handler:
+        for records, failed in (
+            ([record("1", version=2)], []),
+            ([record("1", version=2)], []),
+            ([older], []),
+            ([record("bad")], [{"itemIdentifier": "bad"}]),
+        ):
+            assert handler({"Records": records}, None) == {"batchItemFailures": failed}
+    assert [each.outcome for each in outcomes] == ["handled", "duplicate", "superseded", "failed"]
+    assert asyncio.run(bills()) == [("1", 2)]

@@ -239,6 +239,25 @@ def test_options_that_cannot_work_are_found_at_start(options: dict[str, Any], te
     assert str(raised.value).startswith(f"ListenerOptions: {text}")
 
 
+def test_manual_acknowledgement_needs_a_way_to_acknowledge() -> None:
+    """Otherwise every message would become a dead letter, although its handler succeeds."""
+
+    @listener
+    async def on_painted(event: Painted, acknowledgement: Acknowledgement) -> None: ...
+
+    @listener
+    async def on_sold(event: Sold) -> None: ...
+
+    async def listen() -> None:
+        async with MemoryBroker() as broker:
+            broker.listen(on_painted, on_sold, options=ListenerOptions(manual_ack=True))
+
+    with pytest.raises(
+        ListenerMisconfigured, match="on_sold: manual_ack is True, but no parameter has the type"
+    ):
+        asyncio.run(listen())
+
+
 subject: ContextVar[str] = ContextVar("subject")
 
 

@@ -237,6 +237,10 @@ class HandlerMethod:
             self.event_types[name] = event
             self._declarations[name] = declaration
 
+    def takes(self, kind: type) -> bool:
+        """Return whether a parameter has this type."""
+        return kind in self._kinds
+
     @property
     def dependencies(self) -> set[type]:
         """Types of parameters that middleware has to provide."""

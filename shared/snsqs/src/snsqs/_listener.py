@@ -12,11 +12,11 @@ from typing import Any, Protocol, TypeVar
 
 from snsqs import _metrics
 from snsqs._consumer import Consumer
-from snsqs._errors import ListenerMisconfigured, TopologyError
+from snsqs._errors import TopologyError
 from snsqs._handler import Binding, Middleware, message_handler
 from snsqs._health import ListenerHealth, ListenerState
 from snsqs._monitored_queue import CallFailures, MonitoredQueue
-from snsqs._options import ListenerOptions
+from snsqs._options import ListenerOptions, validate_options
 from snsqs._outcome import OutcomeObserver
 from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received
 from snsqs._threads import HandlerThreads
@@ -60,7 +60,7 @@ class ListenerContainer:
         self.binding = binding
         self._source = source
         self._options = options or ListenerOptions()
-        _validate_default_type(binding, self._options)
+        validate_options(binding, self._options)
         self._observer = observer
         self._threads = HandlerThreads(self._options.max_concurrency)
         self._handle = message_handler(binding, middleware, self._threads)
@@ -268,18 +268,3 @@ class ListenerContainer:
             working.cancel()
             halting.cancel()
             await asyncio.wait({working, halting})
-
-
-def _validate_default_type(binding: Binding, options: ListenerOptions) -> None:
-    if options.default_type is None:
-        return
-    if options.untyped != "dead-letter":
-        raise ListenerMisconfigured(
-            f"{binding.queue}: untyped={options.untyped!r} has no effect with "
-            f"default_type={options.default_type!r}; set one of them"
-        )
-    if options.default_type not in binding.handlers:
-        raise ListenerMisconfigured(
-            f"{binding.queue}: default_type={options.default_type!r} has no handler; the handlers take "
-            f"{', '.join(binding.event_types)}"
-        )

@@ -1,12 +1,14 @@
-"""ListenerOptions: concurrency, retries and timeouts of a listener."""
+"""ListenerOptions: concurrency, retries and timeouts of a listener, and their validation."""
 
 import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+from snsqs._acknowledgement import Acknowledgement
 from snsqs._errors import MAX_VISIBILITY, ListenerMisconfigured
+from snsqs._handler import Binding
 from snsqs.aws import POLL_TIMEOUT
 
 Policy = Literal["dead-letter", "ignore", "fail"]
@@ -43,7 +45,8 @@ class ListenerOptions:
     """Time for which a message is kept and tried again while its handler raises `Unavailable`. After that it
     has failed, like with any other error."""
     manual_ack: bool = False
-    """Delete messages only if their handler calls `Acknowledgement.acknowledge`; returning is not enough."""
+    """Delete messages only if their handler calls `Acknowledgement.acknowledge`; returning is not enough.
+    Each handler needs a parameter of that type."""
     unknown_types: Policy = "dead-letter"
     """Treatment of a message whose type has no handler: `ignore` deletes it, `fail` retries it, for a queue
     whose consumers are not all of the same version."""
@@ -80,7 +83,7 @@ class ListenerOptions:
         if not callable(function) or inspect.iscoroutinefunction(function):
             self._reject("backoff", "set a function of the receive count that returns seconds")
         for name in ("min_backoff", "max_backoff"):
-            if getattr(self, name) != _default(name):
+            if name in changed_options(self):
                 self._reject(name, "leave it unset, because `backoff` replaces it")
 
     def _require_integer(self, name: str, *, minimum: int, maximum: float = math.inf) -> None:
@@ -101,8 +104,35 @@ class ListenerOptions:
         raise ListenerMisconfigured(f"ListenerOptions: {name} is {getattr(self, name)!r}; {remedy}")
 
 
-def _default(name: str) -> Any:
-    return next(field.default for field in fields(ListenerOptions) if field.name == name)
+def changed_options(options: ListenerOptions) -> list[str]:
+    """Return the names of the options that differ from their defaults."""
+    return [each.name for each in fields(options) if getattr(options, each.name) != each.default]
+
+
+def validate_options(binding: Binding, options: ListenerOptions) -> None:
+    """Raise ListenerMisconfigured for options that do not fit the handlers of a binding."""
+    if options.default_type is not None:
+        _validate_default_type(binding, options)
+    if options.manual_ack:
+        for handler in binding.handlers.values():
+            if not handler.takes(Acknowledgement):
+                raise ListenerMisconfigured(
+                    f"{handler.name}: manual_ack is True, but no parameter has the type Acknowledgement, so "
+                    "its messages would never be acknowledged; add the parameter, or leave manual_ack unset"
+                )
+
+
+def _validate_default_type(binding: Binding, options: ListenerOptions) -> None:
+    if options.untyped != "dead-letter":
+        raise ListenerMisconfigured(
+            f"{binding.queue}: untyped={options.untyped!r} has no effect with "
+            f"default_type={options.default_type!r}; set one of them"
+        )
+    if options.default_type not in binding.handlers:
+        raise ListenerMisconfigured(
+            f"{binding.queue}: default_type={options.default_type!r} has no handler; the handlers take "
+            f"{', '.join(binding.event_types)}"
+        )
 
 
 def _range(minimum: float, maximum: float) -> str:

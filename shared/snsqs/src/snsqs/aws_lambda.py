@@ -10,6 +10,7 @@
 import asyncio
 import base64
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -21,29 +22,44 @@ from snsqs._consumer import Consumer
 from snsqs._errors import ListenerMisconfigured
 from snsqs._handler import Binding, HandlerFunction, Middleware, bindings, message_handler
 from snsqs._listener import QueueSource
-from snsqs._options import ListenerOptions
+from snsqs._options import ListenerOptions, changed_options, validate_options
 from snsqs._outcome import OutcomeObserver
-from snsqs._queue import DEFAULT_MAX_RECEIVE_COUNT, BatchOutcome, ListenerQueues, RawAttributes, Received
+from snsqs._queue import BatchOutcome, ListenerQueues, Queue, RawAttributes, Received
+from snsqs._settings import QueueSettings
 from snsqs._threads import HandlerThreads
+from snsqs.headers import DEAD_LETTER_REASON
 
 __all__ = [
     "LambdaHandler",
     "OpenMiddleware",
-    "OpenSource",
+    "OpenTopology",
     "lambda_handler",
 ]
+
+log = logging.getLogger(__name__)
 
 OpenMiddleware: TypeAlias = Callable[[], AbstractAsyncContextManager[Sequence[Middleware]]]
 """Opens what middleware needs, such as a database, and returns the middleware."""
 
-OpenSource: TypeAlias = Callable[[], AbstractAsyncContextManager[QueueSource]]
-"""Opens the clients of a Topology."""
+OpenTopology: TypeAlias = Callable[[], AbstractAsyncContextManager[QueueSource]]
+"""Opens the clients of a Topology, and returns it."""
 
 _MARGIN = 1.0
 """Seconds before the timeout of the function at which handlers are cancelled."""
 _NO_TIMEOUT = 15 * 60.0
 """Seconds of an invocation whose context has no timeout: the longest of Lambda."""
+_GRACE = 0.5
+"""Seconds after that at which the invocation ends without the threads that have not returned."""
 _POLL_INTERVAL = 0.002
+
+_NO_EFFECT = {
+    "max_pollers": "Lambda receives the messages",
+    "poll_timeout": "Lambda receives the messages",
+    "max_poll_backoff": "Lambda receives the messages",
+    "shutdown_timeout": "an invocation ends with its messages",
+}
+"""Options without an effect, and why."""
+_BACKOFF = ("min_backoff", "max_backoff", "backoff")
 
 
 class LambdaHandler:
@@ -52,12 +68,14 @@ class LambdaHandler:
 
     Handlers, middleware and outcomes are those of a ListenerContainer, with these differences:
 
-    - A message that fails is reported. It is delivered again after the visibility timeout of its queue.
-    - So is a message that cannot succeed, unless `dead_letters` is given: the queue's redrive policy moves it
-      to the dead-letter queue, without a reason.
+    - A message that fails is reported. It is delivered again after the visibility timeout of its queue, and
+      with a `topology` after the time of the backoff or of RetryAfter.
+    - So is a message that cannot succeed, and the queue's redrive policy moves it to the dead-letter queue
+      without a reason. With a `topology` it is sent there at once with the reason, and not reported.
     - After a failure in a FIFO group the other messages of the group are reported, too, and not handled.
-    - Handlers are cancelled a second before the function's timeout.
-    - `Unavailable` is not retried in place, unless `options` have `max_unavailable`.
+    - Handlers are cancelled a second before the function's timeout; a `def` handler that is not finished is
+      abandoned.
+    - Without `options`, `Unavailable` is not retried in place.
 
     The event loop and opened resources are kept between invocations.
     """
@@ -68,31 +86,54 @@ class LambdaHandler:
         *,
         middleware: Sequence[Middleware] | OpenMiddleware = (),
         options: ListenerOptions | None = None,
-        dead_letters: OpenSource | None = None,
+        topology: OpenTopology | None = None,
         observer: OutcomeObserver | None = None,
     ) -> None:
-        """Raises ListenerMisconfigured.
+        """Raises ListenerMisconfigured, also for options and settings of queues that have no effect.
 
         Args:
             handlers: functions marked `@sqs_listener`. The queue of a record selects among them.
             middleware: middleware, or a function that opens it, which is called at the first invocation.
-            options: as of a ListenerContainer; those of polling, leases and backoff have no effect.
-            dead_letters: opens a Topology that finds the dead-letter queues. Messages that cannot succeed,
-                or fail at their last receive, are sent there with the reason.
+            options: as of a ListenerContainer, without those of polling and shutdown.
+            topology: opens a Topology, which finds queues and dead-letter queues and compares the queues with
+                the settings of their handlers. The function then needs permission to change the visibility of
+                messages and to send to the dead-letter queues.
             observer: called for every outcome.
         """
         self._bindings = {binding.queue: binding for binding in bindings(handlers)}
         self._open_middleware = middleware
         self._options = options or ListenerOptions(max_unavailable=0)
-        self._open_source = dead_letters
+        self._open_topology = topology
         self._observer = observer
         self._middleware: Sequence[Middleware] | None = None
-        self._source: QueueSource | None = None
+        self._topology: QueueSource | None = None
+        self._queues: dict[str, ListenerQueues] = {}
         self._runner: asyncio.Runner | None = None
         self._resources = AsyncExitStack()
-        if not callable(middleware):
-            for binding in self._bindings.values():
-                message_handler(binding, middleware)
+        self._validate()
+
+    def _validate(self) -> None:
+        for name in changed_options(self._options):
+            value = getattr(self._options, name)
+            if name in _NO_EFFECT:
+                raise ListenerMisconfigured(
+                    f"LambdaHandler: {name} is {value!r} without an effect, because {_NO_EFFECT[name]}; "
+                    "leave it unset"
+                )
+            if name in _BACKOFF and self._open_topology is None:
+                raise ListenerMisconfigured(
+                    f"LambdaHandler: {name} is {value!r} without an effect, because nothing sets the time of "
+                    "the next receive; give a `topology`, or leave it unset"
+                )
+        for binding in self._bindings.values():
+            validate_options(binding, self._options)
+            if binding.settings != QueueSettings() and self._open_topology is None:
+                raise ListenerMisconfigured(
+                    f"LambdaHandler: the settings of {binding.queue} have no effect, because nothing "
+                    "compares the queue with them; give a `topology`, or remove them from the handlers"
+                )
+            if not callable(self._open_middleware):
+                message_handler(binding, self._open_middleware)
 
     def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
         """Handle an SQS event. Raises ListenerMisconfigured for a queue without handlers."""
@@ -118,23 +159,29 @@ class LambdaHandler:
 
     async def _handle(self, records: Sequence[Mapping[str, Any]], seconds: float) -> list[str]:
         """Return the ids of the messages that failed, in the order of the records."""
-        if self._middleware is None:
-            self._middleware = await self._opened_middleware()
-            if self._open_source is not None:
-                self._source = await self._resources.enter_async_context(self._open_source())
+        middleware = self._middleware
+        if middleware is None:
+            middleware = await self._open()
         by_queue: dict[str, list[Received]] = {}
         for record in records:
             name = record["eventSourceARN"].rpartition(":")[2]
             by_queue.setdefault(name, []).append(_received(record))
         done: set[str] = set()
         for name, messages in by_queue.items():
-            done |= await self._handled(self._binding(name), messages, self._middleware, seconds)
+            done |= await self._handled(self._binding(name), messages, middleware, seconds)
         return [record["messageId"] for record in records if record["receiptHandle"] not in done]
 
-    async def _opened_middleware(self) -> Sequence[Middleware]:
-        if callable(self._open_middleware):
-            return await self._resources.enter_async_context(self._open_middleware())
-        return self._open_middleware
+    async def _open(self) -> Sequence[Middleware]:
+        """Open middleware and topology. What is opened is closed again if one of them fails."""
+        async with AsyncExitStack() as opening:
+            middleware = self._open_middleware
+            if callable(middleware):
+                middleware = await opening.enter_async_context(middleware())
+            if self._open_topology is not None:
+                self._topology = await opening.enter_async_context(self._open_topology())
+            self._resources = opening.pop_all()
+        self._middleware = middleware
+        return middleware
 
     def _binding(self, queue: str) -> Binding:
         if queue not in self._bindings:
@@ -149,44 +196,52 @@ class LambdaHandler:
         self, binding: Binding, messages: list[Received], middleware: Sequence[Middleware], seconds: float
     ) -> set[str]:
         """Handle messages of one queue. Return the receipt handles of those that are done."""
-        queue, threads = _Batch(binding.queue), HandlerThreads(self._options.max_concurrency)
-        count = binding.settings.max_receive_count or DEFAULT_MAX_RECEIVE_COUNT
-        queues = ListenerQueues(queue, _Batch(binding.dead_letter_queue), max_receive_count=count)
-        if self._source is not None:
-            queues = await self._source.listener_queues(binding)
-        options = dataclasses.replace(self._options, max_lease_extension=seconds)
+        threads, clock = HandlerThreads(self._options.max_concurrency), asyncio.get_running_loop().time
+        limit = min(seconds, self._options.max_lease_extension or math.inf)
+        options = dataclasses.replace(self._options, max_lease_extension=limit, shutdown_timeout=0)
+        queues = await self._queues_of(binding)
+        batch = _Batch(queues.queue)
         consumer = Consumer(
-            dataclasses.replace(queues, queue=queue, visibility=math.ceil(seconds)),
+            # Leases that reach their limit at once are not extended: Lambda's own has begun before.
+            dataclasses.replace(queues, queue=batch, visibility=math.ceil(limit)),
             binding,
             message_handler(binding, middleware, threads),
             options,
             threads,
             self._observer,
         )
+        deadline = clock() + seconds + _GRACE
         async with consumer.running():
             consumer.add(messages)
-            while consumer.in_flight or consumer.buffered:
+            while (consumer.in_flight or consumer.buffered) and clock() < deadline:
                 await asyncio.sleep(_POLL_INTERVAL)
-        return queue.deleted
+        return batch.deleted
+
+    async def _queues_of(self, binding: Binding) -> ListenerQueues:
+        if binding.queue not in self._queues:
+            if self._topology is None:
+                reporting = _Reporting(binding.queue)
+                self._queues[binding.queue] = ListenerQueues(reporting, reporting)
+            else:
+                self._queues[binding.queue] = await self._topology.listener_queues(binding)
+        return self._queues[binding.queue]
 
 
 lambda_handler = LambdaHandler
 """`LambdaHandler`, for its use as a function that returns the entry point."""
 
 
-# ruff: noqa: ARG002 - a batch has all messages from the start, and needs no leases
-class _Batch:
-    """Queue of one invocation. What is deleted is done; Lambda makes everything else visible again."""
+# ruff: noqa: ARG002 - methods of a queue that does less
+class _Reporting:
+    """Queue without a topology: what fails is reported to Lambda, and nothing else."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.deleted: set[str] = set()
 
     async def receive(self, *, limit: int, wait: int, visibility: int) -> list[Received]:
         return []
 
     async def delete(self, handles: Sequence[str]) -> BatchOutcome:
-        self.deleted.update(handles)
         return BatchOutcome()
 
     async def change_visibility(self, seconds: Mapping[str, int]) -> BatchOutcome:
@@ -195,7 +250,26 @@ class _Batch:
     async def send(
         self, body: str, attributes: RawAttributes, *, group: str | None, deduplication: str
     ) -> str:
-        raise ConnectionError("a dead letter cannot be sent without dead_letters=…: it is reported to Lambda")
+        reason = attributes[DEAD_LETTER_REASON]["StringValue"]
+        about = {"queue": self.name, "message_id": deduplication, "reason": reason}
+        log.error("message cannot succeed, it is reported to Lambda", extra=about)
+        raise ConnectionError("LambdaHandler has no `topology` that finds the dead-letter queue")
+
+
+class _Batch(_Reporting):
+    """Queue of one invocation. What is deleted is done: Lambda deletes it. All else is reported."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__(queue.name)
+        self.deleted: set[str] = set()
+        self._queue = queue
+
+    async def delete(self, handles: Sequence[str]) -> BatchOutcome:
+        self.deleted.update(handles)
+        return BatchOutcome()
+
+    async def change_visibility(self, seconds: Mapping[str, int]) -> BatchOutcome:
+        return await self._queue.change_visibility(seconds)
 
 
 def _seconds_left(context: Any) -> float:
