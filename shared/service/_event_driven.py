@@ -76,7 +76,7 @@ async def event_driven(
     log and inbox. `dependencies` are reported on `/readyz` by name.
 
     Raises the errors that prevent a start: DatabaseUnreachable, TopologyError, ListenerMisconfigured,
-    TooFewConnections.
+    RetentionTooShort, TooFewConnections.
     """
     bound = bindings(handlers)
     options = _options_by_queue(bound, listener_options)
@@ -89,11 +89,12 @@ async def event_driven(
     ):
         relay = _relay(settings, database, http, event_log, source, decided)
         topology = Topology(clients, create=settings.creates_topology)
+        inbox = Inbox(database, retention_days=settings.inbox_retention_days)
         containers = [
             ListenerContainer(
                 topology,
                 binding,
-                middleware=[Tracing(), Inbox(database)],
+                middleware=[Tracing(), inbox],
                 options=options[binding.queue],
                 observer=settled.add,
             )

@@ -10,14 +10,20 @@ import pytest
 import snsqs.inbox
 from pydantic import ValidationError
 from snsqs import (
+    AwsClients,
     BatchFailures,
     Delivery,
     DomainEvent,
+    ListenerContainer,
     ListenerOptions,
     Message,
     MessageHandler,
+    QueueSettings,
     TerminalError,
+    Topology,
     Unavailable,
+    bindings,
+    sqs_listener,
 )
 from snsqs.events import ApplicationEventPublisher
 from snsqs.headers import SEQUENCE, SOURCE, SUBJECT
@@ -353,6 +359,54 @@ def test_records_cannot_be_deleted_while_their_messages_may_come_again() -> None
         received_messages(21)
     with pytest.raises(ValidationError, match="at least 22 days: a message may wait 4 days in its queue"):
         Settings(database_url="postgresql://", inbox_retention_days=21)
+
+
+TWO_WEEKS = QueueSettings(retention=14 * 24 * 60 * 60)
+"""Of the queue; with those of the dead-letter queue, and of the queue again, 42 days."""
+
+TOO_SHORT = (
+    "the inbox keeps records for 41 days, but messages of work may be delivered for 42 (14 in the queue, 14 "
+    "in work-dlq, and after a redrive again in the queue); keep records longer, or reduce the queues' "
+    "retention"
+)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+async def test_records_are_kept_as_long_as_the_queues_deliver(
+    database: Database, aws: AwsClients, exists: bool
+) -> None:
+    """A shorter time is an error at the start of the listener: of a queue that its settings create, or of an
+    existing one."""
+    topology = Topology(aws, create=True, settings=TWO_WEEKS)
+    [binding] = bindings([on_work])
+    if exists:
+        await topology.listener_queues(binding)
+        topology = Topology(aws, create=False)
+    await ListenerContainer(topology, binding, middleware=[Inbox(database, retention_days=42)]).prepare()
+    short = ListenerContainer(topology, binding, middleware=[Inbox(database, retention_days=41)])
+    for start in (short.prepare, short.run):
+        with pytest.raises(RetentionTooShort) as raised:
+            await start()
+        assert str(raised.value) == TOO_SHORT
+    assert short.health.state == "stopped"
+
+
+async def test_records_are_kept_as_long_as_queues_in_memory_deliver(database: Database) -> None:
+    """The same error."""
+
+    async def listen(days: int) -> None:
+        async with MemoryBroker(settings=TWO_WEEKS) as broker:
+            broker.listen(on_work, middleware=[Inbox(database, retention_days=days)])
+            await broker.queue_channel("work").send([message()])
+            await broker.join()
+
+    await listen(42)
+    with pytest.raises(RetentionTooShort, match="but messages of work may be delivered for 42"):
+        await listen(41)
+
+
+@sqs_listener("work")
+async def on_work(event: Painted) -> None: ...
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from snsqs._health import ListenerHealth, ListenerState
 from snsqs._monitored_queue import CallFailures, MonitoredQueue
 from snsqs._options import ListenerOptions, validate_options
 from snsqs._outcome import OutcomeObserver
-from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received
+from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received, validate_queues
 from snsqs._threads import HandlerThreads
 from snsqs.aws import is_queue_gone, transient_errors
 from snsqs.backoff import full_jitter
@@ -64,6 +64,7 @@ class ListenerContainer:
         self._observer = observer
         self._threads = HandlerThreads(self._options.max_concurrency)
         self._handle = message_handler(binding, middleware, self._threads)
+        self._middleware = middleware
         self._queues: ListenerQueues | None = None
         self._consumer: Consumer | None = None
         self._failures = CallFailures()
@@ -228,6 +229,7 @@ class ListenerContainer:
         except transient_errors() as error:
             self._failures.failed(self.binding.queue, "connect", error)
             raise
+        validate_queues(self._middleware, found)
         self._failures.clear()
         self._queues = replace(
             found,

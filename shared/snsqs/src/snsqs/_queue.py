@@ -1,9 +1,11 @@
 """Queue: the calls of a queue that a listener needs, on any transport."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+
+from snsqs._settings import DEFAULT_DEAD_LETTER_RETENTION, DEFAULT_RETENTION
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs.type_defs import MessageAttributeValueOutputTypeDef
@@ -100,6 +102,32 @@ class ListenerQueues:
     """Visibility timeout of the queue, in seconds."""
     max_receive_count: int = DEFAULT_MAX_RECEIVE_COUNT
     """Number of receives after which a message that failed is dead-lettered."""
+    retention: int = DEFAULT_RETENTION
+    """Seconds after which the queue deletes a message."""
+    dead_letter_retention: int = DEFAULT_DEAD_LETTER_RETENTION
+    """Seconds after which the dead-letter queue deletes a message."""
+
+    @property
+    def message_lifetime(self) -> int:
+        """Seconds from the first to the last possible delivery of a message: in the queue, then in the
+        dead-letter queue, and in the queue again once it is redriven."""
+        return 2 * self.retention + self.dead_letter_retention
+
+
+@runtime_checkable
+class QueueValidator(Protocol):
+    """Middleware with requirements of the queues of its listener."""
+
+    def validate_queues(self, queues: ListenerQueues) -> None:
+        """Raise an error, which ends the listener at its start, if the queues do not meet them."""
+        ...
+
+
+def validate_queues(middleware: Iterable[object], queues: ListenerQueues) -> None:
+    """Let middleware that is a QueueValidator validate the queues."""
+    for layer in middleware:
+        if isinstance(layer, QueueValidator):
+            layer.validate_queues(queues)
 
 
 def is_fifo(name: str) -> bool:

@@ -24,7 +24,7 @@ from snsqs._handler import Binding, HandlerFunction, Middleware, bindings, messa
 from snsqs._listener import QueueSource
 from snsqs._options import ListenerOptions, changed_options, validate_options
 from snsqs._outcome import OutcomeObserver
-from snsqs._queue import BatchOutcome, ListenerQueues, Queue, RawAttributes, Received
+from snsqs._queue import BatchOutcome, ListenerQueues, Queue, RawAttributes, Received, validate_queues
 from snsqs._settings import QueueSettings
 from snsqs._threads import HandlerThreads
 from snsqs.headers import DEAD_LETTER_REASON
@@ -200,6 +200,7 @@ class LambdaHandler:
         limit = min(seconds, self._options.max_lease_extension or math.inf)
         options = dataclasses.replace(self._options, max_lease_extension=limit, shutdown_timeout=0)
         queues = await self._queues_of(binding)
+        validate_queues(middleware, queues)
         batch = _Batch(queues.queue)
         consumer = Consumer(
             # Leases that reach their limit at once are not extended: Lambda's own has begun before.

@@ -20,6 +20,7 @@ After "Idempotent Receiver" (Enterprise Integration Patterns).
 """
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ from snsqs._handled_versions import HandledVersion, handled_versions, set_handle
 from snsqs._handler import Delivery, MessageHandler
 from snsqs._message import Message
 from snsqs._model import WireModel
+from snsqs._queue import ListenerQueues
 from snsqs._settings import DEFAULT_DEAD_LETTER_RETENTION, DEFAULT_RETENTION
 from snsqs._transaction import InboxContext, Transaction, inbox_context
 from snsqs.headers import SOURCE
@@ -115,7 +117,9 @@ RECEIVED = """
     LIMIT 1000
 """
 
-MIN_RETENTION_DAYS = (2 * DEFAULT_RETENTION + DEFAULT_DEAD_LETTER_RETENTION) // (24 * 60 * 60)
+_DAY = 24 * 60 * 60
+
+MIN_RETENTION_DAYS = (2 * DEFAULT_RETENTION + DEFAULT_DEAD_LETTER_RETENTION) // _DAY
 """Longest life of a message: 4 days in its queue, 14 in the dead-letter queue, and 4 more in the queue once
 it is redriven (`QueueSettings`)."""
 
@@ -155,7 +159,11 @@ class Inbox:
     """
 
     def __init__(
-        self, database: "TransactionManager | Database", *, max_version_jump: int | None = None
+        self,
+        database: "TransactionManager | Database",
+        *,
+        max_version_jump: int | None = None,
+        retention_days: int | None = None,
     ) -> None:
         """
         Args:
@@ -164,10 +172,24 @@ class Inbox:
             max_version_jump: greatest difference between a version and the newest one handled, or 0 for an
                 unknown aggregate. A message beyond it raises VersionJump: it becomes a dead letter. None,
                 the default, is for versions that do not count, such as timestamps.
+            retention_days: days after which records expire, as of `received_messages`. A listener whose
+                queues keep messages longer then raises RetentionTooShort at its start. None: they do not.
         """
         self._database: TransactionManager = database
         self._max_version_jump = max_version_jump
+        self._retention_days = None if retention_days is None else validate_retention(retention_days)
         self.provides = database.provides
+
+    def validate_queues(self, queues: ListenerQueues) -> None:
+        """Raise RetentionTooShort when a message of the queues could outlive its record."""
+        days, lifetime = self._retention_days, math.ceil(queues.message_lifetime / _DAY)
+        if days is not None and days < lifetime:
+            raise RetentionTooShort(
+                f"the inbox keeps records for {days} days, but messages of {queues.queue.name} "
+                f"may be delivered for {lifetime} ({queues.retention / _DAY:g} in the queue, "
+                f"{queues.dead_letter_retention / _DAY:g} in {queues.dead_letters.name}, and after a redrive "
+                "again in the queue); keep records longer, or reduce the queues' retention"
+            )
 
     async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
         after_commit: list[Callable[[], None]] = []

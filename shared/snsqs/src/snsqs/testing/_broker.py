@@ -49,6 +49,8 @@ class _Consumer:
             dead_letters,
             visibility=settings.visibility or DEFAULT_VISIBILITY,
             max_receive_count=settings.max_receive_count or DEFAULT_MAX_RECEIVE_COUNT,
+            retention=settings.retention or DEFAULT_RETENTION,
+            dead_letter_retention=settings.dead_letter_retention or DEFAULT_DEAD_LETTER_RETENTION,
         )
 
     def crash(self) -> None:

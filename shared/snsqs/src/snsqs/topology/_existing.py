@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from snsqs._handler import Binding
 from snsqs._queue import DEFAULT_MAX_RECEIVE_COUNT, DEFAULT_VISIBILITY
+from snsqs._settings import DEFAULT_RETENTION
 from snsqs._sqs import SqsQueue
 from snsqs.topology._desired import Account, Desired
 
@@ -40,6 +41,11 @@ class FoundQueue:
     def visibility(self) -> int:
         """Its visibility timeout in seconds, or the default where that is 0: a listener needs a lease."""
         return int(self.attributes.get("VisibilityTimeout", 0)) or DEFAULT_VISIBILITY
+
+    @property
+    def retention(self) -> int:
+        """Seconds after which it deletes a message."""
+        return int(self.attributes.get("MessageRetentionPeriod", DEFAULT_RETENTION))
 
     @property
     def _redrive_policy(self) -> dict[str, str | int]:

@@ -216,7 +216,14 @@ def _by_name(attributes: "QueueAttributes") -> dict[str, str]:
 
 
 def _listener_queues(queue: FoundQueue, dead_letters: FoundQueue) -> ListenerQueues:
-    return ListenerQueues(queue.queue, dead_letters.queue, queue.visibility, queue.max_receive_count)
+    return ListenerQueues(
+        queue.queue,
+        dead_letters.queue,
+        visibility=queue.visibility,
+        max_receive_count=queue.max_receive_count,
+        retention=queue.retention,
+        dead_letter_retention=dead_letters.retention,
+    )
 
 
 def _missing(what: str, address: str) -> TopologyError:
