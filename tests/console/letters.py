@@ -5,7 +5,7 @@ from typing import Any
 
 from snsqs import AwsClients, Message, TerminalError, Topology, bindings
 from snsqs.headers import DEAD_LETTER_REASON
-from snsqs.queues import ListenerQueues, Received, dead_letter_attributes
+from snsqs.queues import ListenerQueues, RawAttributes, Received, dead_letter_attributes
 
 from services.console.recovery.operation import Status
 from services.scm.main import HANDLERS
@@ -26,13 +26,18 @@ class DeadLetterFixture:
     queues: ListenerQueues
 
     async def add(
-        self, *dead: Message[str], error: Exception | None = None, group: str | None = None
+        self,
+        *dead: Message[str],
+        error: Exception | None = None,
+        group: str | None = None,
+        raw: RawAttributes | None = None,
     ) -> None:
-        """Move messages to the dead-letter queue as a listener does."""
+        """Move messages to the dead-letter queue as a listener does. `raw` replaces headers."""
         for number, each in enumerate(dead):
             headers: Any = {
                 name: {"DataType": "String", "StringValue": value} for name, value in each.headers.items()
             }
+            headers |= raw or {}
             received = Received(f"died-{number}-{each.id}", "", each.payload, headers, 5, 0.0, group)
             attributes = dead_letter_attributes(
                 received, error or TerminalError("no such article"), queue=QUEUE

@@ -135,14 +135,18 @@ async def test_a_redriven_message_is_as_it_was(console: Served, dead: DeadLetter
     """Body, ids and attributes; the dead-letter attributes are gone, the displaced ones are back."""
     died = message("OrderCompleted").copy(headers={f"tenant-{number}": str(number) for number in range(6)})
     assert len(died.headers) == 10
-    await dead.add(died)
+    numbers: Any = {"tenant-4": {"DataType": "Number", "StringValue": "4"}}
+    binary: Any = {"tenant-5": {"DataType": "Binary", "BinaryValue": b"\x00\xff"}}
+    await dead.add(died, raw=numbers | binary)
     [letter] = await letters(console)
     assert DEAD_LETTER_REASON in letter["attributes"]
     assert "tenant-5" not in letter["attributes"]
     operation = await do(console, "redrive", selection={"ids": [letter["id"]]})
     assert (operation["status"], operation["done"], operation["failed"]) == ("done", 1, 0)
     [redriven] = await dead.received()
-    assert (redriven.body, redriven.attributes) == (died.payload, dict(died.headers))
+    assert (redriven.body, redriven.attributes | {"tenant-5": "5"}) == (died.payload, dict(died.headers))
+    assert redriven.raw_attributes["tenant-4"]["DataType"] == "Number"
+    assert redriven.raw_attributes["tenant-5"]["BinaryValue"] == b"\x00\xff"
     assert DEAD_LETTER_DETAILS not in redriven.attributes
     assert (await letters(console)) == []
 

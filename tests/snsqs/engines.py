@@ -36,7 +36,7 @@ class Transport(Protocol):
 
     def queue(self) -> MessageChannel: ...
 
-    async def send(self, body: str, attributes: dict[str, str]) -> None: ...
+    async def send(self, body: str, attributes: dict[str, Any]) -> None: ...
 
     async def dead_letters(self) -> list[DeadLetter]: ...
 
@@ -61,8 +61,9 @@ class Bench:
         self.deliveries.expected.update(each.id for each in messages if each.type in types)
         await (self.transport.topic(name) if name else self.transport.queue()).send(messages)
 
-    async def send(self, body: str, **attributes: str) -> None:
-        """Send to the queue, without the topic and its filter policy."""
+    async def send(self, body: str, **attributes: Any) -> None:
+        """Send to the queue, without the topic and its filter policy. An attribute is a text, or has the form
+        of SQS."""
         await self.transport.send(body, attributes)
 
     async def dead_letters(self) -> list[DeadLetter]:
@@ -174,7 +175,7 @@ class _AwsTransport:
     def queue(self) -> MessageChannel:
         return SqsChannel(self.clients.sqs, self.binding.queue, self.queue_url)
 
-    async def send(self, body: str, attributes: dict[str, str]) -> None:
+    async def send(self, body: str, attributes: dict[str, Any]) -> None:
         await self.clients.sqs.send_message(
             QueueUrl=self.queue_url, MessageBody=body, MessageAttributes=_raw(attributes)
         )
@@ -227,7 +228,7 @@ class _MemoryTransport:
     def queue(self) -> MessageChannel:
         return self.broker.queue_channel(self.binding.queue)
 
-    async def send(self, body: str, attributes: dict[str, str]) -> None:
+    async def send(self, body: str, attributes: dict[str, Any]) -> None:
         queue = self.broker.queue(self.binding.queue)
         await queue.send(
             body, _raw(attributes), group="none" if is_fifo(queue.name) else None, deduplication=""
@@ -248,9 +249,13 @@ class _MemoryTransport:
         self.broker.queue(self.binding.queue).messages.clear()
 
 
-def _raw(attributes: dict[str, str]) -> Any:
-    return {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+def _raw(attributes: dict[str, Any]) -> Any:
+    return {
+        name: {"DataType": "String", "StringValue": value} if isinstance(value, str) else value
+        for name, value in attributes.items()
+    }
 
 
 def _dead_letter(body: str, attributes: RawAttributes) -> DeadLetter:
-    return DeadLetter(body, {name: value["StringValue"] for name, value in attributes.items()})
+    texts = {name: value["StringValue"] for name, value in attributes.items() if "StringValue" in value}
+    return DeadLetter(body, texts, attributes)

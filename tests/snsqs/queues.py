@@ -7,6 +7,7 @@ from typing import Any
 
 from snsqs import Aggregate, DomainEvent, HandlerFunction, Message, sqs_listener
 from snsqs.headers import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON, ID, SEQUENCE, SUBJECT, TYPE
+from snsqs.queues import RawAttributes
 
 QUEUE = "test-queue"
 TOPIC = "test-topic"
@@ -40,6 +41,7 @@ class DeadLetter:
 
     body: str
     attributes: dict[str, str]
+    raw_attributes: RawAttributes
 
     @property
     def reason(self) -> str:

@@ -18,6 +18,7 @@ from snsqs import (
 )
 from snsqs.headers import ID, TYPE
 from snsqs.postgres import Transaction
+from snsqs.queues import RawAttributes, Received, original_attributes
 
 from tests.serving import eventually
 from tests.snsqs.engines import Bench, Engine, listening
@@ -93,6 +94,34 @@ async def test_an_undecodable_message_is_a_dead_letter_at_once(
     assert letter.details["receiveCount"] == 1
     assert attributes.items() <= letter.attributes.items()
     assert recorder.painted == ["9"]
+
+
+TYPED: dict[str, Any] = {
+    "b": {"DataType": "Binary", "BinaryValue": b"\x00\xff"},
+    "n": {"DataType": "Number", "StringValue": "1.50"},
+    "o": {"DataType": "Binary.png", "BinaryValue": b"\x89"},
+    "p": {"DataType": "Number.int", "StringValue": "7"},
+}
+
+
+async def test_ten_attributes_of_every_type_survive_a_dead_letter(engine: Engine) -> None:
+    """Those without room are in its details, also when SQS redrives the dead letter and it fails again."""
+    texts = {f"ce-{number}": {"DataType": "String", "StringValue": "é"} for number in range(6)}
+    sent = TYPED | texts
+    async with listening(engine, *Recorder().handlers) as bench:
+        await bench.send("not JSON", **sent)
+        [first] = await eventually(bench.dead_letters)
+        await bench.send(first.body, **_without_system_fields(first.raw_attributes))
+        [second] = await eventually(bench.dead_letters)
+    for letter in (first, second):
+        assert len(letter.raw_attributes) == 10
+        received = Received("1", "", letter.body, letter.raw_attributes, 1, 0.0)
+        assert _without_system_fields(original_attributes(received)) == sent
+
+
+def _without_system_fields(attributes: RawAttributes) -> dict[str, Any]:
+    names = ("DataType", "StringValue", "BinaryValue")
+    return {key: {n: value[n] for n in names if n in value} for key, value in attributes.items()}  # type: ignore[literal-required]
 
 
 async def test_a_terminal_error_of_a_handler_is_a_dead_letter_at_once(engine: Engine) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from snsqs import JsonConverter, Message, UndecodableMessage, WireModel
 from snsqs.headers import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
-from snsqs.queues import RawAttributes, Received
+from snsqs.queues import Received
 
 from shared.operations.selection import Filter
 
@@ -73,21 +73,6 @@ def dead_letter(received: Received, queue: str) -> DeadLetter:
         attributes=received.attributes,
         body=received.body,
     )
-
-
-def original_attributes(received: Received) -> RawAttributes:
-    """Return the attributes that the message had in its queue: without those of the dead letter, with those
-    that it had to move into its details."""
-    own = {
-        name: value
-        for name, value in received.raw_attributes.items()
-        if name not in (DEAD_LETTER_REASON, DEAD_LETTER_DETAILS)
-    }
-    moved = _details(received).get("attributes")
-    texts = moved.items() if isinstance(moved, dict) else ()
-    return own | {
-        name: {"DataType": "String", "StringValue": text} for name, text in texts if isinstance(text, str)
-    }
 
 
 def _details(received: Received) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StrictBool, model_validator
 from snsqs.aws import transient_errors
 from snsqs.headers import TYPE
-from snsqs.queues import MAX_BATCH_SIZE, Received, batched, is_fifo
+from snsqs.queues import MAX_BATCH_SIZE, Received, batched, is_fifo, original_attributes
 
 from services.console.queues import DeadLetterQueue
 from services.console.recovery.audit import Audit
 from services.console.recovery.browsing import BrowseSession, browse_session
-from services.console.recovery.dead_letter import DeadLetter, dead_letter, original_attributes
+from services.console.recovery.dead_letter import DeadLetter, dead_letter
 from services.console.recovery.operation import Operation, Selected
 from services.console.recovery.rate_limit import PerSecond, RateLimit
 from shared.operations.selection import Selection

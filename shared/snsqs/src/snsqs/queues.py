@@ -1,7 +1,7 @@
 """Direct access to queues, for tools that browse, move or count messages."""
 
 from snsqs._batching import message_attributes
-from snsqs._dead_letter import dead_letter_attributes
+from snsqs._dead_letter import dead_letter_attributes, original_attributes
 from snsqs._lease import LeaseKeeper
 from snsqs._queue import (
     MAX_BATCH_SIZE,
@@ -28,4 +28,5 @@ __all__ = [
     "dead_letter_attributes",
     "is_fifo",
     "message_attributes",
+    "original_attributes",
 ]
