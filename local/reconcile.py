@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-_PAGE = 1000
+_PAGE = 100
 
 RESTING_STATUSES = {
     "COMPLETED": set[str](),

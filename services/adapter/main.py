@@ -27,8 +27,8 @@ from shared.web import application, components, health_router
 
 log = structlog.get_logger(__name__)
 
-_BODY_LIMIT = 8 * 1024 * 1024
-"""Bytes of a batch of events."""
+_BATCH_LIMIT = 8 * 1024 * 1024
+"""Bytes of a batch of events, for clients with a token."""
 
 _EVENT_LOG_TIMEOUT = 2.0
 """Seconds for a page of recorded events."""
@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=__doc__,
         lifespan=lifespan,
         settings=settings,
-        body_limit=_BODY_LIMIT,
+        body_limits=dict.fromkeys(("/events", "/api/routes/evaluate"), _BATCH_LIMIT),
     )
     app.include_router(api.router, dependencies=[Depends(injected.refuse)] if injected else [])
     app.include_router(routes_api.router)

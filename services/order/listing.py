@@ -16,14 +16,28 @@ from shared.web import RequestModel, Timestamp, clamp_time
 
 MAX_LIMIT = 200
 
+MAX_BYTES = 512 * 1024
+"""Size of the order lines on a page, which ends after the order that exceeds it: an order may have 60 KiB."""
+
 # An id is the time of placing, so the period and the cursor are both bounds on it.
 PAGE = """
-    SELECT id, version, status, buyer, delivery_address, order_lines, total_price, memo, invoice_id,
-           placed_at, completed_at
-    FROM orders
-    WHERE id >= $1 AND id < $2 {conditions}
+    WITH matching AS (
+        SELECT id, version, status, buyer, delivery_address, order_lines, total_price, memo, invoice_id,
+               placed_at, completed_at
+        FROM orders
+        WHERE id >= $1 AND id < $2 {conditions}
+        ORDER BY id DESC
+        LIMIT $3
+    ), measured AS (
+        SELECT *, count(*) OVER () AS matches,
+               sum(octet_length(order_lines::text)) OVER (
+                   ORDER BY id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+               ) AS bytes_before
+        FROM matching
+    )
+    SELECT * FROM measured
+    WHERE bytes_before IS NULL OR bytes_before < {max_bytes}
     ORDER BY id DESC
-    LIMIT $3
 """
 
 CONDITIONS = {
@@ -87,11 +101,12 @@ async def find_page(connection: Connection, order_filter: OrderFilter) -> OrderP
     values = {name: value for name in CONDITIONS if (value := getattr(order_filter, name)) is not None}
     rows = await connection.fetch(statement(values), first, end, limit + 1, *values.values())
     orders = [store.to_order(row) for row in rows[:limit]]
-    return OrderPage(orders, _encode_cursor(orders[-1].id) if len(rows) > limit else None)
+    has_more = bool(rows) and rows[0]["matches"] > len(orders)
+    return OrderPage(orders, _encode_cursor(orders[-1].id) if has_more else None)
 
 
 def statement(names: Iterable[str]) -> str:
     """Return PAGE with the named conditions, with their values from $4 on. Unused conditions are left out,
     because PostgreSQL would not use an index for them."""
     conditions = (f"AND {CONDITIONS[name]}${number}" for number, name in enumerate(names, start=4))
-    return PAGE.format(conditions=" ".join(conditions))
+    return PAGE.format(conditions=" ".join(conditions), max_bytes=MAX_BYTES)

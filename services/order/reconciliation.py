@@ -7,7 +7,7 @@ from snsqs import WireModel
 
 from services.order.order import Status
 from shared.operations.checksum import digest
-from shared.operations.reconciliation import AfterOrder, AfterSku
+from shared.operations.reconciliation import AfterOrder, AfterSku, OrderLimit
 from shared.web import DatabaseDependency, Limit
 
 router = APIRouter(prefix="/reconciliation", tags=["reconciliation"])
@@ -86,7 +86,7 @@ class Demand(WireModel):
 async def orders(
     db: DatabaseDependency,
     after: AfterOrder = "",
-    limit: Limit = 100,
+    limit: OrderLimit = 100,
 ) -> ReconciledOrders:
     """The last page has fewer items than `limit`."""
     async with db.connection() as connection:

@@ -11,7 +11,7 @@ from services.scm.delivery import Invoice
 from services.scm.fulfilment import Fulfilment, Quantity, Status
 from services.scm.inventory import OrderStock
 from shared.operations.checksum import digest
-from shared.operations.reconciliation import AfterOrder, AfterSku
+from shared.operations.reconciliation import AfterOrder, AfterSku, OrderLimit
 from shared.web import DatabaseDependency, Limit
 
 router = APIRouter(prefix="/reconciliation", tags=["reconciliation"])
@@ -44,7 +44,7 @@ class Demand(WireModel):
 async def orders(
     db: DatabaseDependency,
     after: AfterOrder = "",
-    limit: Limit = 100,
+    limit: OrderLimit = 100,
 ) -> ReconciledOrders:
     """The last page has fewer items than `limit`."""
     async with db.snapshot() as connection:

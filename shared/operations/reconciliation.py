@@ -32,6 +32,9 @@ AfterOrder = Annotated[
     str, Query(pattern=r"^([0-9]{20})?$", description="Last order id of the previous page.")
 ]
 
+OrderLimit = Annotated[int, Query(ge=1, le=100)]
+"""Maximum number of orders on a page; one may have a hundred lines."""
+
 AfterSku = Annotated[
     str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="Last SKU of the previous page.")
 ]

@@ -24,7 +24,7 @@ from shared.runtime.background import BackgroundLoops
 from shared.runtime.migration import migrate
 from shared.runtime.settings import MigrationSettings, ServiceSettings, exit_with_error, load
 from shared.service._settings import TooFewConnections
-from shared.web import BoundedHttp, components
+from shared.web import IDLE_TIMEOUT, BoundedHttp, components
 
 log = structlog.get_logger(__name__)
 
@@ -144,9 +144,11 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=BoundedHttp,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 lifespan="off",  # entered by `_run`, so that its errors are exceptions instead of log lines
+                timeout_keep_alive=IDLE_TIMEOUT,
                 timeout_graceful_shutdown=shutdown_timeout,
             )
         )

@@ -10,7 +10,7 @@ from shared.web._access import (
     ServiceAccess,
 )
 from shared.web._application import Gauges, application
-from shared.web._bounded_http import BoundedHttp
+from shared.web._bounded_http import IDLE_TIMEOUT, MAX_CONNECTIONS, BoundedHttp
 from shared.web._components import (
     ComponentMissing,
     Components,
@@ -33,9 +33,13 @@ from shared.web._request import (
     clamp_time,
     link_next,
 )
+from shared.web._request_limits import MAX_REQUESTS
 
 __all__ = [
+    "IDLE_TIMEOUT",
     "IF_NONE_MATCH",
+    "MAX_CONNECTIONS",
+    "MAX_REQUESTS",
     "OPTIONAL_TOKEN",
     "Access",
     "AnyAccess",

@@ -11,12 +11,14 @@ An endpoint without one of these dependencies is public.
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
+from starlette.types import Scope
 
 from shared.runtime.tokens import OperatorToken
 from shared.web._components import components
@@ -85,11 +87,38 @@ async def _optional_operator(
 async def _any(
     request: Request,
     credentials: Annotated[_Credentials, Security(_service_token)],
-    _: Annotated[_Credentials, Security(_operator_token)],  # the alternative in the OpenAPI document
+    _: Annotated[_Credentials, Security(_operator_token)] = None,  # the alternative in the OpenAPI document
 ) -> None:
     access, token = _authenticate(request, credentials, "a service or an operator")
     if not access.is_service(token) and access.operator(token) is None:
         raise _unauthenticated("Unknown token")
+
+
+_RULES = (_service, _operator, _any)
+
+_rules_of: dict[Any, Sequence[Any]] = {}
+"""Access rules by endpoint."""
+
+
+async def authenticate(scope: Scope) -> None:
+    """Apply the access rules of the request's endpoint, before its body is read. Raises Problem."""
+    endpoint = scope.get("endpoint")
+    rules = _rules_of.get(endpoint)
+    if rules is None:
+        dependant = getattr(scope.get("route"), "dependant", None)
+        rules = _rules_of[endpoint] = list(_rules(dependant)) if dependant else ()
+    if rules:
+        request = Request(scope)
+        credentials = await _service_token(request)
+        for rule in rules:
+            await rule(request, credentials)
+
+
+def _rules(dependant: Dependant) -> Iterator[Any]:
+    if dependant.call in _RULES:
+        yield dependant.call
+    for each in dependant.dependencies:
+        yield from _rules(each)
 
 
 def _authenticate(request: Request, credentials: _Credentials, role: str) -> tuple[Access, str]:

@@ -2,9 +2,10 @@
 
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -19,15 +20,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.runtime.background import BackgroundLoops
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import export_metrics, tracer
-from shared.web._access import Access
-from shared.web._body_limit import BodyLimit
+from shared.web._access import Access, authenticate
 from shared.web._components import Components, components
 from shared.web._openapi import DocumentedProblems
 from shared.web._problem import add_problem_handlers
+from shared.web._request_limits import HEALTH, RequestLimits
 
 log = structlog.get_logger(__name__)
 
-_QUIET = {"/livez", "/readyz", "/metrics"}
+_QUIET = HEALTH | {"/metrics"}
 _SECONDS = Histogram(
     "http_request_seconds", "Seconds from request to response.", ["method", "route", "status"]
 )
@@ -53,12 +54,13 @@ def application(
     description: str,
     lifespan: Lifespan,
     settings: ServiceSettings | None = None,
-    body_limit: int = 64 * 1024,
+    body_limits: Mapping[str, int] = MappingProxyType({}),
 ) -> FastAPI:
     """Return an application with the error responses, limits and metrics that all services share.
 
-    `body_limit` is the size of the largest accepted request body in bytes. Its components (see Components)
-    are BackgroundLoops, Gauges and, with `settings`, Access; without, every endpoint must be public.
+    `body_limits` are the sizes in bytes of the largest request bodies of paths that need more than 64 KiB.
+    Its components (see Components) are BackgroundLoops, Gauges and, with `settings`, Access; without, every
+    endpoint must be public.
     """
     export_metrics()
     app = DocumentedProblems(
@@ -72,7 +74,7 @@ def application(
     if settings is not None:
         components(app).add(Access(settings.service_token, settings.operator_tokens))
     add_problem_handlers(app)
-    app.add_middleware(BodyLimit, limit=body_limit)
+    app.add_middleware(RequestLimits, body_limits=body_limits, authenticate=authenticate)
     app.add_middleware(_Instrumentation)
     app.add_api_route("/metrics", _metrics, include_in_schema=False)
     return app

@@ -34,9 +34,14 @@ def health_router(ready: Mapping[str, Check], loops: Mapping[str, Monitored]) ->
     async def livez() -> dict[str, str]:
         return {"status": "alive"}
 
+    async def check_all() -> list[str | None]:
+        return await asyncio.gather(*(_failure(check) for check in ready.values()))
+
+    shared = _Shared(check_all)
+
     @router.get("/readyz", summary="Readiness", responses={503: {}})
     async def readyz() -> JSONResponse:
-        failures = await asyncio.gather(*(_failure(check) for check in ready.values()))
+        failures = await shared.result()
         checks = {name: failure or "ok" for name, failure in zip(ready, failures, strict=True)}
         conditions = {name: loop.degraded_reason or "ok" for name, loop in loops.items()}
         is_ready = not any(failures)
@@ -44,6 +49,22 @@ def health_router(ready: Mapping[str, Check], loops: Mapping[str, Monitored]) ->
         return JSONResponse({"status": status, "checks": checks | conditions}, 200 if is_ready else 503)
 
     return router
+
+
+class _Shared:
+    """Runs a coroutine function at most once at a time; callers that come meanwhile get the same result.
+
+    So any number of requests for `/readyz` uses one database connection.
+    """
+
+    def __init__(self, work: Callable[[], Awaitable[list[str | None]]]) -> None:
+        self._work = work
+        self._running: asyncio.Future[list[str | None]] | None = None
+
+    async def result(self) -> list[str | None]:
+        if self._running is None or self._running.done():
+            self._running = asyncio.ensure_future(self._work())
+        return await asyncio.shield(self._running)
 
 
 async def _failure(check: Check) -> str | None:

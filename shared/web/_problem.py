@@ -22,19 +22,18 @@ ErrorStatuses = Mapping[type[Exception], int]
 """HTTP statuses of domain errors."""
 
 
-class Problem(Exception):
+class Problem(HTTPException):
     """An error response. Raised at the web edge only: domain code raises its own errors (see `map_errors`).
 
-    `more` adds members to the document.
+    `more` adds members to the document. A subclass of HTTPException, because FastAPI reports any other error
+    that is raised while it reads a body as a malformed body.
     """
 
     def __init__(
         self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
     ) -> None:
-        super().__init__(detail)
+        super().__init__(status, detail, headers)
         self.status = status
-        self.detail = detail
-        self.headers = headers
         self.more = more
 
     def response(self) -> JSONResponse:

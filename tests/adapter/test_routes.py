@@ -198,6 +198,22 @@ def test_every_error_is_reported_at_once() -> None:
             rule(f"when = '{'[@,@][]|' * 10}@'"),
             "6: rule a, key when: could produce more than 1000 times",
         ),
+        (
+            rule(f"when = '{'to_string(' * 4}@{')' * 4}'"),
+            "6: rule a, key when: could produce more than 1000 times",
+        ),
+        (
+            rule(f"""when = "join('', source.orderLines[*].['{'a' * 1_500}'][])" """),
+            "6: rule a, key when: could produce more than 1000 times",
+        ),
+        (
+            rule(f"""when = "join('{'a' * 1_500}', source.orderLines[*].sku)" """),
+            "6: rule a, key when: could produce more than 1000 times",
+        ),
+        (
+            rule("when = 'join(source.memo, source.orderLines[*].sku)'"),
+            "6: rule a, key when: the separator of join() must be a literal",
+        ),
     ],
 )
 def test_each_error_has_its_line(text: str, message: str) -> None:

@@ -249,6 +249,16 @@ async def test_only_so_many_may_watch() -> None:
         await eventually(is_let_in)
 
 
+async def test_one_client_may_not_take_all_streams() -> None:
+    """The streams to one address are limited; another one is still let in."""
+    async with telling(max_viewers_per_client=2) as (live, served), watching(served), watching(served):
+        refused = await served.http.get("/api/live")
+        assert refused.status_code == 503
+        assert refused.json()["detail"] == "127.0.0.1 has reached the limit of 2 streams; close one"
+        with live.stream(None, "198.51.100.7"):
+            pass
+
+
 async def test_a_silent_stream_says_that_it_lives() -> None:
     """With comments, which browsers pass over and proxies do not."""
     async with telling(heartbeat_interval=0.02) as (_, served), watching(served) as viewer:

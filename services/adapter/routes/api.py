@@ -92,7 +92,8 @@ def _evaluate(file: RouteFile, events: Sequence[object]) -> Evaluations:
 )
 async def explain_event(event: CloudEvent, file: File) -> Response:
     """Takes a CloudEvent as the relay sends it."""
-    return _ascii(explain(file.usable(), event))
+    explanation = await asyncio.to_thread(explain, file.usable(), event)
+    return _ascii(explanation)
 
 
 @router.post(

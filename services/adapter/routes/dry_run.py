@@ -57,7 +57,7 @@ def dry_run(before: Routes, after: Routes, events: Sequence[CloudEvent]) -> DryR
 def _change(old: Decision, new: Decision) -> Change | None:
     before, after = Evaluation.model_validate(old), Evaluation.model_validate(new)
     was, will_be = _outgoing_paths(old), _outgoing_paths(new)
-    if before == after and set(was) == set(will_be):
+    if before == after and was == will_be:
         return None
     return Change(
         id=old.id,
@@ -71,9 +71,10 @@ def _change(old: Decision, new: Decision) -> Change | None:
     )
 
 
-def _outgoing_paths(decision: Decision) -> list[str]:
+def _outgoing_paths(decision: Decision) -> dict[str, None]:
+    """Return the paths as an ordered set."""
     outgoing = outgoing_message(decision)
-    return field_paths(outgoing.body["source"]) if outgoing else []
+    return dict.fromkeys(field_paths(outgoing.body["source"])) if outgoing else {}
 
 
 def _counts(decisions: Iterable[Decision]) -> dict[Outcome, int]:

@@ -112,5 +112,5 @@ def _evaluated(route: Route, event: CloudEvent) -> tuple[bool, str, str]:
 def _dropped(event: CloudEvent, outgoing: OutgoingMessage | None) -> list[str]:
     if outgoing is None:
         return []
-    leaving = field_paths(outgoing.body["source"])
+    leaving = set(field_paths(outgoing.body["source"]))
     return [path for path in field_paths(event.data["source"]) if path not in leaving]

@@ -77,10 +77,33 @@ def _growth(node: Node, depth: int) -> int:
     """Return the upper bound of any intermediate result, in multiples of the input."""
     if depth == 0:
         raise ValueError("is nested too deeply")
-    if node["type"] in ("slice", "literal"):  # their children are not nodes
+    if node["type"] == "slice":  # its children are not nodes
         return 1
+    if node["type"] == "literal":  # which a projection may yield for each element
+        return max(1, len(str(node["value"])))
     parts = [_growth(child, depth - 1) for child in node["children"]]
-    return prod(parts) if node["type"] in _SEQUENTIAL or _takes_expression(node) else max(1, sum(parts))
+    if node["type"] in _SEQUENTIAL or _takes_expression(node):
+        return prod(parts)
+    return max(1, sum(parts)) * _growth_of_call(node)
+
+
+def _growth_of_call(node: Node) -> int:
+    """Return the growth of a function's result, in multiples of its arguments.
+
+    `join` repeats its separator, whose size is known only if it is a literal. `to_string` escapes characters
+    as `\\ud800\\udc00`, once more for each call around it.
+    """
+    match node:
+        case {"type": "function_expression", "value": "join", "children": [{"type": "literal"} as glue, _]}:
+            return 1 + len(str(glue["value"]))
+        case {"type": "function_expression", "value": "join"}:
+            raise ValueError("the separator of join() must be a literal")
+        case {"type": "function_expression", "value": "to_string"}:
+            return _MAX_ESCAPED_CHARACTER
+    return 1
+
+
+_MAX_ESCAPED_CHARACTER = 12
 
 
 def _takes_expression(node: Node) -> bool:

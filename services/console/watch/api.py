@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Header, Path, Request
 
 from services.console.watch.event_stream import EVENTS, EventStream
 from services.console.watch.lineage import Lineage, Lineages, UnknownOrder
@@ -28,16 +28,19 @@ LineagesDependency = Annotated[Lineages, component(Lineages)]
     responses={200: EVENTS, **problems(503)},
     summary="Live events (server-sent events)",
 )
-async def live(live: LiveDependency, last_event_id: Annotated[str | None, Header()] = None) -> EventStream:
+async def live(
+    request: Request, live: LiveDependency, last_event_id: Annotated[str | None, Header()] = None
+) -> EventStream:
     """Events: `decision`, `settled`, `station`, `service`, `gap`, `missed`. A client that reconnects
     with `Last-Event-ID` gets what it missed; events that are no longer in memory are reported as a `gap`."""
-    return EventStream(partial(_stream, live, last_event_id), send_timeout=live.options.send_timeout)
+    client = request.client.host if request.client else ""
+    return EventStream(partial(_stream, live, last_event_id, client), send_timeout=live.options.send_timeout)
 
 
 @contextmanager
-def _stream(live: Live, last_event_id: str | None) -> Iterator[AsyncIterator[bytes]]:
+def _stream(live: Live, last_event_id: str | None, client: str) -> Iterator[AsyncIterator[bytes]]:
     try:
-        with live.stream(last_event_id) as chunks:
+        with live.stream(last_event_id, client) as chunks:
             yield chunks
     except TooManyViewers as error:
         raise Problem(503, str(error), headers={"retry-after": "10"}) from error

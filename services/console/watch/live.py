@@ -6,7 +6,7 @@ many clients there are; a client that falls behind the ring buffer must reconnec
 
 import asyncio
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ class LiveOptions:
     max_entries: int = 2_000
     """Entries of the ring buffer: events that a client may miss and still gets when it reconnects."""
     max_viewers: int = 50
+    max_viewers_per_client: int = 10
+    """Streams to one network address."""
     min_interval: float = 0.5
     """Between two chunks, each of which has all that is new."""
     send_timeout: float = 10.0
@@ -91,7 +93,8 @@ class Live:
         self._ring: deque[_Entry] = deque(maxlen=self.options.max_entries)
         self._changes = 0
         self._states: dict[tuple[str, str], tuple[int, _Entry]] = {}
-        self._viewers = 0
+        self._viewers = Counter[str]()
+        """Streams by client."""
         self._chunk: _Chunk | None = None
         """The last one. Clients are mostly at the same position, and share it."""
         self._due = asyncio.Event()
@@ -130,18 +133,24 @@ class Live:
             await wait_for_event(self._stopping, self.options.min_interval)
 
     @contextmanager
-    def stream(self, last_event_id: str | None) -> Iterator[AsyncIterator[bytes]]:
-        """Open a stream, from the event after `last_event_id` on. Raises TooManyViewers."""
-        if self._viewers >= self.options.max_viewers:
+    def stream(self, last_event_id: str | None, client: str = "") -> Iterator[AsyncIterator[bytes]]:
+        """Open a stream, from the event after `last_event_id` on. `client` is a network address. Raises
+        TooManyViewers."""
+        if self._viewers[client] >= self.options.max_viewers_per_client:
+            raise TooManyViewers(
+                f"{client} has reached the limit of {self.options.max_viewers_per_client} streams; close one"
+            )
+        if self._viewers.total() >= self.options.max_viewers:
             raise TooManyViewers(
                 f"the limit of {self.options.max_viewers} clients is reached; reconnect later"
             )
-        self._viewers += 1
+        self._viewers[client] += 1
         self.has_viewers.set()
         try:
             yield self._stream(last_event_id)
         finally:
-            self._viewers -= 1
+            self._viewers[client] -= 1
+            self._viewers += Counter()  # drops clients without a stream
             if not self._viewers and not self._stopping.is_set():
                 self.has_viewers.clear()
                 self._states.clear()  # they are not kept up to date without clients
