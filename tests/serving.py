@@ -69,7 +69,7 @@ class Served:
 DOWN = f"http://{HOST}:1"
 """URL where nothing listens."""
 
-URL = "http://service"
+URL = "http://localhost"
 """Base URL of an application that is called without a port."""
 
 

@@ -31,7 +31,6 @@ EXPIRY = 3 * RENEWAL_INTERVAL
 
 _RETRY_INTERVAL = 1.0
 _TIMEOUT = 2.0
-_ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104
 
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 InstanceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
@@ -70,7 +69,7 @@ class Registration(WireModel):
         return cls(
             service=service,
             instance=f"{socket.gethostname()}-{os.getpid()}",
-            url=_instance_url(settings),
+            url=settings.instance_url,
             version=settings.service_version,
             **published_and_consumed,
         )
@@ -82,14 +81,6 @@ def registered_queues(bound: Iterable[Binding]) -> list[RegisteredQueue]:
         RegisteredQueue(queue=each.queue, topics=list(each.topics), event_types=each.event_types)
         for each in bound
     ]
-
-
-def _instance_url(settings: ServiceSettings) -> str:
-    """Return the URL at which other hosts reach this process."""
-    if settings.advertised_url is not None:
-        return settings.advertised_url
-    host = socket.gethostname() if settings.host in _ALL_INTERFACES else settings.host
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 class Registrar:

@@ -1,11 +1,21 @@
 """Settings of a process, read from environment variables and validated before it starts."""
 
+import re
+import socket
 import sys
 from typing import Annotated, Literal, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.runtime.telemetry import LogFormat
 from shared.runtime.tokens import (
@@ -43,6 +53,28 @@ def _host(url: str) -> str | None:
     return parts.hostname
 
 
+_ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104
+
+
+def _hosts(value: object) -> object:
+    """Parse host names that are separated by commas."""
+    if not isinstance(value, str):
+        return value
+    hosts = tuple(part.strip().lower() for part in value.split(","))
+    for host in hosts:
+        if host != ANY_HOST and not _HOST.fullmatch(host):
+            raise ValueError(
+                "must be host names without scheme and port, separated by commas, such as shop.example; "
+                f"{ANY_HOST} accepts any"
+            )
+    return hosts
+
+
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+ANY_HOST = "*"
+_HOST = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9_.-]+")
+
+Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)]
 PostgresUrl = Annotated[str, AfterValidator(_postgres_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -67,6 +99,8 @@ class ServiceSettings(EnvironmentSettings):
     """In development, missing topics and queues are created; in production they prevent the start."""
     host: str = "127.0.0.1"
     port: Port
+    allowed_hosts: Hosts = LOOPBACK_HOSTS
+    """Host names by which clients reach the service; a request with another Host is rejected."""
     log_format: LogFormat = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     console_url: HttpUrl | None = None
@@ -99,6 +133,20 @@ class ServiceSettings(EnvironmentSettings):
         if info.data.get("service_token") in tokens:
             raise ValueError("must not contain SERVICE_TOKEN")
         return operators
+
+    @property
+    def instance_url(self) -> str:
+        """URL at which other hosts reach this process."""
+        if self.advertised_url is not None:
+            return self.advertised_url
+        host = socket.gethostname() if self.host in _ALL_INTERFACES else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def accepted_hosts(self) -> tuple[str, ...]:
+        """`allowed_hosts`, and the host of `instance_url`, by which the console calls this process."""
+        host = urlsplit(self.instance_url).hostname or ""
+        return (*self.allowed_hosts, f"[{host}]" if ":" in host else host)
 
     @property
     def is_development(self) -> bool:

@@ -33,6 +33,7 @@ from shared.web._request import (
     clamp_time,
     link_next,
 )
+from shared.web._request_guard import RequestGuard
 from shared.web._request_limits import MAX_REQUESTS
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "OperatorAccess",
     "OptionalOperator",
     "Problem",
+    "RequestGuard",
     "RequestModel",
     "ServiceAccess",
     "Timestamp",

@@ -18,12 +18,14 @@ from snsqs.tracing import context_of
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.runtime.background import BackgroundLoops
-from shared.runtime.settings import ServiceSettings
+from shared.runtime.settings import LOOPBACK_HOSTS, ServiceSettings
 from shared.runtime.telemetry import export_metrics, tracer
 from shared.web._access import Access, authenticate
 from shared.web._components import Components, components
+from shared.web._docs import add_docs
 from shared.web._openapi import DocumentedProblems
 from shared.web._problem import add_problem_handlers
+from shared.web._request_guard import RequestGuard
 from shared.web._request_limits import HEALTH, RequestLimits
 
 log = structlog.get_logger(__name__)
@@ -67,6 +69,7 @@ def application(
         title=title,
         description=description,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
@@ -75,7 +78,9 @@ def application(
         components(app).add(Access(settings.service_token, settings.operator_tokens))
     add_problem_handlers(app)
     app.add_middleware(RequestLimits, body_limits=body_limits, authenticate=authenticate)
+    app.add_middleware(RequestGuard, allowed_hosts=settings.accepted_hosts if settings else LOOPBACK_HOSTS)
     app.add_middleware(_Instrumentation)
+    add_docs(app)
     app.add_api_route("/metrics", _metrics, include_in_schema=False)
     return app
 

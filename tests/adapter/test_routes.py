@@ -203,11 +203,11 @@ def test_every_error_is_reported_at_once() -> None:
             "6: rule a, key when: could produce more than 1000 times",
         ),
         (
-            rule(f"""when = "join('', source.orderLines[*].['{'a' * 1_500}'][])" """),
+            rule(f"""when = "join('', source.orderLines[*].['{"a" * 1_500}'][])" """),
             "6: rule a, key when: could produce more than 1000 times",
         ),
         (
-            rule(f"""when = "join('{'a' * 1_500}', source.orderLines[*].sku)" """),
+            rule(f"""when = "join('{"a" * 1_500}', source.orderLines[*].sku)" """),
             "6: rule a, key when: could produce more than 1000 times",
         ),
         (

@@ -16,7 +16,7 @@ from services.scm.main import create_app
 from services.scm.order_lock import lock_order
 from services.scm.settings import Settings
 from shared.web import components
-from tests.serving import OPERATOR, eventually
+from tests.serving import OPERATOR, URL, eventually
 from tests.snsqs.relays import running
 
 _numbers = itertools.count(1)
@@ -165,7 +165,7 @@ async def warehouse_at(url: str) -> AsyncIterator[Warehouse]:
     transport = httpx.ASGITransport(app=app)
     async with (
         connect(url, warehouse.publisher) as database,
-        httpx.AsyncClient(transport=transport, headers=OPERATOR, base_url="http://scm") as http,
+        httpx.AsyncClient(transport=transport, headers=OPERATOR, base_url=URL) as http,
     ):
         components(app).add(database)
         warehouse.database = database

@@ -19,7 +19,16 @@ from shared.runtime.tokens import bearer
 from shared.web import Operator
 from tests.adapter.test_adapter import BATCH, event
 from tests.order.test_api import ORDER
-from tests.serving import OPERATOR, PRODUCTION_TOKENS, SERVICE, Served, eventually, order_service, serving
+from tests.serving import (
+    OPERATOR,
+    PRODUCTION_TOKENS,
+    SERVICE,
+    URL,
+    Served,
+    eventually,
+    order_service,
+    serving,
+)
 
 UNKNOWN = bearer(SecretStr("a-token-that-is-unknown"))
 BASIC = {"authorization": "Basic ZGV2ZWxvcGVyOmRldmVsb3BtZW50LW9wZXJhdG9yLXRva2Vu"}
@@ -91,7 +100,7 @@ async def test_an_endpoint_gets_the_name_of_the_operator() -> None:
         return operator
 
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+    async with httpx.AsyncClient(transport=transport, base_url=URL) as http:
         names = [
             (await http.get("/me", headers=bearer(SecretStr(token)))).json()
             for token in (OF_KIM, f"{OF_KIM}2", f"{OF_KIM}3")

@@ -27,10 +27,10 @@ async def send_raw(service: Served, request: bytes) -> tuple[bytes, dict[str, ob
 @pytest.mark.parametrize(
     "request_",
     [
-        b"GET /orders/" + b"1" * 5_000_000 + b" HTTP/1.1\r\nhost: here\r\n\r\n",
-        b"GET /livez?" + b"q=1&" * 1_000_000 + b" HTTP/1.1\r\nhost: here\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nhost: here\r\nx: " + b"x" * 5_000_000 + b"\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nhost: here\r\n" + b"x: x\r\n" * 1_000_000 + b"\r\n",
+        b"GET /orders/" + b"1" * 5_000_000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /livez?" + b"q=1&" * 1_000_000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx: " + b"x" * 5_000_000 + b"\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nhost: localhost\r\n" + b"x: x\r\n" * 1_000_000 + b"\r\n",
     ],
     ids=["path", "query", "header", "headers"],
 )
@@ -46,9 +46,9 @@ async def test_an_oversized_head_is_rejected(lone_order: Served, request_: bytes
     "request_",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n",
-        b"GET /livez?q=\xff\xfe HTTP/1.1\r\nhost: here\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nhost: here\r\nx: \x00\r\n\r\n",
-        b"POST /orders HTTP/1.1\r\nhost: here\r\ncontent-length: many\r\n\r\n",
+        b"GET /livez?q=\xff\xfe HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx: \x00\r\n\r\n",
+        b"POST /orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: many\r\n\r\n",
     ],
     ids=["TLS", "bytes", "NUL", "length"],
 )
@@ -63,7 +63,7 @@ async def test_a_head_just_under_the_limit_is_served(lone_order: Served) -> None
     """In several writes, and repeatedly on one connection: the limit applies to each head."""
     reader, writer = await asyncio.open_connection(HOST, lone_order.port)
     for _ in range(3):
-        for piece in (b"GET /livez HTTP/1.1\r\nhost: here\r\nx: ", *[b"x" * 6_000] * 10, b"\r\n\r\n"):
+        for piece in (b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx: ", *[b"x" * 6_000] * 10, b"\r\n\r\n"):
             writer.write(piece)
             await asyncio.sleep(0.001)
         head = await reader.readuntil(b"\r\n\r\n")

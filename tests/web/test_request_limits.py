@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import resource
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -35,9 +36,7 @@ async def answer_to(service: Served, sent: bytes, within: float = 5) -> tuple[in
     """Send bytes, which need not be a whole request, and return the status and the rest of the response."""
     async with connected(service, sent) as reader, asyncio.timeout(within):
         head = await reader.readuntil(b"\r\n\r\n")
-        length = httpx.Headers(
-            [tuple(line.split(b": ", 1)) for line in head.splitlines()[1:] if b": " in line]
-        )["content-length"]
+        [length] = re.findall(rb"content-length: ([0-9]+)\r\n", head)
         return int(head.split()[1]), head + await reader.readexactly(int(length))
 
 
@@ -156,9 +155,9 @@ async def test_a_client_that_does_not_read_is_disconnected(lone_order: Served) -
     port = writer.get_extra_info("sockname")[1]
 
     async def is_closed() -> bool:
+        """Return whether the server's end of the connection is closed."""
         connections = psutil.Process().net_connections("tcp")
-        served = [each for each in connections if each.raddr and each.raddr.port == port]
-        return not any(each.status == "ESTABLISHED" for each in served)
+        return not any(each.raddr == (HOST, port) and each.status == "ESTABLISHED" for each in connections)
 
     await eventually(is_closed, within=40)
     writer.transport.abort()
