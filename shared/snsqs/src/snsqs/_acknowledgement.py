@@ -2,16 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from snsqs._lease import Lease, LeaseKeeper
+from snsqs._log_limit import LogLimit
 from snsqs._queue import MAX_BATCH_SIZE, Queue
 from snsqs.aws import transient_errors
+from snsqs.backoff import full_jitter
 
 log = logging.getLogger(__name__)
 
-_RETRY_DELAY = 1.0
+_MIN_RETRY_DELAY, _MAX_RETRY_DELAY = 1.0, 10.0
+_MAX_FAILURES = 3
+"""Calls in a row after which messages are no longer received."""
+_MAX_KNOWN = 10_000
 _FLUSH_TIMEOUT = 3.0
 
 
@@ -44,27 +49,59 @@ class Acknowledgement:
 class Acknowledger:
     """Collects acknowledged messages and deletes ten per call, or fewer `linger` seconds after the first.
 
-    A delete that failed is repeated for as long as the lease holds. After that the message is delivered once
-    more, which is logged; the inbox recognises it.
+    A delete that failed is repeated for as long as the lease holds, with growing pauses and one call at a
+    time until one succeeds. After that the message is delivered once more, which is logged; a message that
+    this process receives again is recognised by its id (`is_known`).
     """
 
-    def __init__(self, queue: Queue, leases: LeaseKeeper, *, linger: float = 0.1) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        leases: LeaseKeeper,
+        *,
+        linger: float = 0.1,
+        on_recovery: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            on_recovery: called when `is_blocked` may have become false.
+        """
         self._queue = queue
         self._leases = leases
         self._linger = linger
+        self._on_recovery = on_recovery
         self._batch: list[Lease] = []
         self._timer: asyncio.TimerHandle | None = None
         self._deletes = asyncio.TaskGroup()
         self._capacity = asyncio.Semaphore(10 * MAX_BATCH_SIZE)
+        self._undeleted = 0
+        self._failures = 0
+        """Number of calls in a row that failed."""
+        self._is_closing = False
+        self._known: dict[str, None] = {}
+        """Ids of messages that were not deleted before their lease ended, oldest first."""
+        self._log_limit = LogLimit(log)
+
+    @property
+    def is_blocked(self) -> bool:
+        """True while deleting fails again and again, and messages wait for it: more would wait as well."""
+        return self._failures >= _MAX_FAILURES and self._undeleted > 0
+
+    def is_known(self, message_id: str) -> bool:
+        """Return whether the message was acknowledged before, but could not be deleted."""
+        return message_id in self._known
 
     async def acknowledge(self, lease: Lease) -> None:
         """Delete a message soon. Waits only while a hundred others are not deleted yet."""
         await self._capacity.acquire()
+        self._undeleted += 1
         self._batch.append(lease)
-        if len(self._batch) == MAX_BATCH_SIZE:
+        if self._failures and len(self._batch) < self._undeleted:
+            return  # a call that is under way, and may fail, schedules the next one
+        if len(self._batch) >= MAX_BATCH_SIZE and not self._failures:
             self._flush()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._linger, self._flush)
+        else:
+            self._flush_after(self._linger)
 
     @asynccontextmanager
     async def deleting(self) -> AsyncIterator[None]:
@@ -74,13 +111,19 @@ class Acknowledger:
                 try:
                     yield
                     flush.reschedule(asyncio.get_running_loop().time() + _FLUSH_TIMEOUT)
-                    self._flush()
+                    self._is_closing = True
+                    while self._batch:
+                        self._flush()
                 finally:
                     self._stop_timer()
 
+    def _flush_after(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._flush)
+
     def _flush(self) -> None:
         self._stop_timer()
-        batch, self._batch = self._batch, []
+        batch, self._batch = self._batch[:MAX_BATCH_SIZE], self._batch[MAX_BATCH_SIZE:]
         if batch:
             self._deletes.create_task(self._delete(batch))
 
@@ -90,11 +133,27 @@ class Acknowledger:
             self._timer = None
 
     async def _delete(self, batch: Sequence[Lease]) -> None:
-        count = len(batch)
-        while batch := await self._try_delete(batch):
-            await asyncio.sleep(_RETRY_DELAY)
-        for _ in range(count):
+        failed = await self._try_delete(batch)
+        while failed and self._is_closing:
+            await asyncio.sleep(_MIN_RETRY_DELAY)
+            failed = await self._try_delete(failed)
+        for _ in range(len(batch) - len(failed)):
+            self._undeleted -= 1
             self._capacity.release()
+        self._batch = [*failed, *self._batch]
+        self._schedule(has_failed=bool(failed))
+        self._on_recovery()
+
+    def _schedule(self, *, has_failed: bool) -> None:
+        """Schedule the next call, after one has ended."""
+        if has_failed or self._failures:
+            pause = full_jitter(self._failures, base=1, cap=_MAX_RETRY_DELAY, floor=_MIN_RETRY_DELAY)
+            self._flush_after(pause)
+            return
+        while len(self._batch) >= MAX_BATCH_SIZE:
+            self._flush()
+        if self._batch:
+            self._flush_after(self._linger)
 
     async def _try_delete(self, batch: Sequence[Lease]) -> list[Lease]:
         """Delete the messages. Return those to be tried again."""
@@ -103,15 +162,21 @@ class Acknowledger:
             failed = (await self._queue.delete(list(by_handle))).failed
         except transient_errors():
             failed = frozenset(by_handle)
-        again = []
-        for handle, lease in by_handle.items():
-            if handle in failed and not lease.is_lost:
-                again.append(lease)
-            else:
+        self._failures = self._failures + 1 if len(failed) == len(batch) else 0
+        lost = [lease for handle, lease in by_handle.items() if handle in failed and lease.is_lost]
+        again = [lease for handle, lease in by_handle.items() if handle in failed and lease not in lost]
+        for lease in by_handle.values():
+            if lease not in again:
                 self._leases.release(lease)
-        if lost := len(failed) - len(again):
-            log.error(
-                "handled messages could not be deleted and will be delivered again",
-                extra={"queue": self._queue.name, "count": lost},
-            )
+        self._on_lost(lost)
         return again
+
+    def _on_lost(self, leases: Sequence[Lease]) -> None:
+        if not leases:
+            return
+        about = {"queue": self._queue.name, "count": len(leases)}
+        message = "handled messages could not be deleted and will be delivered again"
+        self._log_limit(logging.ERROR, message, extra=about)
+        self._known.update(dict.fromkeys(lease.received.message_id for lease in leases))
+        while len(self._known) > _MAX_KNOWN:
+            del self._known[next(iter(self._known))]

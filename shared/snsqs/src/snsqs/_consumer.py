@@ -25,7 +25,7 @@ from snsqs._lease import Lease, LeaseKeeper, held
 from snsqs._message import current_message
 from snsqs._options import ListenerOptions
 from snsqs._outcome import MessageOutcome, OutcomeObserver, count_outcome
-from snsqs._pending import Incoming, PendingMessages, decode
+from snsqs._pending import Incoming, PendingMessages, decode, settled_before
 from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received, is_fifo
 from snsqs._threads import HandlerThreads
 from snsqs.aws import transient_errors
@@ -73,7 +73,9 @@ class Consumer:
         self._threads = threads
         self._observer = observer
         self._leases = LeaseKeeper(queues.queue, queues.visibility, options.max_lease_extension)
-        self._acknowledger = Acknowledger(queues.queue, self._leases, linger=0 if in_order else 0.1)
+        self._acknowledger = Acknowledger(
+            queues.queue, self._leases, linger=0 if in_order else 0.1, on_recovery=self._notify_capacity
+        )
         self._pending = PendingMessages(is_fifo=in_order)
         self._idle = options.max_concurrency
         self._expected = 0
@@ -88,6 +90,11 @@ class Consumer:
     def buffered(self) -> int:
         """Number of received messages that wait for a worker."""
         return len(self._pending)
+
+    @property
+    def is_blocked(self) -> bool:
+        """True while handled messages cannot be deleted, so that no more are received."""
+        return self._acknowledger.is_blocked
 
     @property
     def oldest_message_age(self) -> float | None:
@@ -114,11 +121,15 @@ class Consumer:
         _metrics.received[name] += len(messages)
         _metrics.redelivered[name] += sum(received.receive_count > 1 for received in messages)
         for received in messages:
-            self._pending.add(decode(self._leases.track(received), self._binding, self._options))
+            lease = self._leases.track(received)
+            is_known = self._acknowledger.is_known(received.message_id)
+            self._pending.add(
+                settled_before(lease) if is_known else decode(lease, self._binding, self._options)
+            )
 
     @property
     def _has_capacity(self) -> bool:
-        return len(self._pending) + self._expected <= self._idle
+        return not self.is_blocked and len(self._pending) + self._expected <= self._idle
 
     def _notify_capacity(self) -> None:
         if self._has_capacity:

@@ -89,7 +89,9 @@ class ListenerContainer:
         """Reason why messages are not received or not settled at present, or None."""
         if self.is_paused:
             return "paused"
-        return self._failures.reason or (None if self._queues else _NOT_CONNECTED)
+        reason = self._failures.reason or (None if self._queues else _NOT_CONNECTED)
+        is_blocked = self._consumer is not None and self._consumer.is_blocked
+        return f"{reason}; receives no messages while it cannot delete them" if is_blocked else reason
 
     @property
     def health(self) -> ListenerHealth:
@@ -230,7 +232,7 @@ class ListenerContainer:
             self._failures.failed(self.binding.queue, "connect", error)
             raise
         validate_queues(self._middleware, found)
-        self._failures.clear()
+        self._failures.reconnected()
         self._queues = replace(
             found,
             queue=MonitoredQueue(found.queue, self._failures),

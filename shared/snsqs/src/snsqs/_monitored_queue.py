@@ -62,9 +62,9 @@ class CallFailures:
             about = {"queue": queue, "action": action}
             self._log_limit(logging.INFO, "queue call succeeds again", queue, action, extra=about)
 
-    def clear(self) -> None:
-        """Forget all failures: the queues are new."""
-        self._failures.clear()
+    def reconnected(self) -> None:
+        """Forget the failures of a queue that was missing, except those of polls, which go on."""
+        self._failures = {key: each for key, each in self._failures.items() if key[1] == _POLL}
 
 
 class MonitoredQueue:

@@ -66,6 +66,13 @@ def decode(lease: Lease, binding: Binding, options: ListenerOptions) -> Incoming
     return Incoming(lease, handler.with_identity(message), handler)
 
 
+def settled_before(lease: Lease) -> Incoming:
+    """Return a received message that was settled, but could not be deleted then."""
+    received = lease.received
+    error = MessagingError("settled before, and not deleted then")
+    return Incoming(lease, Message(received.body, received.attributes), None, error, policy="ignore")
+
+
 def _rejected(lease: Lease, error: MessagingError) -> Incoming:
     received = lease.received
     return Incoming(lease, Message(received.body, received.attributes), None, error)
