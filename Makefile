@@ -56,7 +56,7 @@ chaos: setup  ## break one part after the other under a stream of orders; no ord
 smoke: setup  ## send one order through the containers of docker-compose.yml, then remove them (needs Docker)
 	@$(BIN)/python -m local smoke
 
-conformance: setup .venv-localstack/installed  ## the listener, channel and topology suites on LocalStack
+conformance: setup .venv-localstack/installed  ## the suites of snsqs on a second SNS/SQS server, LocalStack
 	@$(BIN)/python -m local conformance
 
 ##@ Measure it

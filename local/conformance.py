@@ -1,4 +1,4 @@
-"""`make conformance`: the suites of listener, channels and topology on LocalStack, a second server."""
+"""`make conformance`: the suites of the library that use SNS and SQS, on LocalStack, a second server."""
 
 import os
 import sys
@@ -11,7 +11,15 @@ from local.system import CannotStart
 _ROOT = Path(__file__).parent.parent
 _PYTHON = _ROOT / ".venv-localstack" / "bin" / "python"
 _LOGS = _ROOT / ".local" / "logs"
-_SUITES = ["tests/snsqs/test_listener.py", "tests/snsqs/test_channels.py", "tests/snsqs/test_topology.py"]
+_SUITES = [
+    f"tests/snsqs/test_{name}.py"
+    for name in (
+        *("addresses", "aws", "channels", "converters", "event", "handlers", "health", "listener"),
+        *("listener_on_sqs", "queue_settings", "queues", "sending"),
+        *("topology", "topology_command", "topology_drift"),
+    )
+]
+"""All that use an SNS/SQS server and no service. Each declares where LocalStack differs."""
 
 
 async def run_conformance() -> int:

@@ -12,9 +12,11 @@ from snsqs import (
     Binding,
     Delivery,
     Lease,
+    ListenerContainer,
     ListenerMisconfigured,
     ListenerOptions,
     QueueSettings,
+    SqsChannel,
     Topology,
     TopologyError,
     bindings,
@@ -25,8 +27,8 @@ from snsqs.topology.__main__ import main
 
 from tests.serving import eventually
 from tests.snsqs.engines import Engine
-from tests.snsqs.queues import QUEUE, Painted, Sold, message
-from tests.snsqs.test_topology import attributes_of, written
+from tests.snsqs.queues import QUEUE, Handler, Painted, Sold, message
+from tests.snsqs.test_topology import attributes_of, watched, written
 
 SLOW = QueueSettings(
     visibility=600, max_receive_count=2, dead_letter_queue="slow-dead", retention=3_600, tags={"team": "x"}
@@ -66,6 +68,60 @@ async def test_listeners_of_one_application_have_different_settings(engine: Engi
     assert counts == [1, 2]
     assert 10 < leases["quick"] <= 20
     assert 590 < leases["slow"] <= 600
+
+
+def hanging(settings: QueueSettings | None) -> Handler:
+    """Return a handler that does not end by itself."""
+
+    @sqs_listener(QUEUE, settings=settings)
+    async def hang(event: Painted) -> None:
+        await asyncio.Event().wait()
+
+    return hang
+
+
+@pytest.mark.virtual_clock
+async def test_a_second_consumer_receives_after_the_visibility_timeout_only() -> None:
+    """That of the queue's settings, which is longer than the default; the first consumer has crashed."""
+    async with MemoryBroker() as broker:
+        [container] = broker.listen(hanging(QueueSettings(visibility=600)))
+        await broker.queue_channel(QUEUE).send([message()])
+        await asyncio.sleep(1)
+        assert container.in_flight == 1
+        await broker.crash(container)
+        queue = broker.queue(QUEUE)
+        await asyncio.sleep(598)
+        assert await queue.receive(limit=1, wait=0, visibility=30) == []
+        await asyncio.sleep(2)
+        assert len(await queue.receive(limit=1, wait=0, visibility=30)) == 1
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+async def test_a_receive_call_has_the_visibility_timeout_of_the_queue(aws: AwsClients, is_set: bool) -> None:
+    """Set by the application, or found; a second consumer receives nothing."""
+    timeouts: list[int] = []
+
+    def note(params: dict[str, Any], **_: object) -> None:
+        timeouts.append(params["VisibilityTimeout"])
+
+    settings = QueueSettings(visibility=600)
+    queues = await Topology(aws, create=True, settings=settings).listener_queues(bound())
+    [binding] = bindings([hanging(settings if is_set else None)])
+    listener = ListenerContainer(
+        Topology(aws, create=False), binding, options=ListenerOptions(shutdown_timeout=0)
+    )
+    with watched(aws, "before-parameter-build.sqs.ReceiveMessage", note):
+        running = asyncio.create_task(listener.run())
+        await SqsChannel(aws.sqs, QUEUE).send([message()])
+
+        async def is_handling() -> bool:
+            return listener.in_flight == 1
+
+        await eventually(is_handling)
+        assert set(timeouts) == {600}
+    assert await queues.queue.receive(limit=1, wait=1, visibility=30) == []
+    listener.stop()
+    await running
 
 
 async def test_a_setting_that_is_not_set_leaves_the_queue_as_it_is(aws: AwsClients) -> None:
