@@ -14,6 +14,8 @@ from snsqs import AwsClients, Message, aws_clients
 from snsqs.queues import message_attributes
 from snsqs.testing import Faults, MemoryQueue
 
+TOPIC_ARN = "arn:aws:sns:us-east-1:000000000000:topic"
+
 JSON = "application/x-amz-json-1.0"
 
 Answer = Callable[[], web.Response]
@@ -23,6 +25,12 @@ def refused(code: str, status: int = 400, text: str = "") -> Answer:
     """An error of SQS."""
     body = {"__type": f"com.amazonaws.sqs#{code}", "message": text or code}
     return lambda: web.json_response(body, status=status, content_type=JSON)
+
+
+def refused_by_sns(code: str, status: int = 403) -> Answer:
+    """An error of SNS."""
+    text = f"<ErrorResponse><Error><Code>{code}</Code><Message>refused</Message></Error></ErrorResponse>"
+    return lambda: web.Response(text=text, status=status, content_type="text/xml")
 
 
 def answered(body: str | bytes, status: int = 200, media_type: str = JSON) -> Answer:

@@ -223,7 +223,7 @@ async def test_no_event_is_parked_while_the_channel_is_unavailable(database: Dat
 
     async with running(relay):
         await eventually(tried_often)
-        assert relay.degraded_reason == "FakeChannel is not ready"
+        assert relay.degraded_reason == "FakeChannel is not ready: SNS did not take the batch"
         waited = await log_of(database)
         channel.unavailable = False
         await eventually(lambda: all_decided(database))

@@ -9,12 +9,25 @@ from dataclasses import dataclass, field
 
 import pytest
 from botocore.exceptions import ClientError
-from snsqs import AwsClients, Binding, ListenerContainer, Topology, bindings
+from snsqs import (
+    AwsClients,
+    Binding,
+    ListenerContainer,
+    SendFailed,
+    SnsChannel,
+    SqsChannel,
+    Topology,
+    bindings,
+)
+from snsqs.outbox import ChannelSink, EventLog, Relay, RelayOptions
+from snsqs.postgres import Database
 from snsqs.queues import BatchOutcome, ListenerQueues, RawAttributes, Received, message_attributes
 from snsqs.testing import Faults, MemoryQueue, run_on_virtual_clock
 
 from tests.serving import eventually
+from tests.snsqs.front import TOPIC_ARN, refused, refused_by_sns, serving_front
 from tests.snsqs.queues import QUEUE, Handler, Painted, listener, message
+from tests.snsqs.relays import all_decided, append, running
 
 DEAD_LETTERS = f"{QUEUE}-dlq"
 
@@ -264,3 +277,57 @@ async def test_a_deleted_queue_is_waited_for_in_production(aws: AwsClients) -> N
     await eventually(is_handled)
     container.stop()
     await running
+
+
+@pytest.mark.parametrize(
+    ("code", "sns_reason", "sqs_reason"),
+    [
+        (
+            "AuthorizationError",
+            f"permission sns:Publish on {TOPIC_ARN} is missing",
+            f"permission sqs:SendMessage on {QUEUE} is missing",
+        ),
+        (
+            "KMSAccessDenied",
+            f"cannot use the KMS key of {TOPIC_ARN}; kms:GenerateDataKey and kms:Decrypt",
+            f"cannot use the KMS key of {QUEUE}; kms:GenerateDataKey and kms:Decrypt",
+        ),
+        ("Throttled", "sns:Publish is throttled", "sqs:SendMessage is throttled"),
+    ],
+)
+async def test_the_error_of_a_message_that_may_not_be_sent_names_the_permission(
+    code: str, sns_reason: str, sqs_reason: str
+) -> None:
+    """Of the topic and of the queue, by the response of the endpoint."""
+    async with serving_front() as (front, clients):
+        front.answers |= {"PublishBatch": refused_by_sns(code), "SendMessageBatch": refused(code)}
+        topology = Topology(clients, create=False)
+        for channel, reason in (
+            (SnsChannel(clients.sns, topology, TOPIC_ARN), sns_reason),
+            (SqsChannel(clients.sqs, QUEUE), sqs_reason),
+        ):
+            [result] = await channel.try_send([message()])
+            assert isinstance(result, SendFailed)
+            assert reason in str(result)
+
+
+async def test_a_relay_names_the_permission_that_its_channel_lacks(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In its degraded reason and in one log line a minute. No event is parked, and it goes on afterwards."""
+    await append(database, 20)
+    async with serving_front() as (front, clients):
+        front.answers["PublishBatch"] = refused_by_sns("AuthorizationError")
+        channel = SnsChannel(clients.sns, Topology(clients, create=False), TOPIC_ARN)
+        options = RelayOptions(poll_interval=0.05, max_backoff=0.1, max_attempts=1)
+        relay = Relay(database, EventLog(), ChannelSink(channel, source="order"), options=options)
+
+        async def tried_often() -> bool:
+            return front.calls["PublishBatch"] >= 10
+
+        async with running(relay):
+            await eventually(tried_often)
+            assert f"permission sns:Publish on {TOPIC_ARN} is missing" in (relay.degraded_reason or "")
+            assert [each.msg for each in lines(caplog)] == ["relay waits"]
+            front.answers.clear()
+            await eventually(lambda: all_decided(database))

@@ -221,7 +221,7 @@ async def test_the_relay_backs_off_while_the_adapter_is_not_ready(
     await append(database, 50)
     async with relaying(database, url, batch_size=10) as relay:
         await eventually(lambda: is_degraded(relay))
-        assert relay.degraded_reason == f"adapter at {url} is not ready"
+        assert relay.degraded_reason == f"adapter at {url} is not ready: SNS said no"
         assert len(adapter.batches) <= 2
         adapter.is_ready, adapter.answer = True, adapter.held_back
         await eventually(lambda: all_decided(database))

@@ -19,7 +19,7 @@ from snsqs.aws import UnexpectedResponse, transient_errors
 from snsqs.queues import SqsQueue
 
 from tests.serving import eventually
-from tests.snsqs.front import Answer, Front, answered, refused, serving_front
+from tests.snsqs.front import TOPIC_ARN, Answer, Front, answered, refused, serving_front
 from tests.snsqs.queues import QUEUE, Recorder, message
 
 RESPONSES = {
@@ -53,8 +53,6 @@ RESPONSES = {
     "incomplete message 200": answered('{"Messages": [{"MessageId": "1", "Body": 5}], "Successful": [{}]}'),
     "deeply nested 200": answered('{"Messages": ' + "[" * 100_000 + "]" * 100_000 + "}"),
 }
-
-TOPIC_ARN = "arn:aws:sns:us-east-1:000000000000:topic"
 
 UNEXPECTED = {name: answer for name, answer in RESPONSES.items() if name.endswith("200")}
 

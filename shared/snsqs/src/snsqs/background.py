@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from snsqs._log_limit import LogLimit
 from snsqs.backoff import full_jitter
 
 __all__ = [
@@ -30,8 +31,9 @@ class PollingLoop:
     """Calls `work` until the loop is stopped.
 
     While `work` returns true, it is called again at once; otherwise after `interval` seconds, or as soon as
-    the `wake` event is set. An error of one of the types in `retry_on` is logged and retried with exponential
-    backoff and full jitter, up to `max_backoff` seconds. Any other error ends `run`: it is a defect.
+    the `wake` event is set. An error of one of the types in `retry_on` is logged, once a minute, and retried
+    with exponential backoff and full jitter, up to `max_backoff` seconds. Any other error ends `run`: it is a
+    defect.
 
     Use it as it is, or derive from it and pass one of the subclass's methods, as with `threading.Thread`.
     """
@@ -69,6 +71,7 @@ class PollingLoop:
         self._wake = wake or asyncio.Event()
         self._wake_ends_backoff = wake_ends_backoff
         self._error: str | None = None
+        self._log_limit = LogLimit(log)
 
     @property
     def degraded_reason(self) -> str | None:
@@ -99,5 +102,6 @@ class PollingLoop:
         floor = min(_MIN_BACKOFF, self._max_backoff)
         pause = full_jitter(failures, base=1, cap=self._max_backoff, floor=floor)
         self._error = str(error) or type(error).__name__
-        log.warning("%s waits", self.name, extra={"error": self._error, "retry_in": round(pause, 1)})
+        about = {"error": self._error, "retry_in": round(pause, 1)}
+        self._log_limit(logging.WARNING, f"{self.name} waits", extra=about)
         await wait_for_event(self._wake if self._wake_ends_backoff else self.stopping, pause)

@@ -116,8 +116,6 @@ async def record_failed(connection: SqlConnection, failed: Sequence[Failed], *, 
 async def postpone(connection: SqlConnection, failed: Sequence[Failed], *, max_delay: float) -> None:
     """Retry within `max_delay` seconds without counting an attempt, because the sink is not ready."""
     await connection.execute(POSTPONED, *_positions_and_errors(failed), max_delay)
-    for event, error in failed:
-        log.warning("event postponed: sink not ready", extra={"error": error, **_fields(event)})
 
 
 def _positions_and_errors(failed: Sequence[Failed]) -> tuple[list[int], list[str]]:

@@ -123,17 +123,18 @@ class Relay(PollingLoop):
 
         Raises SinkUnavailable and DatabaseUnavailable.
         """
-        limit, is_ready = self._limit, True
+        limit = self._limit
+        not_ready: str | None = None
         try:
             async with self._database.transaction() as tx:
                 claimed = await self._claim(tx.connection, limit)
                 batch = self._within_max_bytes(claimed)
                 if batch:
-                    is_ready = await self._record(tx.connection, batch, await self._publish(batch))
+                    not_ready = await self._record(tx.connection, batch, await self._publish(batch))
         except BatchRejected:
             return True
-        if not is_ready:
-            raise SinkUnavailable(f"{self._sink} is not ready")
+        if not_ready is not None:
+            raise SinkUnavailable(f"{self._sink} is not ready: {not_ready}")
         self._limit = min(self._options.batch_size, limit * 2)
         return len(batch) < len(claimed) or len(claimed) == limit
 
@@ -184,8 +185,9 @@ class Relay(PollingLoop):
 
     async def _record(
         self, connection: SqlConnection, batch: Sequence[OutboxEvent], results: Sequence[EventResult]
-    ) -> bool:
-        """Record the outcome. Return whether the sink is ready, which is asked only after a failure."""
+    ) -> str | None:
+        """Record the outcome. Return the error of an event if the sink is not ready, which is asked only
+        after a failure."""
         decided, failed = outcome.match_results(batch, results)
         if self._observer is not None:
             for result in results:
@@ -193,12 +195,12 @@ class Relay(PollingLoop):
         if decided:
             await outcome.record_decided(connection, decided)
         if not failed:
-            return True
-        if is_ready := await self._is_ready():
+            return None
+        if await self._is_ready():
             await outcome.record_failed(connection, failed, max_attempts=self._options.max_attempts)
-        else:
-            await outcome.postpone(connection, failed, max_delay=self._options.max_backoff)
-        return is_ready
+            return None
+        await outcome.postpone(connection, failed, max_delay=self._options.max_backoff)
+        return failed[0].error
 
 
 def _event(row: SqlRow) -> OutboxEvent:
