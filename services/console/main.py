@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
 
             audit, operations = recovery.Audit(database), recovery.Operations(database)
             services = recovery.Services(registry, audit)
-            dead_letters = recovery.DeadLetters(finder, operations, audit)
+            dead_letters = recovery.DeadLetters(finder, operations, audit, registry)
             replays = recovery.Replays(registry, finder, operations, adapter, depths.count)
             live = watch.Live()
             stations = watch.Stations(registry, depths, live)

@@ -329,11 +329,14 @@ async def test_it_loads_from_the_console_only(context: BrowserContext, system: L
 
 
 async def test_it_says_which_service_is_down(page: Page, system: LocalSystem, tmp_path: Path) -> None:
-    """SCM is stopped: the page says so, and goes on; started again, it is up again."""
+    """SCM is stopped: the page says so, and goes on, demo orders included; started again, it is up again."""
     await system.programs["scm"].stop()
     scm = page.locator("#services li").filter(has_text="scm")
     await expect(scm).to_have_text("scm down")
     await picture(page, "scm-down", tmp_path)
+    await page.get_by_role("button", name="Place an order").click()
+    await show_token(page)
+    await expect(page.get_by_text("is placed and paid")).to_be_visible()
     await system.start_service("scm")
     await expect(scm).to_have_text(re.compile(r"^\s*scm\s*$"))
 

@@ -15,12 +15,15 @@ _POLL = 0.3
 _INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells."""
 
+_OUTCOMES = {"dead_letter": "dead letters again", "not_settled": "not settled yet", "unknown": "unknown"}
+
 _DONE = {"redrive": "sent back", "discard": "discarded", "replay": "replayed"}
 
 
 def follow(api: ConsoleApi, operation: dict[str, Any], as_json: bool) -> NoReturn:
     """Show the progress on a terminal, then the outcome. Ctrl-C cancels the operation and waits for its end.
-    The exit code is 0 when all that was selected is done and the proof holds; else 1; 130 after Ctrl-C."""
+    The exit code is 0 when all that was selected is done, nothing is a dead letter again and the proof holds;
+    else 1; 130 after Ctrl-C."""
     is_interrupted = False
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"))
     screen = Console(stderr=True)
@@ -40,8 +43,12 @@ def follow(api: ConsoleApi, operation: dict[str, Any], as_json: bool) -> NoRetur
         _print(operation)
     if is_interrupted:
         raise SystemExit(_INTERRUPTED)
-    is_done = operation["status"] == "done" and not operation["failed"]
+    is_done = operation["status"] == "done" and not operation["failed"] and not _died_again(operation)
     raise SystemExit(0 if is_done and is_proven(operation) else 1)
+
+
+def _died_again(operation: dict[str, Any]) -> int:
+    return int(operation["outcomes"].get("dead_letter", 0))
 
 
 def _progress(operation: dict[str, Any]) -> dict[str, Any]:
@@ -62,6 +69,9 @@ def _print(operation: dict[str, Any]) -> None:
         done, failed = operation["done"], operation["failed"]
         typer.echo(f"{operation['status']}: {done} of {selected} {_DONE[operation['what']]}, {failed} failed")
         shown = [each for each in operation["listed"] if each["error"]]
+    if outcomes := operation["outcomes"]:
+        words = (f"{count} {_OUTCOMES.get(outcome, outcome)}" for outcome, count in sorted(outcomes.items()))
+        typer.echo(f"their outcomes: {', '.join(words)}")
     if operation["proof"]:
         print_proof(operation["proof"])
     if operation["error"]:

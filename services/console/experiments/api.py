@@ -1,5 +1,6 @@
 """REST API of the page's demo and experiment buttons. Mounted in development only."""
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Header
@@ -8,6 +9,7 @@ from snsqs import WireModel
 
 from services.console.experiments.experiment import Busy, Laboratory, Report, UnknownExperiment
 from services.console.experiments.queue import QUEUE, QueueMissing
+from shared.runtime.service_client import ServiceUnavailable
 from shared.web import ErrorStatuses, OperatorAccess, RequestModel, component
 
 router = APIRouter(prefix="/api", include_in_schema=False)
@@ -43,7 +45,9 @@ class Experiments(WireModel):
     "/demo/orders", status_code=201, dependencies=[OperatorAccess], summary="Place and pay demo orders"
 )
 async def buy(body: Burst, laboratory: LaboratoryDependency, authorization: Authorization) -> Bought:
-    await laboratory.customers.stock(authorization)
+    """Also while SCM is down; it stocks the demo article when it is up."""
+    with suppress(ServiceUnavailable):
+        await laboratory.customers.stock(authorization)
     return Bought(orders=await laboratory.customers.buy_many(body.count))
 
 

@@ -14,6 +14,7 @@ from services.console.recovery.dead_letter import DeadLetter, dead_letter
 from services.console.recovery.operation import Operation
 from services.console.recovery.operations import Operations
 from services.console.recovery.redrive import Removal, Remover
+from services.console.registry import Registry
 from shared.operations.selection import Filter
 
 BROWSE_TIMEOUT = 10.0
@@ -60,7 +61,8 @@ class DeadLetters:
     begins while an operation works on the queue.
     """
 
-    def __init__(self, finder: QueueFinder, operations: Operations, audit: Audit) -> None:
+    def __init__(self, finder: QueueFinder, operations: Operations, audit: Audit, registry: Registry) -> None:
+        self._registry = registry
         self._finder = finder
         self._operations = operations
         self._audit = audit
@@ -84,7 +86,7 @@ class DeadLetters:
         queue = await self._finder.dead_letter_queue(removal.queue)
         if queue.has_redrive_policy:
             raise HasRedrivePolicy(f"{queue.name}: {_HAS_REDRIVE_POLICY}")
-        remover = Remover(queue, removal, self._audit)
+        remover = Remover(queue, removal, self._audit, self._registry)
 
         async def work(operation: Operation) -> bool:
             async with self._sessions[queue.name]:

@@ -29,7 +29,9 @@ class Selected(WireModel):
     type: str | None
     order_id: str | None
     error: str | None = None
-    """Why it could not be processed."""
+    """Why it could not be processed, or why it is a dead letter again."""
+    outcome: str | None = None
+    """Of a redriven message: its consumer's outcome, `not_settled` or `unknown`."""
 
 
 class Operation(BaseModel):
@@ -55,8 +57,11 @@ class Operation(BaseModel):
     """Sent, discarded or replayed; in a dry run, none."""
     failed: int = 0
     """Selected, but not done, or not known to be done; they are where they were."""
+    outcomes: dict[str, int] = Field(default_factory=dict)
+    """Redriven messages by their consumer's outcome: `handled`, `duplicate`, `superseded`, `ignored`,
+    `dead_letter`; `not_settled` without one so far; `unknown` where it cannot be known."""
     listed: list[Selected] = Field(default_factory=list)
-    """The first hundred that were selected, those that failed before the others."""
+    """The first hundred that were selected; those that failed or died again before the others."""
     error: str | None = None
     """Why it ended early, or did not see everything."""
     proof: Proof | None = None
@@ -76,5 +81,19 @@ class Operation(BaseModel):
     def fail(self, selected: Selected, error: str) -> None:
         """Count a failure of something that was selected before."""
         self.failed += 1
+        self._list_first(selected.model_copy(update={"error": error}))
+
+    def settle(self, selected: Selected, outcome: str, reason: str | None) -> None:
+        """Count the outcome of a message that was sent, and list it."""
+        self.outcomes = {**self.outcomes, outcome: self.outcomes.get(outcome, 0) + 1}
+        if outcome == "dead_letter":
+            self._list_first(selected.model_copy(update={"outcome": outcome, "error": reason}))
+            return
+        self.listed = [
+            each.model_copy(update={"outcome": outcome}) if each.id == selected.id else each
+            for each in self.listed
+        ]
+
+    def _list_first(self, selected: Selected) -> None:
         others = [each for each in self.listed if each.id != selected.id]
-        self.listed = [selected.model_copy(update={"error": error}), *others][:MAX_LISTED]
+        self.listed = [selected, *others][:MAX_LISTED]

@@ -56,7 +56,7 @@ FAIL_INTERRUPTED = """
 
 INTERRUPTED = "interrupted: the instance of the console that ran it stopped responding"
 
-_PROGRESS = {"expected", "looked_at", "selected", "done", "failed", "listed", "error", "proof"}
+_PROGRESS = {"expected", "looked_at", "selected", "done", "failed", "outcomes", "listed", "error", "proof"}
 
 
 async def insert(connection: Connection, operation: Operation) -> bool:

@@ -29,7 +29,7 @@ messages."""
 Work = Callable[[Operation], Awaitable[bool]]
 """Performs an operation and updates its numbers. Returns False when `stop` ended it early."""
 
-_OUTCOME = {"selected", "done", "failed", "error", "proof"}
+_OUTCOME = {"selected", "done", "failed", "outcomes", "error", "proof"}
 
 
 class Busy(Exception):

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StrictBool, model_validator
 from snsqs.aws import transient_errors
@@ -17,7 +17,9 @@ from services.console.recovery.audit import Audit
 from services.console.recovery.browsing import BrowseSession, browse_session
 from services.console.recovery.dead_letter import DeadLetter, dead_letter
 from services.console.recovery.operation import Operation, Selected
+from services.console.recovery.outcomes import Outcomes
 from services.console.recovery.rate_limit import PerSecond, RateLimit
+from services.console.registry import Registry
 from shared.operations.selection import Selection
 from shared.web import RequestModel
 
@@ -38,7 +40,8 @@ class Removal(RequestModel):
 
 
 class Discard(Removal):
-    """Deletes dead letters. Their events stay in the log of the service that published them."""
+    """Deletes dead letters. The audit keeps them; their events stay in the log of the service that published
+    them."""
 
     what = "discard"
 
@@ -86,8 +89,9 @@ class Remover:
     once would circulate for ever.
     """
 
-    def __init__(self, queue: DeadLetterQueue, removal: Removal, audit: Audit) -> None:
+    def __init__(self, queue: DeadLetterQueue, removal: Removal, audit: Audit, registry: Registry) -> None:
         self._queue = queue
+        self._registry = registry
         self._removal = removal
         self._audit = audit
         self._rate_limit = RateLimit(removal.per_second)
@@ -96,7 +100,15 @@ class Remover:
         self._broken_groups: set[str] = set()
 
     async def remove(self, operation: Operation) -> bool:
-        """Return False when it was stopped early. Raises errors of the SDK, and AuditUnavailable."""
+        """Return False when it was stopped early. Raises errors of the SDK, AuditUnavailable and
+        ServiceUnavailable."""
+        outcomes = Outcomes(self._registry, self._queue.source.name, operation)
+        await outcomes.begin()
+        is_complete = await self._remove_all(operation, outcomes)
+        await outcomes.wait()
+        return is_complete
+
+    async def _remove_all(self, operation: Operation, outcomes: Outcomes) -> bool:
         operation.expected = self._queue.count
         wanted = self._removal.selection.ids or frozenset()
         found: set[str | None] = set()
@@ -107,7 +119,7 @@ class Remover:
                 for part in batched(chosen, self._batch_size):
                     if not await self._rate_limit.acquire(unless=operation.stop):
                         return False
-                    await self._remove(part, session, operation)
+                    await self._remove(part, session, operation, outcomes)
                 found |= {each.letter.id for each in chosen}
                 if wanted and wanted <= found:
                     return True
@@ -124,13 +136,15 @@ class Remover:
             if each.letter.sent_at < operation.began_at and each.letter.fits(self._removal.selection)
         ]
 
-    async def _remove(self, part: Sequence[_Chosen], session: BrowseSession, operation: Operation) -> None:
+    async def _remove(
+        self, part: Sequence[_Chosen], session: BrowseSession, operation: Operation, outcomes: Outcomes
+    ) -> None:
         selected = [each.selected for each in part]
         for one in selected:
             operation.select(one)
         if operation.dry_run:
             return
-        letters = [one.model_dump(by_alias=True, exclude_none=True) for one in selected]
+        letters = [self._recorded(each) for each in part]
         await self._audit.write(
             operation.who, operation.what, step="moving", operation=operation.id, letters=letters
         )
@@ -143,6 +157,15 @@ class Remover:
                 error = _KEPT[operation.what]
             if error is not None:
                 operation.fail(one, error)
+        if isinstance(self._removal, Redrive):
+            await outcomes.sent([one for one, error in zip(selected, errors, strict=True) if error is None])
+
+    def _recorded(self, chosen: _Chosen) -> dict[str, Any]:
+        """Return what the audit keeps of a letter: all of one that is discarded."""
+        about = chosen.selected.model_dump(by_alias=True, exclude_none=True)
+        if isinstance(self._removal, Redrive):
+            return about
+        return about | {"body": chosen.letter.body, "attributes": chosen.letter.attributes}
 
     async def _send(self, chosen: _Chosen, session: BrowseSession) -> str | None:
         """Return why the letter could not be sent, or None. A discarded letter is not sent."""

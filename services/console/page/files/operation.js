@@ -25,8 +25,18 @@ export const stop = ({ id }) => ask(`api/operations/${id}/cancel`, { method: "PO
 // Reason why not everything was done, or null.
 export const trouble = ({ error, listed }) => error ?? listed.find((each) => each.error)?.error ?? null;
 
+const WORDS = { dead_letter: "dead letters again", not_settled: "not settled yet" };
+
+// What the consumers did with redriven messages.
+export const settledAs = ({ outcomes }) => {
+  const words = Object.entries(outcomes ?? {}).map(([outcome, count]) => `${count} ${WORDS[outcome] ?? outcome}`);
+  return words.length ? `Outcomes: ${words.join(", ")}.` : "";
+};
+
 // An operation whose numbers include those of the operations before it.
 export function together(before, operation) {
   const sums = NUMBERS.map((name) => [name, (before[name] ?? 0) + (operation[name] ?? 0)]);
-  return { ...operation, ...Object.fromEntries(sums), error: before.error ?? operation.error };
+  const outcomes = { ...before.outcomes };
+  for (const [outcome, count] of Object.entries(operation.outcomes ?? {})) outcomes[outcome] = (outcomes[outcome] ?? 0) + count;
+  return { ...operation, ...Object.fromEntries(sums), outcomes, error: before.error ?? operation.error };
 }

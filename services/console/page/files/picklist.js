@@ -2,7 +2,7 @@
 
 import { ask, token } from "./api.js";
 import { counted, element, say } from "./dom.js";
-import { together } from "./operation.js";
+import { settledAs, together } from "./operation.js";
 import { asOperator } from "./operator.js";
 import { planning } from "./plan.js";
 
@@ -29,7 +29,7 @@ export function pickList(panel, list) {
     ...act,
     work: (isDryRun, watch) => work(act, isDryRun, watch),
     would: ({ selected }) => `${counted(selected, list.name)} would be ${act.past}.`,
-    done: ({ done }) => `${counted(done, list.name)} ${act.past}.`,
+    done: (outcome) => `${counted(outcome.done, list.name)} ${act.past}. ${settledAs(outcome)}`.trim(),
     trouble: ({ error }) => error,
   })), ...(list.beside ?? []));
   const table = element("table", {}, element("thead", {}, head), rows);
