@@ -19,6 +19,7 @@ from snsqs._domain_event import Aggregate, DomainEvent
 from snsqs._errors import (
     BatchSendFailed,
     ChannelMisconfigured,
+    HandlerFailed,
     HandlerTimedOut,
     InvalidEvent,
     InvalidMessage,
@@ -71,6 +72,7 @@ __all__ = [
     "ChannelMisconfigured",
     "Delivery",
     "DomainEvent",
+    "HandlerFailed",
     "HandlerFunction",
     "HandlerTimedOut",
     "InterceptedChannel",

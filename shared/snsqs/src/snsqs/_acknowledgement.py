@@ -38,12 +38,21 @@ class Acknowledgement:
         self._leases = leases
 
     async def acknowledge(self) -> None:
-        """Delete the message, or every message of a batch. Calls after the first have no effect."""
+        """Delete the message, or every message of a batch. Calls after the first have no effect.
+
+        The handler may run on: from now on the lease limits it no longer. If it fails all the same, the
+        message is not delivered again.
+        """
         if self.is_acknowledged:
             return
         self.is_acknowledged = True
-        for lease in self._leases:
-            await self._acknowledger.acknowledge(lease)
+        try:
+            for lease in self._leases:
+                if not lease.is_detached:
+                    await self._acknowledger.acknowledge(lease)
+        except BaseException:  # cancelled while it waited
+            self.is_acknowledged = False
+            raise
 
 
 class Acknowledger:
@@ -95,6 +104,7 @@ class Acknowledger:
         """Delete a message soon. Waits only while a hundred others are not deleted yet."""
         await self._capacity.acquire()
         self._undeleted += 1
+        lease.detach()
         self._batch.append(lease)
         if self._failures and len(self._batch) < self._undeleted:
             return  # a call that is under way, and may fail, schedules the next one

@@ -2,33 +2,23 @@
 
 import asyncio
 import logging
-import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 
 from snsqs import _metrics
 from snsqs._acknowledgement import Acknowledgement, Acknowledger
 from snsqs._batch_failures import BatchFailures
-from snsqs._dead_letter import dead_letter_attributes
-from snsqs._errors import (
-    MAX_VISIBILITY,
-    HandlerTimedOut,
-    LeaseLost,
-    MessagingError,
-    RetryAfter,
-    TerminalError,
-    Unavailable,
-)
+from snsqs._errors import HandlerTimedOut, LeaseLost, Unavailable, error_text
 from snsqs._handler import Binding, Delivery, MessageHandler
 from snsqs._lease import Lease, LeaseKeeper, held
 from snsqs._message import current_message
 from snsqs._options import ListenerOptions
-from snsqs._outcome import MessageOutcome, OutcomeObserver, count_outcome
-from snsqs._pending import Incoming, PendingMessages, decode, settled_before
+from snsqs._outcome import OutcomeObserver
+from snsqs._pending import Incoming, PendingMessages, decode, leases_of, settled_before
 from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received, is_fifo
+from snsqs._running_handlers import RunningHandler, RunningHandlers
+from snsqs._settlement import Settlement
 from snsqs._threads import HandlerThreads
-from snsqs.aws import transient_errors
 from snsqs.backoff import full_jitter
 
 log = logging.getLogger(__name__)
@@ -43,7 +33,7 @@ class Consumer:
       loses nothing.
     - It raises `Unavailable`: the message is kept and tried again in place, so that an outage costs it none
       of its receives. The worker is occupied meanwhile, which slows polling down; that is intended.
-    - Its lease is lost: nothing, the queue delivers the message to another consumer.
+    - Its lease is lost, also because it blocks the event loop: nothing, the queue delivers the message again.
     - It raises `RetryAfter`: the message is requeued with that visibility timeout.
     - It raises any other error, or takes longer than `handler_timeout`: the message is requeued with a
       visibility timeout that grows with its receive count, with full jitter, or that `backoff` gives.
@@ -62,24 +52,26 @@ class Consumer:
         threads: HandlerThreads,
         observer: OutcomeObserver | None = None,
     ) -> None:
-        in_order = is_fifo(queues.queue.name)
+        in_order, timeout = is_fifo(queues.queue.name), options.handler_timeout
         self._queue = queues.queue
-        self._dead_letters = queues.dead_letters
         self._binding = binding
-        timeout = options.handler_timeout
-        self._handle = handle if timeout is None else _limited(handle, timeout)
+        self._call = handle if timeout is None else _limited(handle, timeout)
         self._options = options
-        self._max_receive_count = queues.max_receive_count
         self._threads = threads
-        self._observer = observer
         self._leases = LeaseKeeper(queues.queue, queues.visibility, options.max_lease_extension)
         self._acknowledger = Acknowledger(
             queues.queue, self._leases, linger=0 if in_order else 0.1, on_recovery=self._notify_capacity
         )
         self._pending = PendingMessages(is_fifo=in_order)
+        self._running = RunningHandlers(queues.queue.name, options)
+        self._settlement = Settlement(
+            queues, options, self._leases, self._acknowledger, self._pending, self._running, observer
+        )
         self._idle = options.max_concurrency
         self._expected = 0
         self._capacity = asyncio.Event()
+        self._is_aborted = False
+        """True once the workers are cancelled."""
 
     @property
     def in_flight(self) -> int:
@@ -95,6 +87,11 @@ class Consumer:
     def is_blocked(self) -> bool:
         """True while handled messages cannot be deleted, so that no more are received."""
         return self._acknowledger.is_blocked
+
+    @property
+    def degraded_reason(self) -> str | None:
+        """Reason why messages are handled late or not at all, or None."""
+        return self._running.degraded_reason
 
     @property
     def oldest_message_age(self) -> float | None:
@@ -142,19 +139,23 @@ class Consumer:
         acknowledgements are flushed."""
         async with self._leases.extending(), self._acknowledger.deleting():
             with suppress(TimeoutError):
-                async with asyncio.timeout(None) as shutdown, asyncio.TaskGroup() as workers:
-                    for _ in range(self._options.max_concurrency):
-                        workers.create_task(self._work())
+                async with asyncio.timeout(None) as shutdown, asyncio.TaskGroup() as tasks:
+                    checking = tasks.create_task(self._running.keep_checking())
+                    workers = [tasks.create_task(self._work()) for _ in range(self._options.max_concurrency)]
                     try:
                         yield
+                        shutdown.reschedule(
+                            asyncio.get_running_loop().time() + self._options.shutdown_timeout
+                        )
+                        self.close()
+                        await self._leases.requeue(leases_of(self._pending.drain()), delay=0)
+                        await asyncio.wait(workers)
                     except BaseException:
+                        self._is_aborted = True
                         self._threads.abandon()
                         raise
-                    deadline = asyncio.get_running_loop().time() + self._options.shutdown_timeout
-                    self._threads.abandon_at(deadline)
-                    shutdown.reschedule(deadline)
-                    self.close()
-                    await self._leases.requeue(_leases(self._pending.drain()), delay=0)
+                    finally:
+                        checking.cancel()
             self._threads.abandon()
 
     def close(self) -> None:
@@ -162,12 +163,19 @@ class Consumer:
         self._pending.close(self._options.max_concurrency)
 
     async def _work(self) -> None:
-        while (batch := await self._pending.pop_group()) is not None:
-            self._idle -= 1
-            await self._process(batch)
-            self._pending.release(batch[0])
-            self._idle += 1
-            self._notify_capacity()
+        try:
+            while not self._is_aborted and (batch := await self._pending.pop_group()) is not None:
+                self._idle -= 1
+                try:
+                    await self._process(batch)
+                except Exception as error:  # of the settlement
+                    self._settlement.abandon(batch, error)
+                self._pending.release(batch[0])
+                self._idle += 1
+                self._notify_capacity()
+        except BaseException:
+            self._is_aborted = True  # before the task group cancels the other workers
+            raise
 
     async def _process(self, batch: Sequence[Incoming]) -> None:
         """Handle messages of one handler, and settle them."""
@@ -175,171 +183,70 @@ class Consumer:
         # Not reset afterwards: a worker is a task, which sets it again for its next messages.
         current_message.set(first.message)
         if first.error is not None:
-            await self._reject(first, first.error)
+            await self._settlement.reject(first, first.error)
             return
-        acknowledgement = Acknowledgement(self._acknowledger, _leases(batch))
+        leases = leases_of(batch)
+        acknowledgement = Acknowledgement(self._acknowledger, leases)
         delivery = _delivery(batch, self._queue.name, acknowledgement)
         try:
-            async with held(_leases(batch)):
-                await self._handle_when_available(delivery)
+            await self._handle(delivery, leases)
+        except LeaseLost as error:
+            await self._settlement.lose(batch, error)
+        except asyncio.CancelledError as error:
+            if self._is_aborted:
+                self._settlement.cancel(batch)
+                raise
+            # The handler awaited something that was cancelled.
+            await self._settlement.fail(batch, acknowledgement, error)
+        except Exception as error:
+            await self._settlement.fail(batch, acknowledgement, error)
+        else:
             failures = delivery.resources.get(BatchFailures)
             if isinstance(failures, BatchFailures) and failures.errors:
-                await self._on_partial_failure(batch, delivery.outcomes, failures.errors)
+                await self._settlement.succeed_partly(batch, delivery.outcomes, failures.errors)
             else:
-                await self._on_success(batch, acknowledgement, delivery.outcomes)
-        except LeaseLost as error:
-            await self._on_lease_lost(batch, error)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # This task was not cancelled: the handler awaited something that was.
-            await self._on_failure(batch, acknowledgement, error)
-        except Exception as error:
-            await self._on_failure(batch, acknowledgement, error)
+                await self._settlement.succeed(batch, acknowledgement, delivery.outcomes)
 
-    async def _handle_when_available(self, delivery: Delivery) -> None:
+    async def _handle(self, delivery: Delivery, leases: Sequence[Lease]) -> None:
+        """Call the handler while its leases hold. Raises CancelledError when the consumer was cancelled, also
+        if the handler ignored that, and withdraws a cancellation of this task by the handler itself."""
+        running = self._running.add(delivery.handler, leases)
+        try:
+            async with held(leases):
+                await self._handle_when_available(delivery, running)
+        finally:
+            self._running.remove(running)
+            await self._withdraw_cancellation()
+        if self._is_aborted:
+            raise asyncio.CancelledError
+
+    async def _handle_when_available(self, delivery: Delivery, running: RunningHandler) -> None:
         """Call the handler until it does not raise Unavailable, or raise that after `max_unavailable`."""
         now = asyncio.get_running_loop().time
         deadline, failures = now() + self._options.max_unavailable, 0
         while True:
+            delivery.outcomes.clear()
+            running.begin()
             try:
-                return await self._handle(delivery)
+                return await self._call(delivery)
             except Unavailable as error:
                 failures += 1
                 pause = full_jitter(failures, base=1, cap=10, floor=0.5)
                 if now() + pause > deadline:
                     raise
-                about = {"error": str(error), "retry_in": round(pause, 1)}
+                running.waits_for = error_text(error)
+                about = {"error": running.waits_for, "retry_in": round(pause, 1)}
                 log.warning("handler waits for a dependency", extra=about)
             await asyncio.sleep(pause)
 
-    async def _on_success(
-        self, batch: Sequence[Incoming], acknowledgement: Acknowledgement, outcomes: Mapping[str, str]
-    ) -> None:
-        if not self._options.manual_ack:
-            await acknowledgement.acknowledge()
-        for incoming in batch:
-            if acknowledgement.is_acknowledged:
-                self._record_outcome(incoming, outcomes.get(incoming.message.id, "handled"))
-            else:
-                self._record_outcome(incoming, "not_acknowledged")
-                self._leases.release(incoming.lease)
-
-    async def _on_partial_failure(
-        self, batch: Sequence[Incoming], outcomes: Mapping[str, str], errors: Mapping[str, Exception]
-    ) -> None:
-        handled = [incoming for incoming in batch if incoming.message.id not in errors]
-        await self._on_success(handled, Acknowledgement(self._acknowledger, _leases(handled)), outcomes)
-        for incoming in batch:
-            if (error := errors.get(incoming.message.id)) is not None:
-                await self._fail(incoming, error)
-
-    async def _on_lease_lost(self, batch: Sequence[Incoming], error: LeaseLost) -> None:
-        log.warning("lease lost, handler cancelled", extra={"error": str(error)})
-        _metrics.leases_lost[self._queue.name] += len(batch)
-        for incoming in batch:
-            self._record_outcome(incoming, "lease_lost", error)
-            self._leases.release(incoming.lease)
-        followers = self._pending.drain_group(batch[0])
-        await self._leases.requeue(_leases(followers), delay=0)
-
-    async def _on_failure(
-        self, batch: Sequence[Incoming], acknowledgement: Acknowledgement, error: BaseException
-    ) -> None:
-        if acknowledgement.is_acknowledged:
-            log.error("handler failed after it acknowledged", exc_info=error)
-        elif isinstance(error, RetryAfter):
-            for incoming in batch:
-                await self._retry(incoming, error)
-        elif len(batch) > 1:
-            about = {"count": len(batch), "error": repr(error)}
-            log.warning("batch failed, its messages are handled one by one", extra=about)
-            self._pending.split(batch)
-        else:
-            await self._fail(batch[0], error)
-
-    async def _fail(self, incoming: Incoming, error: BaseException) -> None:
-        if isinstance(error, TerminalError):
-            await self._dead_letter(incoming, error)
-        else:
-            await self._retry(incoming, error)
-
-    async def _reject(self, incoming: Incoming, error: MessagingError) -> None:
-        """Settle a message that has no handler: its type is unknown, or it cannot be decoded."""
-        if incoming.policy == "dead-letter":
-            await self._dead_letter(incoming, error)
-        elif incoming.policy == "fail":
-            await self._retry(incoming, error)
-        else:
-            log.debug("ignored", extra={"error": str(error)})
-            self._record_outcome(incoming, "ignored", error)
-            await self._acknowledger.acknowledge(incoming.lease)
-
-    async def _retry(self, incoming: Incoming, error: BaseException) -> None:
-        receive_count = incoming.received.receive_count
-        if receive_count >= self._max_receive_count:
-            await self._dead_letter(incoming, error)
+    async def _withdraw_cancellation(self) -> None:
+        task = asyncio.current_task()
+        if self._is_aborted or task is None or not task.cancelling():
             return
-        if isinstance(error, RetryAfter):
-            delay: float = error.seconds
-            log.info(
-                "handler postponed a message", extra={"receive_count": receive_count, "error": str(error)}
-            )
-        else:
-            delay = self._backoff(receive_count)
-            about = {"receive_count": receive_count, "retry_in": round(delay, 1)}
-            log.warning("handler failed", exc_info=error, extra=about)
-        self._record_outcome(incoming, "failed", error)
-        await self._requeue(incoming, delay)
-
-    async def _dead_letter(self, incoming: Incoming, error: BaseException) -> None:
-        received, dead_letters = incoming.received, self._dead_letters
-        attributes = dead_letter_attributes(received, error, queue=self._queue.name)
-        try:
-            await dead_letters.send(
-                received.body, attributes, group=received.group, deduplication=received.message_id
-            )
-        except transient_errors():
-            await self._requeue(incoming, self._backoff(received.receive_count))
-            return
-        about = {"queue": dead_letters.name, "message_id": received.message_id, "reason": _reason(error)}
-        log.error("dead letter", extra=about)
-        self._record_outcome(incoming, "dead_letter", error)
-        await self._acknowledger.acknowledge(incoming.lease)
-
-    async def _requeue(self, incoming: Incoming, delay: float) -> None:
-        followers = self._pending.drain_group(incoming)
-        await self._leases.requeue(_leases([incoming, *followers]), delay=delay)
-
-    def _backoff(self, receive_count: int) -> float:
-        options = self._options
-        if options.backoff is not None:
-            try:
-                return min(max(0, math.ceil(options.backoff(receive_count))), MAX_VISIBILITY)
-            except Exception as error:
-                log.error("backoff failed, the default is used", exc_info=error)
-        return full_jitter(receive_count, base=options.min_backoff, cap=options.max_backoff, floor=1)
-
-    def _record_outcome(self, incoming: Incoming, outcome: str, error: BaseException | None = None) -> None:
-        count_outcome(self._queue.name, outcome)
-        if self._observer is None:
-            return
-        message, received, handler = incoming.message, incoming.received, incoming.handler
-        self._observer(
-            MessageOutcome(
-                self._queue.name,
-                message.id,
-                message.type,
-                message.subject,
-                handler.name if handler else None,
-                outcome,
-                _reason(error) if error else None,
-                received.receive_count,
-                received.received_at,
-                datetime.now(UTC),
-            )
-        )
+        with suppress(asyncio.CancelledError):  # is raised by the next await, if it was not before
+            await asyncio.sleep(0)
+        while task.cancelling():
+            task.uncancel()
 
 
 def _limited(handle: MessageHandler, seconds: float) -> MessageHandler:
@@ -363,14 +270,6 @@ def _limited(handle: MessageHandler, seconds: float) -> MessageHandler:
             raise timed_out
 
     return handle_in_time
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _leases(batch: Sequence[Incoming]) -> list[Lease]:
-    return [incoming.lease for incoming in batch]
 
 
 def _delivery(batch: Sequence[Incoming], queue: str, acknowledgement: Acknowledgement) -> Delivery:

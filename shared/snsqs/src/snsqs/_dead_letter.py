@@ -4,6 +4,7 @@ import json
 from base64 import b64decode, b64encode
 from typing import Any
 
+from snsqs._errors import error_reason
 from snsqs._queue import Attribute, RawAttributes, Received
 from snsqs._validation import MAX_ATTRIBUTES
 from snsqs.headers import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
@@ -21,7 +22,7 @@ def dead_letter_attributes(received: Received, error: BaseException, *, queue: s
     kept = dict(list(of_message.items())[: MAX_ATTRIBUTES - 2])
     details = {
         "error": type(error).__name__,
-        "notes": getattr(error, "__notes__", []),
+        "notes": _notes(error),
         "queue": queue,
         "receiveCount": received.receive_count,
         "messageId": received.message_id,
@@ -29,7 +30,7 @@ def dead_letter_attributes(received: Received, error: BaseException, *, queue: s
     }
     if moved := {name: _to_json(value) for name, value in of_message.items() if name not in kept}:
         details["attributes"] = moved
-    reason = f"{type(error).__name__}: {error}"[:_MAX_REASON_CHARACTERS]
+    reason = error_reason(error)[:_MAX_REASON_CHARACTERS]
     return kept | {
         DEAD_LETTER_REASON: _text(_sqs_text(reason)),
         DEAD_LETTER_DETAILS: _text(json.dumps(details)),
@@ -69,6 +70,11 @@ def _from_json(value: Any) -> Attribute:
     if "BinaryValue" not in value:
         return {"DataType": value["DataType"], "StringValue": value["StringValue"]}
     return {"DataType": value["DataType"], "BinaryValue": b64decode(value["BinaryValue"])}
+
+
+def _notes(error: BaseException) -> list[str]:
+    notes = getattr(error, "__notes__", None)  # an attribute that anyone may set, to anything
+    return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
 
 
 def _ours_first(attribute: tuple[str, Attribute]) -> bool:

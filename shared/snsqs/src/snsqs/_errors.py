@@ -85,6 +85,12 @@ class RetryAfter(MessagingError):
         super().__init__(f"retry after {self.seconds} s" + (f": {reason}" if reason else ""))
 
 
+class HandlerFailed(MessagingError):
+    """A handler or middleware raised what cannot be passed on as it is: no Exception (SystemExit, a panic of
+    a Rust extension), or an exception whose attributes cannot be set. The original is `__cause__`; the
+    message is retried like after any other error."""
+
+
 class HandlerTimedOut(MessagingError):
     """A handler took longer than `ListenerOptions.handler_timeout`. It was cancelled, and its message is
     retried like after any other error."""
@@ -105,3 +111,39 @@ class ChannelMisconfigured(MessagingError, ValueError):
 
 class TopologyError(MessagingError):
     """A queue, topic or subscription that the handlers need is missing. The message names it."""
+
+
+def error_text(error: BaseException) -> str:
+    """Return `str(error)`, or a remark for an error whose `__str__` raises."""
+    try:
+        return str(error)
+    except BaseException as failure:  # a panic, if it is implemented in Rust
+        return f"<__str__ raised {type(failure).__name__}>"
+
+
+def error_reason(error: BaseException) -> str:
+    """Return class and message of an error; of the first error in an exception group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error_text(error)}"
+
+
+def as_exception(error: BaseException) -> Exception:
+    """Return an error that all middleware and context managers can pass on: the error itself, or else a
+    TerminalError, Unavailable or HandlerFailed with its reason."""
+    if isinstance(error, Exception) and not _is_frozen(error):
+        return error
+    for kind in (TerminalError, Unavailable):
+        if isinstance(error, kind):
+            return kind(error_reason(error))
+    return HandlerFailed(error_reason(error))
+
+
+def _is_frozen(error: Exception) -> bool:
+    """Return whether attributes of an error cannot be set, as those of a frozen dataclass. contextlib sets
+    `__traceback__`, and would raise another error."""
+    try:
+        error.__traceback__ = error.__traceback__
+    except Exception:
+        return True
+    return False

@@ -1,9 +1,11 @@
 """MessageHandler, Middleware, and `@sqs_listener`, which turns a function into the handler of event types."""
 
+import asyncio
 import inspect
 import types
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -22,6 +24,9 @@ from snsqs._errors import (
     Unavailable,
     UndecodableMessage,
     UnknownType,
+    as_exception,
+    error_reason,
+    error_text,
 )
 from snsqs._event import EventDeclaration, declaration_of, declared, name_of
 from snsqs._lease import Lease
@@ -48,8 +53,8 @@ class Delivery:
     resources: Mapping[type, object] = field(default_factory=dict)
     """Values for handler parameters by type, such as the transaction that a handler runs in."""
     outcomes: dict[str, str] = field(default_factory=dict)
-    """Outcomes, by message id, of messages that middleware did not pass on. All other messages of a
-    delivery that succeeds are `handled`."""
+    """Outcomes by message id: `handled`, or the outcome that middleware sets for a message that it does not
+    pass on. A message without one was `filtered`, if the delivery succeeds."""
 
     @property
     def message(self) -> Message[str]:
@@ -73,7 +78,11 @@ class MessageHandler(Protocol):
 
 
 class Middleware(Protocol):
-    """Wraps handling: acts before and after `proceed`, or does not call it."""
+    """Wraps handling: acts before and after `proceed`, or does not call it.
+
+    A message that it does not pass on, or whose error it suppresses, is deleted. Its outcome is `filtered`,
+    unless the middleware sets another one in `Delivery.outcomes`.
+    """
 
     @property
     def provides(self) -> tuple[type, ...]:
@@ -313,7 +322,7 @@ class HandlerMethod:
         except MessagingError:
             raise
         except Exception as error:
-            raise UndecodableMessage(f"{type(error).__name__}: {error}") from error
+            raise UndecodableMessage(error_reason(error)) from error
 
 
 @dataclass(frozen=True)
@@ -522,13 +531,16 @@ def message_handler(
         handler = binding.handler_for(delivery.message)
         try:
             await handler.call(delivery, threads)
-        except ExceptionGroup as group:
-            error = _representative(group)
-            error.add_note(f"raised by {handler.name}")
-            raise error from (None if error is group else group)
-        except Exception as error:
-            error.add_note(f"raised by {handler.name}")
+        except asyncio.CancelledError:
             raise
+        except BaseException as raised:
+            error = as_exception(_representative(raised))
+            with suppress(TypeError):  # `__notes__` was set to something else than a list
+                error.add_note(f"raised by {handler.name}")
+            if error is raised:
+                raise
+            raise error from raised
+        delivery.outcomes.update((message.id, "handled") for message in delivery.messages)
 
     handle: MessageHandler = dispatch
     for layer in reversed(middleware):
@@ -544,16 +556,18 @@ def _validate_dependencies(binding: Binding, middleware: Sequence[Middleware]) -
             raise ListenerMisconfigured(f"{handler.name} depends on {names}, which no middleware provides")
 
 
-def _representative(group: ExceptionGroup[Exception]) -> Exception:
+def _representative(error: BaseException) -> BaseException:
     """Return the error that decides about the message: if all errors of a task group are TerminalError,
-    RetryAfter or Unavailable, the first one of the first of these types. Return any other group itself."""
-    _, others = group.split((TerminalError, RetryAfter, Unavailable))
+    RetryAfter or Unavailable, the first one of the first of these types. Return any other error itself."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    _, others = error.split((TerminalError, RetryAfter, Unavailable))
     if others is not None:
-        return group
-    error: Exception = group.subgroup(TerminalError) or group.subgroup(RetryAfter) or group
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
+        return error
+    first: BaseException = error.subgroup(TerminalError) or error.subgroup(RetryAfter) or error
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 def _wrap(layer: Middleware, inner: MessageHandler, binding: Binding) -> MessageHandler:
@@ -561,7 +575,15 @@ def _wrap(layer: Middleware, inner: MessageHandler, binding: Binding) -> Message
     fetched payload, gets subject and version of its event too, which the layers inside may depend on."""
 
     async def handle(delivery: Delivery) -> None:
-        await layer(delivery, _identifying(inner, binding, delivery.messages))
+        try:
+            await layer(delivery, _identifying(inner, binding, delivery.messages))
+        except asyncio.CancelledError:
+            raise
+        except BaseException as raised:
+            error = as_exception(raised)
+            if error is raised:
+                raise
+            raise error from raised
 
     return handle
 
@@ -638,7 +660,7 @@ def _identity(declaration: EventDeclaration, event: object) -> tuple[str, int | 
     try:
         return declaration.id_of(event), declaration.version_of(event)
     except Exception as error:
-        raise UndecodableMessage(str(error)) from error
+        raise UndecodableMessage(error_text(error)) from error
 
 
 def _full_name(kind: Any) -> str:

@@ -13,11 +13,12 @@ class ListenerHealth:
 
     queue: str
     state: ListenerState
-    """`starting` until `run` has found the queue, `degraded` while a call of its queues fails, `stopping`
-    while the listener drains."""
+    """`starting` until `run` has found the queue, `degraded` while there is a `reason`, `stopping` while the
+    listener drains."""
     reason: str | None
-    """Reason why messages are not received or not settled: the error of the call, or the one that ended the
-    listener."""
+    """Reason why messages are not received or not settled: the error of a call of its queues, or the one that
+    ended the listener. Or why they are not handled as they should be: handlers that do not end, or wait for a
+    dependency; and for five minutes lost leases, and errors that are no Exception."""
     in_flight: int
     """Number of running handlers."""
     buffered: int

@@ -32,9 +32,11 @@ class Lease:
         self.deadline = received.leased_at + visibility
         if max_extension is not None:
             self.deadline = min(self.deadline, self.limit)
+        self.is_detached = False
+        """True once the message is acknowledged: its handler may run on beyond the deadline."""
         self._time = asyncio.get_running_loop().time
         self.on_change: Callable[[], None] | None = None
-        """Called when the deadline changes; set by `held`."""
+        """Called when the deadline changes, or no longer matters; set by `held`."""
 
     @property
     def is_lost(self) -> bool:
@@ -47,6 +49,12 @@ class Lease:
         """True when the lease cannot be extended by another second."""
         return self.deadline > self.limit - 1
 
+    def detach(self) -> None:
+        """Let the handler run on beyond the deadline. Called when the message is acknowledged."""
+        self.is_detached = True
+        if self.on_change is not None:
+            self.on_change()
+
     def change(self, deadline: float) -> None:
         """Set another deadline: the lease is extended, or found to be lost."""
         self.deadline = deadline
@@ -56,15 +64,20 @@ class Lease:
 
 @asynccontextmanager
 async def held(leases: Sequence[Lease]) -> AsyncIterator[None]:
-    """Cancel the body when the first of the leases ends. Raises LeaseLost then, also when the body ignores
-    its cancellation."""
+    """Cancel the body when the first of the leases ends that is not detached. Raises LeaseLost then, also
+    when the body ignores its cancellation, or blocks the event loop so that it cannot be cancelled."""
+
+    def deadline() -> float | None:
+        return min((lease.deadline for lease in leases if not lease.is_detached), default=None)
 
     def reschedule() -> None:
         if not scope.expired():
-            scope.reschedule(min(lease.deadline for lease in leases))
+            scope.reschedule(deadline())
 
+    if any(lease.is_lost for lease in leases):
+        raise LeaseLost("the lease ended before its handler began")
     try:
-        async with asyncio.timeout_at(min(lease.deadline for lease in leases)) as scope:
+        async with asyncio.timeout_at(deadline()) as scope:
             for lease in leases:
                 lease.on_change = reschedule
             yield
@@ -81,6 +94,8 @@ async def held(leases: Sequence[Lease]) -> AsyncIterator[None]:
             lease.on_change = None
     if scope.expired():
         raise _lease_lost(leases)
+    if any(lease.is_lost and not lease.is_detached for lease in leases):
+        raise LeaseLost("the lease ended before the handler, which blocked the event loop")
 
 
 def _lease_lost(leases: Sequence[Lease]) -> LeaseLost:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from snsqs import _metrics
 from snsqs._consumer import Consumer
-from snsqs._errors import TopologyError
+from snsqs._errors import TopologyError, error_reason
 from snsqs._handler import Binding, Middleware, message_handler
 from snsqs._health import ListenerHealth, ListenerState
 from snsqs._monitored_queue import CallFailures, MonitoredQueue
@@ -86,12 +86,14 @@ class ListenerContainer:
 
     @property
     def degraded_reason(self) -> str | None:
-        """Reason why messages are not received or not settled at present, or None."""
+        """Reason why messages are not received, not settled, or not handled as they should be, or None."""
         if self.is_paused:
             return "paused"
-        reason = self._failures.reason or (None if self._queues else _NOT_CONNECTED)
-        is_blocked = self._consumer is not None and self._consumer.is_blocked
-        return f"{reason}; receives no messages while it cannot delete them" if is_blocked else reason
+        if self._queues is None or self._consumer is None:
+            return self._failures.reason or (None if self._queues else _NOT_CONNECTED)
+        if self._consumer.is_blocked:
+            return f"{self._failures.reason}; receives no messages while it cannot delete them"
+        return self._failures.reason or self._consumer.degraded_reason
 
     @property
     def health(self) -> ListenerHealth:
@@ -114,7 +116,7 @@ class ListenerContainer:
             return "stopping" if self._is_running else "stopped"
         if self.is_paused:
             return "paused"
-        if self._failures.reason:
+        if self._failures.reason or (self._consumer and self._consumer.degraded_reason):
             return "degraded"
         return "listening" if self._consumer else "starting"
 
@@ -157,7 +159,7 @@ class ListenerContainer:
         try:
             await self._run()
         except BaseException as error:
-            self._error = f"{type(error).__name__}: {error}"
+            self._error = error_reason(error)
             raise
         finally:
             self._is_running = False

@@ -20,8 +20,9 @@ class MessageOutcome:
     handler: str | None
     """Name of the handler function; None if no function handles the type."""
     outcome: str
-    """`handled`, or the outcome that middleware reports instead (see `Inbox`); `failed`, `dead_letter`,
-    `lease_lost`, `not_acknowledged`, `ignored`."""
+    """Deleted: `handled`; `filtered`, if middleware did not pass the message on, or the outcome that it sets
+    instead (see `Inbox`); `ignored`; `dead_letter`; `failed_after_acknowledgement`. Delivered again:
+    `failed`, `lease_lost`, `not_acknowledged`, and `cancelled` by the end of the listener."""
     reason: str | None
     """Error class and message, if there was an error."""
     receive_count: int
@@ -30,7 +31,7 @@ class MessageOutcome:
 
 
 OutcomeObserver = Callable[[MessageOutcome], None]
-"""Called synchronously for every outcome; it must return at once and not raise."""
+"""Called synchronously for every outcome; it must return at once. Its errors are logged."""
 
 _settled: Counter[tuple[str, str]] = Counter()
 

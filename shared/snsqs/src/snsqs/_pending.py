@@ -6,7 +6,13 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from snsqs._converter import untyped_reason, validate_headers
-from snsqs._errors import MessagingError, UndecodableMessage, UnknownType
+from snsqs._errors import (
+    HandlerFailed,
+    MessagingError,
+    UndecodableMessage,
+    UnknownType,
+    error_reason,
+)
 from snsqs._handler import Binding, HandlerMethod
 from snsqs._lease import Lease
 from snsqs._message import Message
@@ -42,6 +48,13 @@ class Incoming:
 
 def decode(lease: Lease, binding: Binding, options: ListenerOptions) -> Incoming:
     """Return the received message with its handler, or with the error why it has none."""
+    try:
+        return _decoded(lease, binding, options)
+    except BaseException as error:  # of a converter, such as a panic; retried, because it may not recur
+        return _rejected(lease, HandlerFailed(error_reason(error)), policy="fail")
+
+
+def _decoded(lease: Lease, binding: Binding, options: ListenerOptions) -> Incoming:
     received = lease.received
     try:
         message = binding.converter.to_message(received.body, received.attributes)
@@ -49,7 +62,7 @@ def decode(lease: Lease, binding: Binding, options: ListenerOptions) -> Incoming
     except MessagingError as error:
         return _rejected(lease, error)
     except Exception as error:
-        return _rejected(lease, UndecodableMessage(f"{type(error).__name__}: {error}"))
+        return _rejected(lease, UndecodableMessage(error_reason(error)))
     if received.trace_header is not None and TRACEPARENT not in message.headers:
         message = _in_trace(message, received.trace_header)
     if not message.id:
@@ -73,14 +86,19 @@ def settled_before(lease: Lease) -> Incoming:
     return Incoming(lease, Message(received.body, received.attributes), None, error, policy="ignore")
 
 
-def _rejected(lease: Lease, error: MessagingError) -> Incoming:
+def _rejected(lease: Lease, error: MessagingError, policy: Policy = "dead-letter") -> Incoming:
     received = lease.received
-    return Incoming(lease, Message(received.body, received.attributes), None, error)
+    return Incoming(lease, Message(received.body, received.attributes), None, error, policy)
 
 
 def _in_trace(message: Message[str], trace_header: str) -> Message[str]:
     traceparent = traceparent_of(trace_header)
     return message.copy(headers={TRACEPARENT: traceparent}) if traceparent else message
+
+
+def leases_of(batch: Sequence[Incoming]) -> list[Lease]:
+    """Return the leases of messages."""
+    return [incoming.lease for incoming in batch]
 
 
 class PendingMessages:

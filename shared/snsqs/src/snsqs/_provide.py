@@ -33,11 +33,11 @@ class _Provider(Generic[T]):
         self._factory = factory
 
     async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
-        suppressed: Exception | None = None
+        suppressed: BaseException | None = None
         async with self._factory(delivery) as value:
             try:
                 await proceed(delivery.providing(self._kind, value))
-            except Exception as error:
+            except BaseException as error:  # also a CancelledError
                 suppressed = error
                 raise
         if suppressed is not None:

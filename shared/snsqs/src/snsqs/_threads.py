@@ -10,6 +10,8 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from snsqs._errors import HandlerFailed, error_reason
+
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
@@ -27,7 +29,6 @@ class HandlerThreads:
     def __init__(self, size: int = 10) -> None:
         self._pool = _DaemonThreads(size)
         self._abandoned = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, name: str, function: Callable[[], T]) -> T:
         """Return the result of the function, called in a thread with this task's context variables."""
@@ -40,15 +41,9 @@ class HandlerThreads:
                 await self._wait_for(call, name)
             raise
 
-    def abandon_at(self, deadline: float) -> None:
-        """Abandon the threads at a time of the event loop."""
-        self._timer = asyncio.get_running_loop().call_at(deadline, self.abandon)
-
     def abandon(self) -> None:
         """Wait for no thread any more. Those that are idle end; the others end with their function, or with
         the process."""
-        if self._timer is not None:
-            self._timer.cancel()
         self._abandoned.set()
         self._pool.close()
 
@@ -80,10 +75,11 @@ class _DaemonThreads(Executor):
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         future: Future[T] = Future()
-        self._calls.put(partial(_run, future, partial(function, *args, **kwargs)))
         if not self._idle.acquire(blocking=False) and self._started < self._size:
+            name = f"snsqs-handler-{self._started + 1}"
+            threading.Thread(target=self._work, name=name, daemon=True).start()  # may raise RuntimeError
             self._started += 1
-            threading.Thread(target=self._work, name=f"snsqs-handler-{self._started}", daemon=True).start()
+        self._calls.put(partial(_run, future, partial(function, *args, **kwargs)))
         return future
 
     def close(self) -> None:
@@ -112,7 +108,7 @@ def _run(future: "Future[T]", function: Callable[[], T]) -> None:
         future.set_result(result)
 
 
-def _failure(error: BaseException) -> RuntimeError:
-    failure = RuntimeError(f"the handler raised {error!r}")
+def _failure(error: BaseException) -> HandlerFailed:
+    failure = HandlerFailed(error_reason(error))
     failure.__cause__ = error
     return failure
