@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import snsqs.inbox
 from pydantic import ValidationError
 from snsqs import (
+    Acknowledgement,
     AwsClients,
     BatchFailures,
     Delivery,
@@ -37,7 +39,7 @@ from snsqs.inbox import (
     set_handled_version,
 )
 from snsqs.postgres import Database, Transaction, connect
-from snsqs.testing import MemoryBroker
+from snsqs.testing import Faults, MemoryBroker
 
 from services.scm.settings import Settings
 from tests.serving import eventually
@@ -520,3 +522,52 @@ async def test_the_inbox_absorbs_duplicates_of_a_def_handler(database: Database)
             await broker.join()
     assert handled == ["1"]
     assert await outcomes(database, "1") == [(1, "handled")]
+
+
+async def test_a_duplicate_is_deleted_with_manual_acknowledgement(database: Database) -> None:
+    """The inbox absorbs it before the handler, the only one that could acknowledge it."""
+
+    @listener
+    async def handler(event: Painted, acknowledgement: Acknowledgement) -> None:
+        await acknowledgement.acknowledge()
+
+    async with MemoryBroker(faults=Faults(duplicate=1)) as broker, asyncio.timeout(60):
+        broker.listen(handler, middleware=[Inbox(database)], options=ListenerOptions(manual_ack=True))
+        await broker.topic(TOPIC).send([message()])
+        await broker.join()
+        assert sorted(each.outcome for each in broker.outcomes) == ["duplicate", "handled"]
+        assert not broker.dead_letters()
+
+
+class PanicException(BaseException):
+    """Derived as pyo3_runtime.PanicException."""
+
+
+@dataclass(frozen=True)
+class FrozenTerminal(TerminalError):
+    """An error to which nothing can be assigned."""
+
+    code: int = 7
+
+
+@pytest.mark.parametrize("error", [PanicException("index"), SystemExit(0), GeneratorExit(), FrozenTerminal()])
+async def test_the_transaction_is_rolled_back_whatever_the_handler_raises(
+    database: Database, error: BaseException
+) -> None:
+    """The message is a dead letter, and the connection returns to the pool."""
+
+    @listener
+    async def handler(event: Painted, tx: Transaction) -> None:
+        await tx.connection.execute("INSERT INTO effect VALUES ($1)", event.source.id)
+        if event.source.id == "bad":
+            raise error
+
+    settings = QueueSettings(max_receive_count=1)
+    async with MemoryBroker(settings=settings) as broker, asyncio.timeout(60):
+        broker.listen(handler, middleware=[Inbox(database)])
+        await broker.topic(TOPIC).send([message(subject="bad"), message(subject="good")])
+        await broker.join(raise_errors=False)
+        [letter] = broker.dead_letters()
+    assert type(error).__name__ in letter.reason
+    assert await effects(database) == ["good"]
+    assert await outcomes(database, "bad") == []

@@ -571,3 +571,105 @@ def test_a_dead_letter_that_cannot_be_sent_is_a_failed_delivery() -> None:
     outcomes = run_on_virtual_clock(scenario())
     assert outcomes[0] == "failed"
     assert outcomes[-1] == "dead_letter"
+
+
+@pytest.mark.parametrize("manual_ack", [False, True])
+def test_a_message_that_middleware_does_not_pass_on_is_deleted_as_filtered(manual_ack: bool) -> None:
+    """Or with the outcome that the middleware gives it."""
+
+    class Filter:
+        provides = ()
+
+        async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
+            subject = delivery.message.subject
+            if subject == "named":
+                delivery.outcomes[delivery.message.id] = "out_of_scope"
+            elif subject != "foreign":
+                await proceed(delivery)
+
+    @listener
+    async def handler(event: Painted, acknowledgement: Acknowledgement) -> None:
+        await acknowledgement.acknowledge()
+
+    async def scenario() -> dict[str, str]:
+        async with MemoryBroker() as broker:
+            broker.listen(handler, middleware=[Filter()], options=ListenerOptions(manual_ack=manual_ack))
+            for subject in ("own", "foreign", "named"):
+                await broker.topic(TOPIC).send([message(subject=subject)])
+            await broker.join()
+            return {each.subject: each.outcome for each in broker.outcomes}
+
+    assert run_on_virtual_clock(scenario()) == {
+        "own": "handled",
+        "foreign": "filtered",
+        "named": "out_of_scope",
+    }
+
+
+def test_of_a_batch_only_messages_that_the_handler_received_need_its_acknowledgement() -> None:
+    """With manual acknowledgement: the handler does not acknowledge, a duplicate is deleted."""
+
+    class Absorb:
+        provides = ()
+
+        async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
+            new = [each for each in delivery.messages if each.subject != "duplicate"]
+            for each in delivery.messages:
+                if each not in new:
+                    delivery.outcomes[each.id] = "duplicate"
+            await proceed(delivery.only(new))
+
+    @listener
+    async def handler(events: list[Painted], acknowledgement: Acknowledgement) -> None: ...
+
+    async def scenario() -> set[tuple[str, str]]:
+        async with MemoryBroker() as broker:
+            options = ListenerOptions(manual_ack=True, max_concurrency=1)
+            [container] = broker.listen(handler, middleware=[Absorb()], options=options)
+            container.pause()
+            await broker.topic(TOPIC).send([message(subject="new"), message(subject="duplicate")])
+            container.resume()
+            await asyncio.sleep(10)
+            [left] = broker.queue(QUEUE).messages
+            assert '"new"' in left.body
+            return {(each.subject, each.outcome) for each in broker.outcomes}
+
+    assert run_on_virtual_clock(scenario()) == {("new", "not_acknowledged"), ("duplicate", "duplicate")}
+
+
+@pytest.mark.parametrize("manual_ack", [False, True])
+def test_a_handler_that_acknowledged_early_runs_to_its_end(manual_ack: bool) -> None:
+    """Beyond the visibility timeout and the limit of its lease: there is no lease to lose."""
+
+    @listener
+    async def handler(event: Painted, acknowledgement: Acknowledgement) -> None:
+        await acknowledgement.acknowledge()
+        await asyncio.sleep(13 * 3600)
+
+    async def scenario() -> list[str]:
+        async with MemoryBroker() as broker:
+            options = ListenerOptions(manual_ack=manual_ack, max_lease_extension=60)
+            broker.listen(handler, options=options)
+            await broker.topic(TOPIC).send([message()])
+            await asyncio.sleep(1)
+            assert broker.queue(QUEUE).is_empty
+            await asyncio.sleep(14 * 3600)
+            return [each.outcome for each in broker.outcomes]
+
+    assert run_on_virtual_clock(scenario()) == ["handled"]
+
+
+def test_a_time_limit_also_ends_a_handler_that_acknowledged_early() -> None:
+    @listener
+    async def handler(event: Painted, acknowledgement: Acknowledgement) -> None:
+        await acknowledgement.acknowledge()
+        await asyncio.sleep(3600)
+
+    async def scenario() -> list[str]:
+        async with MemoryBroker() as broker:
+            broker.listen(handler, options=ListenerOptions(handler_timeout=60))
+            await broker.topic(TOPIC).send([message()])
+            await asyncio.sleep(70)
+            return [str(each.reason) for each in broker.outcomes]
+
+    assert run_on_virtual_clock(scenario()) == ["HandlerTimedOut: timed out after 60 s"]
