@@ -21,7 +21,7 @@ from snsqs.postgres import DatabaseUnreachable, without_password
 
 from shared.runtime import telemetry
 from shared.runtime.background import BackgroundLoops
-from shared.runtime.migration import migrate
+from shared.runtime.migration import MigrationTimeout, migrate
 from shared.runtime.settings import MigrationSettings, ServiceSettings, exit_with_error, load
 from shared.service._settings import TooFewConnections
 from shared.web import IDLE_TIMEOUT, BoundedHttp, components
@@ -70,7 +70,7 @@ def add_migrate(cli: typer.Typer, service: str, folders: Sequence[Path], *, mess
         url = load(MigrationSettings, service).database_url
         try:
             applied = migrate(url, folders, messaging=messaging)
-        except (psycopg.Error, asyncpg.PostgresError) as error:
+        except (psycopg.Error, asyncpg.PostgresError, MigrationTimeout) as error:
             exit_with_error(service, f"{without_password(url)}: {str(error).splitlines()[0]}")
         typer.echo(f"{service}: {', '.join(applied) if applied else 'the database is up to date'}")
 

@@ -132,3 +132,16 @@ async def test_the_command_fails_with_one_line() -> None:
     code, _, err = await run_command()
     assert code == 2
     assert "no database: give --database-url or set DATABASE_URL" in err
+
+
+async def test_a_table_in_use_ends_the_migration(empty_database: str) -> None:
+    """After 5 s, because everything else on the table waits behind it; the next call succeeds."""
+    await migrate(empty_database)
+    using = await asyncpg.connect(empty_database)
+    await using.execute("DELETE FROM snsqs_migration WHERE id = $1", IDS[-1])
+    async with using.transaction():
+        await using.execute("LOCK TABLE event_log IN ACCESS SHARE MODE")
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await migrate(empty_database)
+    assert await migrate(empty_database) == IDS[-1:]
+    await using.close()

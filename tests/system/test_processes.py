@@ -208,6 +208,22 @@ async def test_migrations_may_run_at_the_same_time(postgres_server: Postgres) ->
     await connection.close()
 
 
+async def test_a_migration_that_does_not_end_is_waited_for_20_seconds(
+    order_database: str,
+) -> None:
+    """That of a frozen process, for example."""
+    frozen = await asyncpg.connect(order_database)
+    await frozen.execute("SELECT pg_advisory_lock($1)", 5_310_071)
+    code, output = await run("-m", "services.order", "migrate", DATABASE_URL=order_database)
+    assert code == 2
+    [line] = output.splitlines()
+    assert line.startswith("order: postgresql://")
+    assert line.endswith(
+        ": another process has been migrating it for 20 s: wait for it or end it, then repeat"
+    )
+    await frozen.close()
+
+
 @asynccontextmanager
 async def adapter_that_kills_its_caller(system: LocalSystem) -> AsyncIterator[str]:
     """A proxy in front of the adapter that kills the order process after SNS has accepted the first

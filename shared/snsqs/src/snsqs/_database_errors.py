@@ -4,6 +4,9 @@ _UNAVAILABLE = {"08", "53", "57"}
 """Connection exception, insufficient resources, operator intervention (such as a shutdown or a statement
 timeout)."""
 
+_LOCK_TIMEOUT = "55P03"
+"""Lock not available: another transaction has held it for longer than `lock_timeout`."""
+
 _UNSTORABLE = {"22", "54"}
 """Data exception, program limit exceeded."""
 
@@ -25,6 +28,6 @@ class OutcomeUnknown(DatabaseUnavailable):
 def error_of(sqlstate: str | None) -> type[DatabaseUnavailable] | type[Unstorable] | None:
     """Return the class of error for a SQLSTATE, five characters; None for errors of the statement itself."""
     condition = (sqlstate or "")[:2]
-    if condition in _UNAVAILABLE:
+    if condition in _UNAVAILABLE or sqlstate == _LOCK_TIMEOUT:
         return DatabaseUnavailable
     return Unstorable if condition in _UNSTORABLE else None

@@ -3,10 +3,12 @@
 Needs asyncpg: `pip install snsqs[postgres]`.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeAlias
+from weakref import WeakSet
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -14,6 +16,7 @@ from pydantic_core import from_json
 
 from snsqs._database_errors import DatabaseUnavailable, OutcomeUnknown, Unstorable
 from snsqs._json import encode_any
+from snsqs._session import SETTINGS, Session, keep_alive
 from snsqs._transaction import Transaction
 from snsqs.events import ApplicationEventPublisher
 
@@ -39,8 +42,10 @@ _LOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
 )
-"""Errors of PostgreSQL when it is starting, stopping, full, or has ended the connection."""
+"""Errors of PostgreSQL when it is starting, stopping, full, has ended the connection, or when another
+transaction has held a lock for too long."""
 
 
 MISSING_TABLES = """
@@ -162,7 +167,12 @@ async def connect(
 ) -> AsyncIterator[Database]:
     """Open a connection pool, and close it at the end. Raises DatabaseUnreachable.
 
-    Statements are limited to 8 s. `connections` bounds the pool; it needs one connection
+    Statements are limited to 8 s, waits for a lock to 5 s. PostgreSQL rolls back a transaction 20 s after its
+    last statement when the process is frozen or its host has vanished; while the process is alive, a
+    transaction may be idle for any time. The exception: with a cursor or prepared statement of its own it may
+    be idle for 20 s at most.
+
+    `connections` bounds the pool; it needs one connection
 
     - per running handler (`ListenerOptions.max_concurrency`, 10 by default, for each queue),
     - for the relay, and for each other background loop that reads the database,
@@ -170,24 +180,34 @@ async def connect(
 
     The sum over all instances must stay below PostgreSQL's `max_connections`, 100 by default.
     """
+    sessions: WeakSet[Session] = WeakSet()
+
+    async def set_up(session: asyncpg.Connection) -> None:
+        assert isinstance(session, Session)
+        await _json_columns(session)
+        sessions.add(session)
+
     try:
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
             max_size=connections,
+            connection_class=Session,
             timeout=5,
-            # PostgreSQL ends a slow statement first, with an error; ours is for an unresponsive server.
-            server_settings={"statement_timeout": "8s"},
+            server_settings=SETTINGS,
             command_timeout=10,
-            init=_json_columns,
+            init=set_up,
             reset=_keep_session,
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
         raise DatabaseUnreachable(f"{without_password(url)}: {error}") from error
+    keeping_alive = asyncio.create_task(keep_alive(sessions))
     try:
         yield Database(pool, publisher)
     finally:
         await pool.close()
+        keeping_alive.cancel()
+        await asyncio.wait([keeping_alive])
 
 
 def _is_gone(connection: Connection) -> bool:
@@ -212,7 +232,9 @@ def _json(value: object) -> str:
     return encode_any(value).decode()
 
 
-async def _keep_session(_: object) -> None:
+async def _keep_session(session: asyncpg.Connection) -> None:
     """Skip the reset of a released connection. By default the pool resets the session's settings and locks,
     one round trip per request; ours belong to a transaction and end with it. A transaction that is still open
     is rolled back all the same."""
+    assert isinstance(session, Session)
+    session.is_exposed = False

@@ -19,6 +19,13 @@ __all__ = [
 _LOCK_KEY = 5_310_072
 """Key of the advisory lock that serialises concurrent calls."""
 
+# Every statement on a table waits behind a migration that waits for its lock, and a process that is frozen
+# must not hold the lock.
+SET_TIMEOUTS = """
+    SET LOCAL lock_timeout = '5s';
+    SET LOCAL idle_in_transaction_session_timeout = '20s';
+"""
+
 CREATE_TABLE = """
     CREATE TABLE IF NOT EXISTS snsqs_migration (
         id         text PRIMARY KEY,
@@ -31,7 +38,8 @@ async def migrate(database: asyncpg.Connection | str) -> list[str]:
     """Apply the migrations that are new to the database, and return their ids.
 
     `database` is a URL or an open connection. All migrations are applied in one transaction, so a call that
-    fails changes nothing; concurrent calls wait for each other. Raises what asyncpg raises.
+    fails changes nothing; concurrent calls wait for each other. A table that is in use for longer than 5 s
+    is an error, `asyncpg.LockNotAvailableError`; repeat the call then. Raises what asyncpg raises.
     """
     if not isinstance(database, str):
         return await _migrate(database)
@@ -45,6 +53,7 @@ async def migrate(database: asyncpg.Connection | str) -> list[str]:
 async def _migrate(connection: asyncpg.Connection) -> list[str]:
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY)
+        await connection.execute(SET_TIMEOUTS)
         await connection.execute(CREATE_TABLE)
         applied = {row["id"] for row in await connection.fetch("SELECT id FROM snsqs_migration")}
         new = {name: sql for name, sql in _migrations().items() if name not in applied}
