@@ -49,7 +49,8 @@ class Front:
     calls: Counter[str] = field(default_factory=Counter)
     queues: dict[str, MemoryQueue] = field(default_factory=dict)
     url: str = ""
-    open_connections: Counter[str] = field(default_factory=Counter)
+    visibility: int = 30
+    """Visibility timeout of every queue, in seconds."""
 
     def queue(self, name: str) -> MemoryQueue:
         return self.queues.setdefault(name, MemoryQueue(name, Faults()))
@@ -81,7 +82,7 @@ class Front:
     async def _GetQueueAttributes(self, parameters: dict[str, Any]) -> Any:  # noqa: N802
         name = self._of(parameters).name
         arn = f"arn:aws:sqs:us-east-1:000000000000:{name}"
-        return {"Attributes": {"QueueArn": arn, "VisibilityTimeout": "30"}}
+        return {"Attributes": {"QueueArn": arn, "VisibilityTimeout": str(self.visibility)}}
 
     async def _ReceiveMessage(self, parameters: dict[str, Any]) -> Any:  # noqa: N802
         received = await self._of(parameters).receive(
@@ -138,11 +139,11 @@ def _published(parameters: dict[str, list[str]]) -> web.Response:
 
 
 @asynccontextmanager
-async def serving_front(**options: Any) -> AsyncIterator[tuple[Front, AwsClients]]:
+async def serving_front(*, visibility: int = 30, **options: Any) -> AsyncIterator[tuple[Front, AwsClients]]:
     """Serve a front, and open clients of it."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         os.environ[name] = "test"
-    front = Front()
+    front = Front(visibility=visibility)
     server = web.Server(front)
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:

@@ -18,7 +18,9 @@ from snsqs._health import ListenerHealth, ListenerState
 from snsqs._monitored_queue import CallFailures, MonitoredQueue
 from snsqs._options import ListenerOptions, validate_options
 from snsqs._outcome import OutcomeObserver
+from snsqs._poll_capacity import poll_capacity
 from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received, validate_queues
+from snsqs._sqs import SqsQueue
 from snsqs._threads import HandlerThreads
 from snsqs.aws import is_queue_gone, transient_errors
 from snsqs.backoff import full_jitter
@@ -234,6 +236,8 @@ class ListenerContainer:
             self._failures.failed(self.binding.queue, "connect", error)
             raise
         validate_queues(self._middleware, found)
+        if self._queues is None and isinstance(found.queue, SqsQueue):
+            poll_capacity(found.queue.client).add_listener(found.queue)
         self._failures.reconnected()
         self._queues = replace(
             found,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from snsqs._batching import Batcher, CallRejected, batch_entries, batch_results,
 from snsqs._channel import MessageChannel
 from snsqs._errors import MessagingError, SendFailed, TopologyError
 from snsqs._message import Message
+from snsqs._poll_capacity import poll_capacity
 from snsqs._queue import MAX_BATCH_SIZE, BatchOutcome, RawAttributes, Received, is_fifo
 from snsqs._refusals import describe
 from snsqs._responses import UnexpectedResponse, reading_response, validate_responses
@@ -43,6 +45,7 @@ class SqsQueue:
         self.name = name
         self.url = url
         self._client = client
+        self._polls = poll_capacity(client).polls
 
     @property
     def client(self) -> "SQSClient":
@@ -67,19 +70,20 @@ class SqsQueue:
     ) -> list[Received]:
         """Receive up to `limit` messages (at most ten): immediately if there are any, or none after `wait`
         seconds. Each is hidden from other consumers for `visibility` seconds."""
-        response = await self._client.receive_message(
-            QueueUrl=self.url,
-            MaxNumberOfMessages=limit,
-            WaitTimeSeconds=wait,
-            VisibilityTimeout=visibility,
-            MessageAttributeNames=["All"],
-            MessageSystemAttributeNames=[
-                "ApproximateReceiveCount",
-                "MessageGroupId",
-                "SentTimestamp",
-                "AWSTraceHeader",
-            ],
-        )
+        async with self._polls if wait else nullcontext():
+            response = await self._client.receive_message(
+                QueueUrl=self.url,
+                MaxNumberOfMessages=limit,
+                WaitTimeSeconds=wait,
+                VisibilityTimeout=visibility,
+                MessageAttributeNames=["All"],
+                MessageSystemAttributeNames=[
+                    "ApproximateReceiveCount",
+                    "MessageGroupId",
+                    "SentTimestamp",
+                    "AWSTraceHeader",
+                ],
+            )
         leased_at = asyncio.get_running_loop().time()
         with reading_response("ReceiveMessage"):
             return [_received(message, leased_at) for message in response.get("Messages", [])]

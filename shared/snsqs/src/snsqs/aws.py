@@ -64,12 +64,14 @@ class AwsClients:
 
 @asynccontextmanager
 async def aws_clients(
-    *, region: str, endpoint_url: str | None = None, connections: int = 50
+    *, region: str, endpoint_url: str | None = None, connections: int = 500
 ) -> AsyncIterator[AwsClients]:
     """Open the clients, and close them at the end. Credentials come from the SDK's own chain (environment,
     profile, role).
 
-    `endpoint_url` is set for a local server only; `connections` bounds the pool of each client. The read
+    `endpoint_url` is set for a local server only. `connections` bounds the pool of each client, which opens
+    them on demand: an idle listener occupies one, a busy one up to `max_pollers`, and ten are kept for other
+    calls than polls. A listener for which there is none raises ListenerMisconfigured at its start. The read
     timeout of SQS exceeds a long poll; that of SNS is short (2 s), because a publisher's caller is waiting.
     """
     lock = asyncio.Lock()
