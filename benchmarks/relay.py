@@ -16,7 +16,7 @@ from benchmarks.figure import Figure
 from benchmarks.meter import cpu_seconds
 from local.postgres import postgres
 from local.system import LocalSystem, Ports
-from shared.runtime.tokens import DEVELOPMENT_SERVICE, bearer
+from shared.runtime.tokens import bearer, development_token
 
 BACKLOG = 100_000
 
@@ -54,7 +54,7 @@ async def ours(database_url: str, adapter_url: str) -> dict[str, float]:
         httpx.AsyncClient(event_hooks={"request": [count]}) as http,
         database.connection() as connection,
     ):
-        sink = HttpSink(http, adapter_url, source="order", headers=bearer(DEVELOPMENT_SERVICE))
+        sink = HttpSink(http, adapter_url, source="order", headers=bearer(development_token("order")))
         relay = Relay(database, EventLog(), sink)
         cpu = cpu_seconds()
         running = asyncio.create_task(relay.run())

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from local.order import ORDER
 from local.program import Program, ProgramFailed
-from local.system import DEVELOPMENT_TOKENS, OPERATOR, CannotStart, Ports
+from local.system import DEVELOPMENT_TOKENS, OPERATOR, SERVICES, CannotStart, Ports
 
 _ROOT = Path(__file__).parent.parent
 _LOG = _ROOT / ".local" / "logs" / "smoke.log"
@@ -85,7 +85,8 @@ class _Compose:
         self._command = ["docker", "compose", "--project-name", self.project]
         self._command += ["--file", str(_ROOT / "docker-compose.yml")]
         own_ports = {f"{name.upper()}_PORT": str(port) for name, port in vars(ports).items()}
-        self._environment = own_ports | DEVELOPMENT_TOKENS  # take precedence over `.env`
+        own_tokens = {f"{service.upper()}_TOKEN": "" for service in SERVICES} | DEVELOPMENT_TOKENS
+        self._environment = own_ports | own_tokens  # take precedence over `.env`
 
     async def up(self) -> None:
         """Return when all containers are healthy. Raises ProgramFailed."""

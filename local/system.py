@@ -12,7 +12,7 @@ from pathlib import Path
 from local.ports import HOST, free_ports, is_taken
 from local.postgres import Postgres, postgres
 from local.program import OnLine, Program
-from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
+from shared.runtime.tokens import DEVELOPMENT_OPERATOR, bearer
 
 MINISTACK = Path(__file__).parent.parent / ".venv-aws" / "bin" / "ministack"
 REGION = "us-east-1"
@@ -24,10 +24,12 @@ OPERATOR = bearer(DEVELOPMENT_OPERATOR.token)
 """HTTP headers of an operator of the local system."""
 
 DEVELOPMENT_TOKENS = {
-    "SERVICE_TOKEN": DEVELOPMENT_SERVICE.get_secret_value(),
+    "SERVICE_TOKEN": "",
+    "SERVICE_TOKENS": "",
     "OPERATOR_TOKENS": f"{DEVELOPMENT_OPERATOR.name}:{DEVELOPMENT_OPERATOR.token.get_secret_value()}",
 }
-"""Environment variables that the services get explicitly, because the caller's may hold other tokens."""
+"""Environment variables that the services get explicitly, because the caller's may hold other tokens. An
+empty one counts as not set."""
 
 
 class CannotStart(Exception):

@@ -20,7 +20,7 @@ from services.order.settings import Settings as OrderSettings
 from services.scm.main import create_app as create_scm
 from services.scm.settings import Settings as ScmSettings
 from shared.operations.registration import Registration
-from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE, bearer
+from shared.runtime.tokens import DEVELOPMENT_OPERATOR, bearer, development_token
 from shared.service import Server, bind
 from shared.web import components
 
@@ -29,11 +29,12 @@ T = TypeVar("T")
 OPERATOR = bearer(DEVELOPMENT_OPERATOR.token)
 """HTTP headers of an operator."""
 
-SERVICE = bearer(DEVELOPMENT_SERVICE)
-"""HTTP headers of another service."""
+SERVICE = bearer(development_token("order"))
+"""HTTP headers of the Order service."""
 
 PRODUCTION_TOKENS = {
     "SERVICE_TOKEN": "a-token-that-is-in-use",
+    "SERVICE_TOKENS": "order:a-token-of-order",
     "OPERATOR_TOKENS": "kim:a-token-that-only-kim-has",
 }
 """Environment variables without which no service starts in production."""
@@ -123,7 +124,8 @@ async def register(console: Served, registration: Registration) -> None:
     """Register an instance, as it does itself where CONSOLE_URL is set."""
     path = f"/api/registrations/{registration.service}/{registration.instance}"
     body = registration.model_dump(mode="json", by_alias=True)
-    (await console.http.put(path, json=body, headers=SERVICE)).raise_for_status()
+    headers = bearer(development_token(registration.service))
+    (await console.http.put(path, json=body, headers=headers)).raise_for_status()
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from snsqs.cloudevents import BATCH_CONTENT_TYPE, BatchResult, EventResult
 
 from services.adapter.bridge import Bridge
-from shared.web import Problem, ServiceAccess, component, problems
+from shared.web import AnyCaller, Caller, Problem, component, problems
 
 router = APIRouter(tags=["events"])
 
@@ -30,16 +30,29 @@ async def _batch(request: Request) -> list[Any]:
     return events
 
 
+def _require_own_events(caller: Caller, events: list[Any]) -> None:
+    """Raise Problem 403 if an event has another `source` than the service that sends it. The whole batch is
+    rejected, because the setting of the service is wrong, not an event."""
+    for event in events if caller.is_service else ():
+        if isinstance(event, dict) and event.get("source", caller.name) != caller.name:
+            raise Problem(403, f"the token is that of {caller.name}, which must be the source of every event")
+
+
 @router.post(
     "/events",
-    dependencies=[ServiceAccess],
     summary="Decide on a batch of events and publish those that leave",
-    responses=problems(415),
+    responses=problems(403, 415),
     openapi_extra={
         "requestBody": {"required": True, "content": {BATCH_CONTENT_TYPE: {"schema": {"type": "array"}}}}
     },
 )
-async def take(events: Annotated[list[Any], Depends(_batch)], bridge: BridgeDependency) -> BatchResult:
-    """Answers 200 once every event has a result, in the order of the batch. Events fail one by one."""
+async def take(
+    caller: AnyCaller, events: Annotated[list[Any], Depends(_batch)], bridge: BridgeDependency
+) -> BatchResult:
+    """Answers 200 once every event has a result, in the order of the batch. Events fail one by one.
+
+    A service sends its own events only, an operator also those of a service's log once more.
+    """
+    _require_own_events(caller, events)
     decisions = await bridge.take(events)
     return BatchResult(results=[EventResult.model_validate(each, from_attributes=True) for each in decisions])

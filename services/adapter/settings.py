@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from shared.runtime.settings import EnvironmentSettings, HttpUrl, Port, ServiceSettings
-from shared.runtime.tokens import DEVELOPMENT_SERVICE, Token
+from shared.runtime.tokens import Token, development_token
 
 _TOPIC_ARN = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+(\.fifo)?")
 
@@ -30,7 +30,7 @@ class RoutesSettings(EnvironmentSettings):
     routes_file: Path = Path(__file__).parent / "routes.toml"
     order_url: HttpUrl = "http://127.0.0.1:8001"
     scm_url: HttpUrl = "http://127.0.0.1:8003"
-    service_token: Token = Field(DEVELOPMENT_SERVICE, validate_default=True)
+    service_token: Token = Field(development_token("adapter"), validate_default=True)
 
 
 class Settings(RoutesSettings, ServiceSettings):

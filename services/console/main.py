@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         ):
             token = bearer(settings.service_token)
             registry = Registry(database, http, token)
-            adapter = recovery.AdapterClient(registry.client("adapter"), token)
+            adapter = recovery.AdapterClient(registry.client("adapter"))
             finder = QueueFinder(clients, registry)
             depths = watch.Depths(finder)
 
@@ -118,6 +118,7 @@ add_migrate(cli, "console", MIGRATIONS, messaging=False)
 cli.add_typer(commands.dead_letters, name="dead-letters")
 cli.add_typer(commands.parked, name="parked")
 cli.add_typer(commands.listeners, name="listeners")
+cli.add_typer(commands.versions, name="versions")
 cli.add_typer(commands.operations, name="operations")
 cli.add_typer(commands.services, name="services")
 cli.command("replay")(commands.replay)

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from shared.runtime.settings import Port, PostgresUrl, ServiceSettings
+from shared.runtime.tokens import Token, development_token
 
 
 class Settings(ServiceSettings):
@@ -10,3 +11,4 @@ class Settings(ServiceSettings):
 
     database_url: PostgresUrl = Field(repr=False)
     port: Port = 8000
+    service_token: Token = Field(development_token("console"), validate_default=True)

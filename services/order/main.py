@@ -33,6 +33,7 @@ def create_app(settings: Settings) -> FastAPI:
                 source="order",
                 publishes=events.PUBLISHED,
                 handlers=HANDLERS,
+                accepts={"scm"},
                 http=http,
                 expiries=[idempotency_keys(settings.idempotency_retention_days)],
             ),

@@ -55,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
                 source="scm",
                 publishes=fulfilment.PUBLISHED,
                 handlers=HANDLERS,
+                accepts={"order"},
                 http=http,
                 listeners=listeners(order_client, signal),
                 loops=lambda database: {"allocation": inventory.Allocation(database, signal)},

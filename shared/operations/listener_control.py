@@ -76,10 +76,14 @@ class ListenerControl:
         log.info("resume requested", queue=queue, by=operator)
         return await self._change(queue, RESUME, queue)
 
-    async def _change(self, queue: str, statement: str, *parameters: str) -> ListenerStatus:
+    def require(self, queue: str) -> None:
+        """Raise UnknownListener if no listener receives from the queue."""
         if queue not in self._by_queue:
             known = ", ".join(sorted(self._by_queue))
             raise UnknownListener(f"no listener for queue {queue}; the queues are {known}")
+
+    async def _change(self, queue: str, statement: str, *parameters: str) -> ListenerStatus:
+        self.require(queue)
         async with self._changing:
             async with self._database.transaction() as tx:
                 await tx.connection.execute(statement, *parameters)

@@ -20,10 +20,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.runtime.telemetry import LogFormat
 from shared.runtime.tokens import (
     DEVELOPMENT_OPERATOR,
-    DEVELOPMENT_SERVICE,
-    OperatorToken,
-    OperatorTokens,
+    NamedToken,
+    NamedTokens,
     Token,
+    development_service,
 )
 
 
@@ -112,26 +112,40 @@ class ServiceSettings(EnvironmentSettings):
     aws_region: str = Field("us-east-1", pattern=r"^[a-z0-9-]+$")
     aws_endpoint_url: HttpUrl | None = None
     """Address of a local SNS/SQS server; unset for AWS."""
-    service_token: Token = Field(DEVELOPMENT_SERVICE, validate_default=True)
-    """Token for service-to-service calls, the same in all services."""
-    operator_tokens: OperatorTokens = Field((DEVELOPMENT_OPERATOR,), validate_default=True)
+    service_token: Token
+    """Token with which this service calls others; in development by default its `development_token`."""
+    service_tokens: NamedTokens = Field((), validate_default=True)
+    """Tokens of the services that may call this one: `name:token`, separated by commas. In development all
+    services may by default, with their development tokens."""
+    operator_tokens: NamedTokens = Field((DEVELOPMENT_OPERATOR,), validate_default=True)
     """Tokens of operators: `name:token`, separated by commas."""
 
     @field_validator("service_token")
     @classmethod
     def _validate_service_token(cls, token: SecretStr, info: ValidationInfo) -> SecretStr:
-        _reject_in_production(token == DEVELOPMENT_SERVICE, info)
+        _reject_in_production(_is_development_token(token), info)
         return token
+
+    @field_validator("service_tokens")
+    @classmethod
+    def _validate_service_tokens(
+        cls, services: tuple[NamedToken, ...], info: ValidationInfo
+    ) -> tuple[NamedToken, ...]:
+        is_development_default = not services or any(_is_development_token(each.token) for each in services)
+        _reject_in_production(is_development_default, info)
+        return services
 
     @field_validator("operator_tokens")
     @classmethod
     def _validate_operator_tokens(
-        cls, operators: tuple[OperatorToken, ...], info: ValidationInfo
-    ) -> tuple[OperatorToken, ...]:
+        cls, operators: tuple[NamedToken, ...], info: ValidationInfo
+    ) -> tuple[NamedToken, ...]:
         tokens = [operator.token for operator in operators]
-        _reject_in_production(DEVELOPMENT_OPERATOR.token in tokens, info)
+        _reject_in_production(any(_is_development_token(token) for token in tokens), info)
         if info.data.get("service_token") in tokens:
             raise ValueError("must not contain SERVICE_TOKEN")
+        if any(each.token in tokens for each in info.data.get("service_tokens", ())):
+            raise ValueError("must not contain a token of SERVICE_TOKENS")
         return operators
 
     @property
@@ -155,6 +169,11 @@ class ServiceSettings(EnvironmentSettings):
     @property
     def creates_topology(self) -> bool:
         return self.is_development
+
+
+def _is_development_token(token: SecretStr) -> bool:
+    """Return whether it is the development token of a service or the operator."""
+    return token == DEVELOPMENT_OPERATOR.token or bool(development_service(token.get_secret_value()))
 
 
 def _reject_in_production(is_development_default: bool, info: ValidationInfo) -> None:

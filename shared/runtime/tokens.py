@@ -15,8 +15,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
 @dataclass(frozen=True)
-class OperatorToken:
-    """Name and token of an operator."""
+class NamedToken:
+    """Token of an operator or a service, and its name."""
 
     name: str
     token: SecretStr
@@ -31,27 +31,27 @@ def _token(value: SecretStr) -> SecretStr:
     return value
 
 
-def _operator_tokens(value: object) -> object:
+def _named_tokens(value: object) -> object:
     """Parse `name:token,name:token`. A name may be repeated, so that its token can be replaced."""
     if not isinstance(value, str):
         return value
-    operators = tuple(_operator(part.strip()) for part in value.split(","))
-    if len({operator.token.get_secret_value() for operator in operators}) < len(operators):
-        raise ValueError("two operators must not have the same token")
-    return operators
+    tokens = tuple(_named_token(part.strip()) for part in value.split(","))
+    if len({each.token.get_secret_value() for each in tokens}) < len(tokens):
+        raise ValueError("a token must not occur twice")
+    return tokens
 
 
-def _operator(part: str) -> OperatorToken:
+def _named_token(part: str) -> NamedToken:
     name, colon, token = part.partition(":")
     if not colon or not _NAME.fullmatch(name):
         raise ValueError(
             "must be name:token, separated by commas; a name consists of letters, digits and ._@-"
         )
-    return OperatorToken(name, _token(SecretStr(token)))
+    return NamedToken(name, _token(SecretStr(token)))
 
 
 Token = Annotated[SecretStr, AfterValidator(_token)]
-OperatorTokens = Annotated[tuple[OperatorToken, ...], NoDecode, BeforeValidator(_operator_tokens)]
+NamedTokens = Annotated[tuple[NamedToken, ...], NoDecode, BeforeValidator(_named_tokens)]
 
 
 def bearer(token: SecretStr) -> dict[str, str]:
@@ -59,5 +59,17 @@ def bearer(token: SecretStr) -> dict[str, str]:
     return {"authorization": f"Bearer {token.get_secret_value()}"}
 
 
-DEVELOPMENT_SERVICE = SecretStr("development-service-token")
-DEVELOPMENT_OPERATOR = OperatorToken("developer", SecretStr("development-operator-token"))
+DEVELOPMENT_OPERATOR = NamedToken("developer", SecretStr("development-operator-token"))
+
+_DEVELOPMENT_SERVICE = re.compile(r"development-([a-z0-9-]+)-service-token")
+
+
+def development_token(service: str) -> SecretStr:
+    """Return the development token of a service."""
+    return SecretStr(f"development-{service}-service-token")
+
+
+def development_service(token: str) -> str | None:
+    """Return the name of the service whose development token it is, None for any other token."""
+    match = _DEVELOPMENT_SERVICE.fullmatch(token)
+    return match[1] if match else None

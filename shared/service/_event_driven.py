@@ -1,6 +1,6 @@
 """Composition of a service that publishes events and handles messages."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
@@ -8,17 +8,21 @@ import httpx
 from fastapi import FastAPI
 from snsqs import (
     Binding,
+    Delivery,
     DomainEvent,
     HandlerFunction,
     ListenerContainer,
     ListenerMisconfigured,
     ListenerOptions,
+    MessageHandler,
+    TerminalError,
     Topology,
     aws_clients,
     bindings,
 )
 from snsqs.background import PollingLoop
 from snsqs.events import ApplicationEventPublisher, Listener
+from snsqs.headers import SOURCE
 from snsqs.inbox import Inbox, received_messages
 from snsqs.outbox import EventLog, Relay, RelayOptions, decided_events
 from snsqs.outbox.http import HttpSink
@@ -26,7 +30,7 @@ from snsqs.postgres import Database, DatabaseUnavailable, connect
 from snsqs.retention import Expiry, Retention
 from snsqs.tracing import Tracing
 
-from shared.operations import event_log_api, listener_control, reconciliation
+from shared.operations import event_log_api, handled_versions_api, listener_control, reconciliation
 from shared.operations.listener_control import ListenerControl, UnknownListener
 from shared.operations.progress import Progress, SettledMessages, progress_router
 from shared.operations.registration import Registrar, Registration, registered_queues
@@ -36,8 +40,16 @@ from shared.runtime.tokens import bearer
 from shared.service._settings import EventDrivenSettings, connection_limit
 from shared.web import Gauges, Monitored, components, health_router, map_errors
 
-OPERATIONS = (event_log_api.router, listener_control.router, reconciliation.router)
+OPERATIONS = (
+    event_log_api.router,
+    handled_versions_api.router,
+    listener_control.router,
+    reconciliation.router,
+)
 """REST endpoints for operators and the console."""
+
+MAX_VERSION_JUMP = 1_000_000
+"""Greatest step of an aggregate's version. Gaps are normal, because events are held back."""
 
 PAUSE_POLL_INTERVAL = 2.0
 """Seconds until an instance has applied a pause that another instance has recorded."""
@@ -45,6 +57,30 @@ PAUSE_POLL_INTERVAL = 2.0
 
 class MonitoredLoop(Loop, Monitored, Protocol):
     """A background loop that reports on `/readyz` why it is degraded."""
+
+
+class SourceGuard:
+    """Middleware that rejects messages of other sources.
+
+    Versions are compared per source, so a message of a source that publishes nothing here would supersede
+    and be superseded by none. A message without a source is compared with those of all.
+    """
+
+    provides = ()
+
+    def __init__(self, sources: Collection[str]) -> None:
+        self._sources = sources
+
+    async def __call__(self, delivery: Delivery, proceed: MessageHandler) -> None:
+        """Raises TerminalError."""
+        for message in delivery.messages:
+            source = message.headers.get(SOURCE)
+            if source and source not in self._sources:
+                accepted = ", ".join(sorted(self._sources))
+                raise TerminalError(
+                    f"{SOURCE} {source!r:.100} is not accepted; {delivery.queue} takes messages of {accepted}"
+                )
+        await proceed(delivery)
 
 
 @asynccontextmanager
@@ -55,6 +91,7 @@ async def event_driven(
     source: str,
     publishes: Sequence[type[DomainEvent]],
     handlers: Sequence[HandlerFunction],
+    accepts: Collection[str],
     http: httpx.AsyncClient,
     listeners: Sequence[Listener] = (),
     listener_options: ListenerOptions | Mapping[str, ListenerOptions] | None = None,
@@ -69,8 +106,9 @@ async def event_driven(
     and Registration to the application's components.
 
     `source` is the name of the service, under which its events travel. `publishes` are the events that it
-    appends to its event log. `handlers` are functions marked with
-    `@sqs_listener`. `listeners` receive in-process events in this order, before the event log does.
+    appends to its event log. `handlers` are functions marked with `@sqs_listener`, for messages of the
+    services that `accepts` names. `listeners` receive in-process events in this order, before the event log
+    does.
     `listener_options` apply to all queues or, as a mapping, to the queues that it names. `loops` returns the
     service's own background loops by their names on `/readyz`. `expiries` delete rows besides those of event
     log and inbox. `dependencies` are reported on `/readyz` by name.
@@ -89,12 +127,16 @@ async def event_driven(
     ):
         relay = _relay(settings, database, http, event_log, source, decided)
         topology = Topology(clients, create=settings.creates_topology)
-        inbox = Inbox(database, retention_days=settings.inbox_retention_days)
+        inbox = Inbox(
+            database,
+            max_version_jump=MAX_VERSION_JUMP,
+            retention_days=settings.inbox_retention_days,
+        )
         containers = [
             ListenerContainer(
                 topology,
                 binding,
-                middleware=[Tracing(), inbox],
+                middleware=[Tracing(), SourceGuard(accepts), inbox],
                 options=options[binding.queue],
                 observer=settled.add,
             )

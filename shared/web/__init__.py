@@ -4,10 +4,12 @@ from shared.web._access import (
     OPTIONAL_TOKEN,
     Access,
     AnyAccess,
+    AnyCaller,
+    Caller,
     Operator,
     OperatorAccess,
     OptionalOperator,
-    ServiceAccess,
+    Service,
 )
 from shared.web._application import Gauges, application
 from shared.web._bounded_http import IDLE_TIMEOUT, MAX_CONNECTIONS, BoundedHttp
@@ -44,7 +46,9 @@ __all__ = [
     "OPTIONAL_TOKEN",
     "Access",
     "AnyAccess",
+    "AnyCaller",
     "BoundedHttp",
+    "Caller",
     "ClampedTimestamp",
     "ComponentMissing",
     "Components",
@@ -62,7 +66,7 @@ __all__ = [
     "Problem",
     "RequestGuard",
     "RequestModel",
-    "ServiceAccess",
+    "Service",
     "Timestamp",
     "add_problem_handlers",
     "application",

@@ -75,7 +75,7 @@ def application(
     )
     app.state.components = Components(BackgroundLoops(), Gauges())
     if settings is not None:
-        components(app).add(Access(settings.service_token, settings.operator_tokens))
+        components(app).add(_access(settings))
     add_problem_handlers(app)
     app.add_middleware(RequestLimits, body_limits=body_limits, authenticate=authenticate)
     app.add_middleware(RequestGuard, allowed_hosts=settings.accepted_hosts if settings else LOOPBACK_HOSTS)
@@ -83,6 +83,11 @@ def application(
     add_docs(app)
     app.add_api_route("/metrics", _metrics, include_in_schema=False)
     return app
+
+
+def _access(settings: ServiceSettings) -> Access:
+    accepts_development_tokens = settings.is_development and not settings.service_tokens
+    return Access(settings.service_tokens, settings.operator_tokens, development=accepts_development_tokens)
 
 
 async def _metrics(request: Request) -> Response:

@@ -18,7 +18,7 @@ from services.adapter.main import create_app
 from services.adapter.readiness import MAX_UNREADY, TopicNotReady, TopicReadiness
 from services.adapter.settings import Settings
 from services.order.events import OrderCompleted
-from shared.runtime.tokens import OperatorToken
+from shared.runtime.tokens import NamedToken
 from shared.service import StartRefused
 from tests.adapter.test_adapter import BATCH, event, receive, send, subscribe
 from tests.serving import Served, adapter_service, eventually, serving
@@ -129,7 +129,8 @@ def production(**settings: Any) -> Settings:
     return Settings(
         environment="production",
         service_token=SecretStr("a-token-that-is-in-use"),
-        operator_tokens=(OperatorToken("kim", SecretStr("a-token-that-only-kim-has")),),
+        service_tokens=(NamedToken("order", SecretStr("a-token-of-order")),),
+        operator_tokens=(NamedToken("kim", SecretStr("a-token-that-only-kim-has")),),
         **settings,
     )
 
@@ -176,7 +177,7 @@ async def in_production(aws_url: str) -> AsyncIterator[tuple[Served, set[str]]]:
 
 
 async def send_in_production(adapter: Served) -> dict[str, Any]:
-    headers = BATCH | {"authorization": "Bearer a-token-that-is-in-use"}
+    headers = BATCH | {"authorization": "Bearer a-token-of-order"}
     answer = await adapter.http.post("/events", json=[event()], headers=headers)
     [result] = answer.json()["results"]
     found: dict[str, Any] = result

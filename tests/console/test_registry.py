@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from local.ports import HOST, free_ports
 from local.postgres import Postgres
 from services.console.main import cli
+from shared.runtime.tokens import bearer, development_token
 from tests.adapter.test_adapter import subscribe
 from tests.console.operated import Operated, operated
 from tests.console.test_lineage import invoiced
@@ -105,13 +106,15 @@ async def test_a_service_works_without_the_console(
 
 
 async def test_only_services_register(empty: Served, system: Operated) -> None:
-    """And each under the path that its body names."""
+    """Each only itself, because operators' tokens are sent to its address, and under the path that its body
+    names."""
     registration = system.order.registration
     body, path = registration.model_dump(mode="json", by_alias=True), f"order/{registration.instance}"
     for headers, service, status in (
         ({}, path, 401),
         (OPERATOR, path, 403),
-        (SERVICE, f"scm/{registration.instance}", 422),
+        (SERVICE, f"scm/{registration.instance}", 403),
+        (SERVICE, "order/another-instance", 422),
         (SERVICE, "Order!/1", 422),
     ):
         answer = await empty.http.put(f"/api/registrations/{service}", json=body, headers=headers)
@@ -119,6 +122,8 @@ async def test_only_services_register(empty: Served, system: Operated) -> None:
     invalid = body | {"url": "file:///etc/passwd"}
     answer = await empty.http.put(f"/api/registrations/{path}", json=invalid, headers=SERVICE)
     assert (answer.status_code, await get(empty, "/api/services")) == (422, [])
+    of_scm = bearer(development_token("scm"))
+    assert (await empty.http.delete(f"/api/registrations/{path}", headers=of_scm)).status_code == 403
 
 
 async def test_an_instance_that_vanished_is_stale(empty: Served, system: Operated) -> None:

@@ -43,7 +43,16 @@ async def start(database_max_connections: int | None = None, **options: Any) -> 
     app = application(title="Test", description="", lifespan=UNUSED, settings=settings)
     async with (
         httpx.AsyncClient() as http,
-        event_driven(app, settings, source="test", publishes=[], handlers=[on_painted], http=http, **options),
+        event_driven(
+            app,
+            settings,
+            source="test",
+            publishes=[],
+            handlers=[on_painted],
+            accepts={"test"},
+            http=http,
+            **options,
+        ),
     ):
         pytest.fail("the service has started without a database")
 
@@ -103,6 +112,7 @@ async def test_a_listener_runs_with_the_options_of_its_queue(order_database: str
                 source="test",
                 publishes=[],
                 handlers=[on_painted],
+                accepts={"test"},
                 http=http,
                 listener_options=options,
             ),

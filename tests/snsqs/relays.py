@@ -18,7 +18,7 @@ from snsqs.retention import Expiry, Retention, RetentionOptions
 from services.order.events import OrderEvent, OrderPlaced
 from services.order.order import Order, PlaceOrder
 from shared.runtime.background import Loop
-from shared.runtime.tokens import DEVELOPMENT_SERVICE, bearer
+from shared.runtime.tokens import bearer, development_token
 from tests.order.test_api import ORDER
 
 Batch = list[dict[str, Any]]
@@ -105,7 +105,7 @@ async def relaying(
     process."""
     settings = {"poll_interval": 0.2, "max_backoff": 0.2} | options
     async with httpx.AsyncClient() as http:
-        sink = HttpSink(http, url, source="order", headers=bearer(DEVELOPMENT_SERVICE))
+        sink = HttpSink(http, url, source="order", headers=bearer(development_token("order")))
         relay = Relay(database, event_log or EventLog(), sink, options=RelayOptions(**settings))
         async with running(relay):
             yield relay

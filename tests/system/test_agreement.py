@@ -35,7 +35,7 @@ from services.scm import main as scm_main
 from services.scm.delivery import OrderClient
 from services.scm.settings import Settings as ScmSettings
 from shared.operations import reconciliation
-from shared.runtime.tokens import DEVELOPMENT_SERVICE, bearer
+from shared.runtime.tokens import bearer, development_token
 from shared.web import components
 from tests.order.test_api import ORDER
 from tests.serving import URL, calling
@@ -205,7 +205,7 @@ async def landscape(order_database: str, scm_database: str) -> AsyncIterator[Lan
             Relay(
                 databases[name],
                 EventLog(),
-                HttpSink(adapter, URL, source=name, headers=bearer(DEVELOPMENT_SERVICE)),
+                HttpSink(adapter, URL, source=name, headers=bearer(development_token(name))),
             )
             for name in databases
         ]

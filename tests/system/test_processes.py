@@ -20,7 +20,7 @@ from fastapi import FastAPI, Request, Response
 from local.ports import HOST
 from local.postgres import Postgres
 from local.system import LocalSystem, Ports, running_system
-from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE
+from shared.runtime.tokens import DEVELOPMENT_OPERATOR, development_token
 from tests.order.test_api import ORDER
 from tests.serving import OPERATOR, PRODUCTION_TOKENS, eventually, serving
 
@@ -413,7 +413,7 @@ async def test_logs_are_json_without_a_terminal(tmp_path: Path) -> None:
             await eventually(decided)
         await system.programs["order"].stop()
     log = (tmp_path / "logs" / "order.log").read_text()
-    tokens = [each.get_secret_value() for each in (DEVELOPMENT_SERVICE, DEVELOPMENT_OPERATOR.token)]
+    tokens = [each.get_secret_value() for each in (development_token("order"), DEVELOPMENT_OPERATOR.token)]
     assert not [each for each in (*tokens, *ORDER["buyer"].values()) if each in log]
     lines = [json.loads(line) for line in log.splitlines()]
     assert all({"event", "level", "timestamp", "service"} <= line.keys() for line in lines)

@@ -11,12 +11,13 @@ from pydantic import SecretStr, ValidationError
 from local.ports import free_ports
 from services.adapter.main import create_app as create_adapter
 from services.adapter.settings import Settings as AdapterSettings
+from services.console.settings import Settings as ConsoleSettings
 from services.order.main import create_app
 from services.order.settings import Settings
 from services.scm.settings import Settings as ScmSettings
 from shared.runtime.settings import EnvironmentSettings, load
-from shared.runtime.tokens import bearer
-from shared.web import Operator
+from shared.runtime.tokens import NamedToken, bearer, development_token
+from shared.web import AnyCaller, Operator
 from tests.adapter.test_adapter import BATCH, event
 from tests.order.test_api import ORDER
 from tests.serving import (
@@ -34,18 +35,39 @@ UNKNOWN = bearer(SecretStr("a-token-that-is-unknown"))
 BASIC = {"authorization": "Basic ZGV2ZWxvcGVyOmRldmVsb3BtZW50LW9wZXJhdG9yLXRva2Vu"}
 ENVIRONMENT = {"DATABASE_URL": "postgresql://orders", **PRODUCTION_TOKENS}
 TOKEN = PRODUCTION_TOKENS["SERVICE_TOKEN"]
+OF_ORDER = PRODUCTION_TOKENS["SERVICE_TOKENS"].removeprefix("order:")
 OF_KIM = PRODUCTION_TOKENS["OPERATOR_TOKENS"].removeprefix("kim:")
 
 
-@pytest.mark.parametrize(("headers", "status"), [({}, 401), (BASIC, 401), (UNKNOWN, 401), (OPERATOR, 403)])
-async def test_only_services_send_events_to_the_adapter(
+SCM = bearer(development_token("scm"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 401), (BASIC, 401), (UNKNOWN, 401), (SCM, 403), (SERVICE, 200), (OPERATOR, 200)],
+    ids=["no token", "no bearer", "unknown", "another service", "the source", "an operator"],
+)
+async def test_a_service_sends_its_own_events_only(
     adapter: Served, headers: dict[str, str], status: int
 ) -> None:
-    """401 for unknown callers, 403 for operators; a service is accepted."""
+    """The token is bound to the `source` of the events. An operator replays those of any service."""
     content = json.dumps([event()])
-    batch = {"content-type": BATCH["content-type"]}
-    assert_rejected(await adapter.http.post("/events", content=content, headers=batch | headers), status)
-    assert (await adapter.http.post("/events", content=content, headers=batch | SERVICE)).status_code == 200
+    answer = await adapter.http.post(
+        "/events", content=content, headers={"content-type": BATCH["content-type"]} | headers
+    )
+    if status == 200:
+        assert answer.json()["results"][0]["decision"] == "forwarded"
+    else:
+        assert_rejected(answer, status)
+
+
+async def test_one_foreign_event_rejects_the_batch(adapter: Served) -> None:
+    """Nothing of it is published: the sender is configured wrongly, or not what it claims to be."""
+    batch = json.dumps([event(), event() | {"source": "scm"}])
+    answer = await adapter.http.post("/events", content=batch, headers=BATCH)
+    assert_rejected(answer, 403)
+    assert answer.json()["detail"] == "the token is that of order, which must be the source of every event"
+    assert (await adapter.http.get("/progress")).json()["bridge"]["published"] == {}
 
 
 @pytest.mark.parametrize(("headers", "status"), [({}, 401), (BASIC, 401), (UNKNOWN, 401), (SERVICE, 403)])
@@ -71,7 +93,7 @@ PUBLIC = {
 async def test_all_other_commands_require_a_token(
     order: Served, scm: Served, adapter: Served, console: Served
 ) -> None:
-    """For all endpoints of the services: 401 without a token, 403 with one of the wrong role."""
+    """For all endpoints: 401 without a token; 403 with one of the wrong role, but both may send events."""
     for service in (order, scm, adapter, console):
         paths = (await service.http.get("/openapi.json")).json()["paths"]
         commands = [(each.upper(), path) for path, methods in paths.items() for each in methods]
@@ -80,8 +102,9 @@ async def test_all_other_commands_require_a_token(
                 continue
             url = re.sub(r"\{\w+\}", "1", path)
             assert_rejected(await service.http.request(method, url), 401)
-            wrong_role = OPERATOR if path == "/events" else SERVICE
-            assert_rejected(await service.http.request(method, url, headers=wrong_role), 403)
+            if path != "/events":
+                wrong_role = OPERATOR if path.startswith("/api/registrations/") else SERVICE
+                assert_rejected(await service.http.request(method, url, headers=wrong_role), 403)
 
 
 def assert_rejected(answer: httpx.Response, status: int) -> None:
@@ -122,7 +145,7 @@ async def test_events_wait_while_the_adapter_rejects_the_service_token(
         )
 
     async with order_service(order_database, aws_url, f"http://127.0.0.1:{port}") as order:
-        async with adapter(service_token=TOKEN):
+        async with adapter(service_tokens=(NamedToken("order", SecretStr(OF_ORDER)),)):
             order_id = (await order.http.post("/orders", json=ORDER)).json()["id"]
 
             async def degraded_reason() -> str | None:
@@ -130,7 +153,7 @@ async def test_events_wait_while_the_adapter_rejects_the_service_token(
                 return reason if "401" in reason else None
 
             reason = await eventually(degraded_reason)
-            assert reason.endswith(": HTTP 401, this service's token is not the adapter's")
+            assert reason.endswith(": HTTP 401, this service's token is not accepted for events of order")
             [waiting] = (await order.http.get(f"/orders/{order_id}/events")).json()["published"]
             assert (waiting["attempts"], waiting["parkedAt"], waiting["decision"]) == (0, None, None)
         async with adapter():
@@ -144,10 +167,18 @@ async def test_events_wait_while_the_adapter_rejects_the_service_token(
 
 INVALID = [
     ("SERVICE_TOKEN", "", "must be set in production"),
-    ("SERVICE_TOKEN", "development-service-token", "must be set in production and differ from the"),
+    ("SERVICE_TOKEN", "development-order-service-token", "must be set in production and differ from the"),
+    ("SERVICE_TOKEN", "development-operator-token", "must be set in production and differ from the"),
     ("SERVICE_TOKEN", "secret-secret-1", "a token must have at least 16 characters"),
     ("SERVICE_TOKEN", "secret secret secret", "a token must consist of letters"),
+    ("SERVICE_TOKENS", "", "must be set in production"),
+    ("SERVICE_TOKENS", "scm:development-scm-service-token", "must be set in production and differ from the"),
+    ("SERVICE_TOKENS", "scm:development-order-service-token", "must be set in production and differ from"),
+    ("SERVICE_TOKENS", "secretsecretsecret", "must be name:token, separated by commas"),
+    ("SERVICE_TOKENS", "scm:secret", "a token must have at least 16 characters"),
+    ("SERVICE_TOKENS", "scm:secretsecretsecret,x:secretsecretsecret", "a token must not occur twice"),
     ("OPERATOR_TOKENS", "", "must be set in production"),
+    ("OPERATOR_TOKENS", "kim:development-scm-service-token", "must be set in production and differ from"),
     ("OPERATOR_TOKENS", "kim:development-operator-token", "must be set in production and differ from the"),
     ("OPERATOR_TOKENS", "secretsecretsecret", "must be name:token, separated by commas"),
     ("OPERATOR_TOKENS", "secret kim:secretsecretsecret", "a name consists of letters"),
@@ -158,9 +189,10 @@ INVALID = [
     (
         "OPERATOR_TOKENS",
         "kim:secretsecretsecret,lee:secretsecretsecret",
-        "two operators must not have the same token",
+        "a token must not occur twice",
     ),
     ("OPERATOR_TOKENS", f"kim:{TOKEN}", "must not contain SERVICE_TOKEN"),
+    ("OPERATOR_TOKENS", f"kim:{OF_ORDER}", "must not contain a token of SERVICE_TOKENS"),
 ]
 
 
@@ -183,10 +215,11 @@ def test_production_does_not_start_with_an_invalid_token(
     assert reason in line
     assert "secret" not in line
     assert TOKEN not in line
+    assert OF_ORDER not in line
 
 
-@pytest.mark.parametrize("settings", [Settings, ScmSettings, AdapterSettings])
-@pytest.mark.parametrize("token", ["", "development-service-token"])
+@pytest.mark.parametrize("settings", [Settings, ScmSettings, AdapterSettings, ConsoleSettings])
+@pytest.mark.parametrize("token", ["", "development-order-service-token"])
 def test_production_does_not_start_with_the_development_token(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -203,6 +236,38 @@ def test_production_does_not_start_with_the_development_token(
     )
 
 
+@pytest.mark.parametrize("settings", [Settings, ScmSettings, AdapterSettings, ConsoleSettings])
+def test_production_requires_the_tokens_of_the_services_that_may_call(
+    monkeypatch: pytest.MonkeyPatch, settings: type[EnvironmentSettings]
+) -> None:
+    """Without them the adapter would receive no events, and the console no registrations."""
+    for name, text in (ENVIRONMENT | {"SERVICE_TOKENS": ""}).items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(SystemExit):
+        load(settings, "service")
+
+
+async def test_development_tokens_are_not_accepted_besides_others() -> None:
+    """They are accepted in development only, and only while SERVICE_TOKENS is not set."""
+    development = bearer(development_token("scm"))
+    for environment, tokens, status in (
+        ("production", f"scm:{OF_ORDER}", 401),
+        ("development", f"scm:{OF_ORDER}", 401),
+        ("development", "", 200),
+    ):
+        app = create_app(settings_of(ENVIRONMENT=environment, SERVICE_TOKENS=tokens))
+
+        @app.get("/me")
+        async def me(caller: AnyCaller) -> str:
+            return caller.name
+
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            assert (await http.get("/me", headers=development)).status_code == status
+            if tokens:
+                assert (await http.get("/me", headers=bearer(SecretStr(OF_ORDER)))).json() == "scm"
+
+
 def settings_of(**environment: str) -> Settings:
     with pytest.MonkeyPatch.context() as patch:
         for name, text in (ENVIRONMENT | environment).items():
@@ -216,5 +281,5 @@ def test_settings_disclose_no_token() -> None:
     with pytest.raises(ValidationError) as caught:
         Settings(database_url="postgresql://", service_token=SecretStr("secret"), environment="development")
     for text in (shown, str(caught.value), repr(caught.value)):
-        assert not any(each in text for each in (TOKEN, OF_KIM, "secret"))
+        assert not any(each in text for each in (TOKEN, OF_ORDER, OF_KIM, "secret"))
     assert "kim" in shown

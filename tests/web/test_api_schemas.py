@@ -7,7 +7,7 @@ from pathlib import Path
 
 from local.ports import HOST
 from local.postgres import Postgres
-from shared.runtime.tokens import DEVELOPMENT_OPERATOR, DEVELOPMENT_SERVICE
+from shared.runtime.tokens import DEVELOPMENT_OPERATOR, development_token
 from tests.console.operated import operated
 from tests.order.test_api import place
 from tests.serving import Served, eventually
@@ -33,7 +33,7 @@ enabled = false
 expected-statuses = ["2XX", "304", 400, 403, 404, 409, 412]
 
 [auth.openapi.serviceToken]
-bearer = "{DEVELOPMENT_SERVICE.get_secret_value()}"
+bearer = "{development_token("order").get_secret_value()}"
 
 [auth.openapi.operatorToken]
 bearer = "{DEVELOPMENT_OPERATOR.token.get_secret_value()}"

@@ -6,5 +6,6 @@ from services.console.cli.listeners import cli as listeners
 from services.console.cli.parked import cli as parked
 from services.console.cli.replay import replay
 from services.console.cli.services import cli as services
+from services.console.cli.versions import cli as versions
 
-__all__ = ["audit", "dead_letters", "listeners", "operations", "parked", "replay", "services"]
+__all__ = ["audit", "dead_letters", "listeners", "operations", "parked", "replay", "services", "versions"]

@@ -26,9 +26,8 @@ class _Routes(WireModel):
 class AdapterClient:
     """All methods raise ServiceUnavailable and RequestRejected."""
 
-    def __init__(self, adapter: ServiceClient, service_headers: Mapping[str, str]) -> None:
+    def __init__(self, adapter: ServiceClient) -> None:
         self._adapter = adapter
-        self._service_headers = service_headers
 
     async def topics_of(self, source: str) -> set[str]:
         """Return the names of the topics to which the routes forward events of a service."""
@@ -36,9 +35,11 @@ class AdapterClient:
         routes = _validated(self._adapter, _Routes, answer).routes
         return {each.topic.rpartition(":")[2] for each in routes if each.topic and each.source == source}
 
-    async def send(self, events: Sequence[CloudEvent]) -> list[EventResult]:
+    async def send(
+        self, events: Sequence[CloudEvent], operator_headers: Mapping[str, str]
+    ) -> list[EventResult]:
         """Send the events as the relay does. Return the decisions in the order of the events."""
-        adapter = self._adapter.with_headers({**self._service_headers, **_BATCH})
+        adapter = self._adapter.with_headers({**operator_headers, **_BATCH})
         return self._in_order(events, await adapter.send("POST", "/events", _as_json(events)))
 
     async def evaluate(

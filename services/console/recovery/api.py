@@ -18,13 +18,16 @@ from services.console.recovery.redrive import Discard, Redrive
 from services.console.recovery.replay import Replay, Replays
 from services.console.recovery.services import (
     AllListeners,
+    HandledVersions,
     OperatorIdentity,
     ParkedEvents,
+    RepairVersion,
     Resubmit,
     ServiceListener,
     Services,
 )
 from shared.operations.event_log_api import Resubmitted
+from shared.operations.handled_versions_api import OrderId, RepairedVersion
 from shared.operations.listener_control import Queue
 from shared.operations.selection import Filter, Name
 from shared.web import ErrorStatuses, Limit, Operator, OperatorAccess, Problem, component, link_next, problems
@@ -167,6 +170,26 @@ async def change_listener(
 ) -> ServiceListener:
     """On all instances of the service, until it is resumed. Messages already received are still handled."""
     return await services.change(what, service, queue, operator)
+
+
+@router.get("/handled-versions", summary="Newest versions of an order that the services have handled")
+async def versions(
+    order_id: OrderId, operator: IdentityDependency, services: ServicesDependency
+) -> HandledVersions:
+    return await services.versions(order_id, operator)
+
+
+@router.post(
+    "/handled-versions/repair",
+    responses=problems(404),
+    summary="Repair the newest handled version of an order",
+)
+async def repair_version(
+    command: RepairVersion, operator: IdentityDependency, services: ServicesDependency
+) -> RepairedVersion:
+    """After a message with a wrong version was handled. Then replay the order's events: those that it
+    superseded are handled."""
+    return await services.repair_version(command, operator)
 
 
 @router.get("/operations", responses=problems(404), summary="Operations, newest first")

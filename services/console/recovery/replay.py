@@ -96,9 +96,13 @@ class Replays:
         )
         events = SentEvents(service, replay.selection, operation.began_at)
         operation.expected = await events.count()
-        decide = partial(self._adapter.evaluate, operator_headers=operator.headers)
+        decide = self._adapter.evaluate if replay.dry_run else self._adapter.send
         replayer = Replayer(
-            replay, events, consumers, decide if replay.dry_run else self._adapter.send, self._count_messages
+            replay,
+            events,
+            consumers,
+            partial(decide, operator_headers=operator.headers),
+            self._count_messages,
         )
         details = replay.model_dump(
             mode="json", by_alias=True, exclude={"service", "dry_run"}, exclude_none=True

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from pydantic import StrictBool
 from snsqs import WireModel
+from snsqs.inbox import HandledVersion
 from snsqs.outbox import ParkedEvent
 
 from services.console.recovery.audit import Audit
 from services.console.registry import Registry
 from shared.operations.event_log_api import Resubmitted
+from shared.operations.handled_versions_api import RepairedVersion, VersionRepair
 from shared.operations.listener_control import ListenerStatus
 from shared.operations.selection import Filter, Selection
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable
@@ -68,6 +71,26 @@ class Resubmit(RequestModel):
     dry_run: StrictBool = False
 
 
+class ServiceVersion(HandledVersion):
+    """Newest handled version of an order, and its service."""
+
+    service: str
+
+
+class HandledVersions(WireModel):
+    """Newest handled versions of an order, by service and queue."""
+
+    versions: list[ServiceVersion]
+    gaps: list[Gap]
+
+
+class RepairVersion(VersionRepair):
+    """Request to repair the newest handled version of an order at a queue of a service."""
+
+    service: str
+    queue: str
+
+
 class Services:
     """REST client of all services. Methods raise ServiceUnavailable, RequestRejected and UnknownService;
     those that change something raise AuditUnavailable before they do."""
@@ -115,6 +138,22 @@ class Services:
         async with self._audit.recorded(operator.name, what, on=queue, service=service):
             status = await client.send("POST", f"/listeners/{queue}/{what}")
         return ServiceListener(**status, service=service)
+
+    async def versions(self, order_id: str, operator: OperatorIdentity) -> HandledVersions:
+        """Return the newest handled versions of an order."""
+        params = {"orderId": order_id}
+        versions, gaps = await self._collect("/handled-versions", params, None, ServiceVersion, operator)
+        return HandledVersions(versions=versions, gaps=gaps)
+
+    async def repair_version(self, command: RepairVersion, operator: OperatorIdentity) -> RepairedVersion:
+        """Set the newest handled version of an order."""
+        service = await self.named(command.service, operator)
+        body = command.model_dump(mode="json", by_alias=True, exclude={"service", "queue"})
+        about = {"on": command.queue, "service": service.name, **body}
+        async with self._audit.recorded(operator.name, "repair version", **about) as outcome:
+            answer = await service.send("PUT", f"/handled-versions/{quote(command.queue, safe='')}", body)
+            outcome["before"] = answer["before"]
+        return RepairedVersion.model_validate(answer)
 
     async def _collect(
         self,

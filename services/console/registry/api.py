@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
 from snsqs import WireModel
 
 from services.console.registry.registry import (
@@ -13,13 +13,22 @@ from services.console.registry.registry import (
     UnknownService,
 )
 from shared.operations.registration import InstanceName, Registration, ServiceName
-from shared.web import ErrorStatuses, OperatorAccess, Problem, ServiceAccess, component, problems
+from shared.web import ErrorStatuses, OperatorAccess, Problem, Service, component, problems
 
 router = APIRouter(prefix="/api", tags=["services"])
 
 STATUSES: ErrorStatuses = {UnknownService: 404, StillRegistered: 409}
 
 RegistryDependency = Annotated[Registry, component(Registry)]
+
+
+async def _require_own(service: Annotated[ServiceName, Path()], caller: Service) -> None:
+    """Raise Problem 403 for the registration of another service, to which operators' tokens would be sent."""
+    if caller != service:
+        raise Problem(403, f"the token is that of {caller}, which may register itself only, not {service}")
+
+
+OwnRegistration = Depends(_require_own)
 
 
 class Registered(WireModel):
@@ -38,8 +47,8 @@ async def services(registry: RegistryDependency) -> list[RegisteredService]:
 
 @router.put(
     "/registrations/{service}/{instance}",
-    dependencies=[ServiceAccess],
-    responses=problems(422),
+    dependencies=[OwnRegistration],
+    responses=problems(403, 422),
     summary="Register an instance, or renew its registration",
 )
 async def register(
@@ -58,7 +67,8 @@ async def register(
 
 @router.delete(
     "/registrations/{service}/{instance}",
-    dependencies=[ServiceAccess],
+    dependencies=[OwnRegistration],
+    responses=problems(403),
     summary="Deregister an instance that stops",
 )
 async def deregister(

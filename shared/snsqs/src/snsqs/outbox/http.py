@@ -53,7 +53,8 @@ class HttpSink:
             raise SinkUnavailable(f"{self}: {error!r}") from error
         if response.status_code in _UNAUTHORIZED:
             raise SinkUnavailable(
-                f"{self}: HTTP {response.status_code}, this service's token is not the adapter's"
+                f"{self}: HTTP {response.status_code}, this service's token is not accepted for events of "
+                f"{self._source}"
             )
         if response.status_code in _REJECTED:
             reason = response.text[:_REASON_CHARACTERS]
