@@ -2,10 +2,9 @@
 
 import asyncio
 import random
-import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,17 +17,16 @@ import stamina.instrumentation
 from rich.console import Console
 
 from local.fault_proxy import FaultProxy
+from local.faults import Faults
 from local.order import ORDER, order_of
 from local.ports import HOST
 from local.reconcile import Snapshot, read_settled
-from local.system import DATABASES, OPERATOR, LocalSystem, Ports, running_system
+from local.system import OPERATOR, LocalSystem, Ports, running_system
 
 FOLDER = Path(__file__).parent.parent / ".local" / "chaos"
 """Data and logs of the last run."""
 
 _ORDERS_PER_SECOND = 6
-_FAULT_DURATION = 3.0
-"""Seconds, of faults that do not end by themselves."""
 _PAUSE = 2.0
 """Seconds between two faults."""
 _SETTLE_TIMEOUT = 75.0
@@ -39,16 +37,6 @@ _STOCK = {"MUG-01": 100_000, "TRAY-03": 60}
 """One article in abundance, one that runs short."""
 
 _REDELIVERED = "SELECT count(*) FROM inbox WHERE receive_count > 1"
-_END_CONNECTIONS = """
-    SELECT count(pg_terminate_backend(pid))
-    FROM pg_stat_activity
-    WHERE datname = $1 AND pid <> pg_backend_pid()
-"""
-
-_GARBAGE = (
-    b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 19\r\n\r\n{"results": "sure"}'
-)
-_ERROR = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class TemporaryFailure(Exception):
@@ -116,76 +104,6 @@ class Customers:
         return answer.json()
 
 
-@dataclass
-class Chaos:
-    """The faults, injected into a running system with proxies in front of SNS/SQS and the adapter."""
-
-    system: LocalSystem
-    aws: FaultProxy
-    adapter: FaultProxy
-
-    async def kill(self, program: str) -> None:
-        self.system.programs[program].send_signal(signal.SIGKILL)
-        await self.system.programs[program].wait()
-
-    def kill_and_restart(self, service: str) -> Callable[[], Awaitable[None]]:
-        async def fault() -> None:
-            await self.kill(service)
-            await asyncio.sleep(1)
-            await self.system.start_service(service)
-
-        return fault
-
-    async def kill_one_of_two(self) -> None:
-        """Start a second instance of SCM, which shares the queues, and kill it."""
-        await self.system.start_another("scm")
-        await asyncio.sleep(_FAULT_DURATION)
-        await self.kill("scm-2")
-
-    async def end_connections(self) -> None:
-        """Let PostgreSQL end all connections, those of the relays included."""
-        for service, database in DATABASES.items():
-            connection = await asyncpg.connect(self.system.database_url(service))
-            try:
-                await connection.execute(_END_CONNECTIONS, database)
-            finally:
-                await connection.close()
-
-    async def restart_postgres(self) -> None:
-        await asyncio.to_thread(self.system.postgres.restart)
-
-    async def refuse_aws(self) -> None:
-        async with self.aws.refusing():
-            await asyncio.sleep(_FAULT_DURATION)
-
-    async def fail_adapter(self) -> None:
-        async with self.adapter.responding(_ERROR):
-            await asyncio.sleep(_FAULT_DURATION)
-
-    async def garble_adapter(self) -> None:
-        async with self.adapter.responding(_GARBAGE):
-            await asyncio.sleep(_FAULT_DURATION)
-
-    async def delay_adapter(self) -> None:
-        async with self.adapter.delaying(5):
-            await asyncio.sleep(_FAULT_DURATION)
-
-    def faults(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        return {
-            "kill -9 order": self.kill_and_restart("order"),
-            "kill -9 adapter": self.kill_and_restart("adapter"),
-            "kill -9 console": self.kill_and_restart("console"),
-            "kill -9 scm": self.kill_and_restart("scm"),
-            "kill -9 one of two scm": self.kill_one_of_two,
-            "database connections ended": self.end_connections,
-            "PostgreSQL restarted": self.restart_postgres,
-            "SNS/SQS unreachable": self.refuse_aws,
-            "adapter answers 500": self.fail_adapter,
-            "adapter answers garbage": self.garble_adapter,
-            "adapter delayed by 5 s": self.delay_adapter,
-        }
-
-
 async def run_chaos(seed: int) -> int:
     """Return 0 if in the end no order is lost or doubled and nothing differs.
 
@@ -194,10 +112,10 @@ async def run_chaos(seed: int) -> int:
     stamina.instrumentation.set_on_retry_hooks([])  # the number of requests is printed instead
     console, rng = Console(highlight=False, soft_wrap=True), random.Random(seed)  # noqa: S311
     console.print(f"[bold]Chaos[/], seed {seed}: starting the system, logs in {FOLDER / 'logs'} …")
-    async with _system_with_proxies(Ports.free()) as chaos, _clients(chaos.system) as (order, scm):
+    async with _system_with_proxies(Ports.free()) as faults, _clients(faults.system) as (order, scm):
         await _stock(scm)
         customers = Customers(order, rng)
-        await _inject_faults(console, chaos, customers)
+        await _inject_faults(console, faults, customers)
         healed = time.monotonic()
         snapshot, differences = await read_settled(order, scm, timeout=_SETTLE_TIMEOUT)
         found = [*customers.contradictions(snapshot), *differences]
@@ -207,19 +125,19 @@ async def run_chaos(seed: int) -> int:
             console.print(f"  … and {len(found) - MAX_SHOWN} more")
         seconds = time.monotonic() - healed
         console.print(f"{'[red]✗[/] not' if found else '[green]✓[/]'} settled after {seconds:.1f} s")
-        _summarise(console, customers, snapshot, differences, await _redelivered(chaos.system))
+        _summarise(console, customers, snapshot, differences, await _redelivered(faults.system))
         return 1 if found else 0
 
 
-async def _inject_faults(console: Console, chaos: Chaos, customers: Customers) -> None:
+async def _inject_faults(console: Console, faults: Faults, customers: Customers) -> None:
     """Inject every fault once, in an order that depends on the seed, while customers place orders.
 
     Return when all faults are over and the last customer is done.
     """
     console.print(f"{_ORDERS_PER_SECOND} orders a second under these faults:")
     done, began = asyncio.Event(), time.monotonic()
-    faults = list(chaos.faults().items())
-    customers.rng.shuffle(faults)
+    sequence = list(faults.by_name().items())
+    customers.rng.shuffle(sequence)
 
     def report(text: str, end: str = "\n") -> None:
         seconds = time.monotonic() - began
@@ -227,9 +145,9 @@ async def _inject_faults(console: Console, chaos: Chaos, customers: Customers) -
 
     async with asyncio.TaskGroup() as group:
         group.create_task(customers.run(done))
-        for name, fault in faults:
+        for name, fault in sequence:
             await asyncio.sleep(_PAUSE)
-            report(f"{name:<27}", end="")
+            report(f"{name:<37}", end="")
             injected = time.monotonic()
             await fault()
             console.print(f"for {time.monotonic() - injected:4.1f} s")
@@ -253,14 +171,14 @@ def _summarise(
 
 
 @asynccontextmanager
-async def _system_with_proxies(ports: Ports) -> AsyncIterator[Chaos]:
+async def _system_with_proxies(ports: Ports) -> AsyncIterator[Faults]:
     """Run the system behind proxies, which stay open until its services have drained."""
     async with FaultProxy(ports.aws) as aws, FaultProxy(ports.adapter) as adapter:
         behind_proxy = {"AWS_ENDPOINT_URL": f"http://{HOST}:{aws.port}"}
         relaying = behind_proxy | {"ADAPTER_URL": f"http://{HOST}:{adapter.port}"}
         overrides = {"order": relaying, "adapter": behind_proxy, "scm": relaying}
         async with running_system(FOLDER, ports, fresh=True, overrides=overrides) as system:
-            yield Chaos(system, aws, adapter)
+            yield Faults(system, aws, adapter)
 
 
 @asynccontextmanager

@@ -100,6 +100,8 @@ class LocalSystem:
         ProgramFailed."""
         name, [port] = f"{service}-2", free_ports(1)
         environment = self.environment(service) | {"PORT": str(port)}
+        if service in DATABASES:  # so that its sessions can be told from those of the first instance
+            environment["DATABASE_URL"] += f"&application_name={name}"
         program = self.programs[name] = self._program(name, _python(service), environment)
         await program.start()
         await program.wait_until_ready(f"http://{HOST}:{port}/readyz")
