@@ -435,7 +435,7 @@ def test_wrong_declarations_are_errors_at_start() -> None:
     @sqs_listener("billing-order-event-queue", topic="order-events")
     async def with_transaction(event: OrderCompleted, tx: Transaction) -> None: ...
 
-    with pytest.raises(ListenerMisconfigured, match="depends on Transaction"):
+    with pytest.raises(ListenerMisconfigured, match="takes tx of type Transaction, which no"):
         LambdaHandler([with_transaction])
     with pytest.raises(
         ListenerMisconfigured, match="other-queue: no handler; handlers listen on billing-order"

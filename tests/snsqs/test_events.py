@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import asyncpg
 import pytest
 from snsqs.events import ApplicationEventPublisher, EventCycle, NotAListener, event_listener
 from snsqs.postgres import Transaction, connect
+from typing_extensions import TypeAliasType
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,10 @@ class BreadBaked(Baked): ...
 
 @dataclass(frozen=True)
 class Eaten:
+    name: str
+
+
+class Kneaded(TypedDict):
     name: str
 
 
@@ -165,3 +171,51 @@ def test_other_functions_are_rejected_at_registration() -> None:
     for listener in (unmarked, untyped):
         with pytest.raises(NotAListener, match=listener.__name__):
             ApplicationEventPublisher([listener])
+
+
+def test_a_listener_that_cannot_be_called_is_found_at_start() -> None:
+    """Instead of at the first event, or never."""
+
+    @event_listener  # type: ignore[type-var]
+    def synchronous(event: Baked, tx: Transaction) -> None: ...
+
+    @event_listener  # type: ignore[type-var]
+    async def generator(event: Baked, tx: Transaction) -> AsyncIterator[None]:
+        yield
+
+    @event_listener
+    async def of_a_list(event: list[Baked], tx: Transaction) -> None: ...
+
+    @event_listener
+    async def of_a_typed_dict(event: Kneaded, tx: Transaction) -> None: ...
+
+    @event_listener
+    async def of_anything(event: Any, tx: Transaction) -> None: ...
+
+    for listener, reason in (
+        (synchronous, "must be `async def "),
+        (generator, "must be `async def "),
+        (of_a_list, "list[tests.snsqs.test_events.Baked], which is no class of events"),
+        (of_a_typed_dict, "Kneaded'>, which is no class of events"),
+        (of_anything, "typing.Any, which is no class of events"),
+    ):
+        with pytest.raises(NotAListener) as raised:
+            ApplicationEventPublisher([listener])  # type: ignore[list-item]
+        assert listener.__name__ in str(raised.value)
+        assert reason in str(raised.value)
+
+
+async def test_a_listener_accepts_what_an_alias_stands_for(url: str, calls: list[str]) -> None:
+    """And `object`, which is any event."""
+    either = TypeAliasType("either", Eaten | Baked)
+
+    @event_listener
+    async def on_either(event: either, tx: Transaction) -> None:
+        calls.append("either")
+
+    @event_listener
+    async def on_any(event: object, tx: Transaction) -> None:
+        calls.append("any")
+
+    await publish(url, BreadBaked("rye"), on_either, on_any)
+    assert calls == ["either", "any"]

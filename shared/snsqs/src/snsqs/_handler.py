@@ -2,14 +2,12 @@
 
 import asyncio
 import inspect
-import types
-import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Protocol, TypeVar, Union, get_args, get_origin
+from typing import Any, Protocol, TypeVar
 
 from snsqs._acknowledgement import Acknowledgement
 from snsqs._address import is_name, parse_address, queue_name
@@ -28,10 +26,11 @@ from snsqs._errors import (
     error_reason,
     error_text,
 )
-from snsqs._event import EventDeclaration, declaration_of, declared, name_of
+from snsqs._event import EventDeclaration, declared, name_of
 from snsqs._lease import Lease
 from snsqs._message import Message
 from snsqs._names import address_errors
+from snsqs._parameters import HandlerSignature, Parameter
 from snsqs._queue import is_fifo
 from snsqs._settings import QueueSettings
 from snsqs._threads import HandlerThreads
@@ -145,9 +144,16 @@ def sqs_listener(
 
     The decorator registers nothing; an application passes its functions to `bindings()`.
     """
-    queues, topics = _names(queue), () if topic is None else _names(topic)
+    queues = _names(queue, "queue", "set a name, URL or ARN, or several of them")
+    remedy = "set a name or ARN, or several of them, or leave it unset for a work queue"
+    topics = () if topic is None else _names(topic, "topic", remedy)
 
     def mark(function: F) -> F:
+        if not inspect.isroutine(function) or isinstance(function, staticmethod | classmethod):
+            raise ListenerMisconfigured(
+                f"@sqs_listener marks functions and methods, not {function!r}; declare a function that "
+                "calls it"
+            )
         marks = [_Mark(each, topics, converter, settings) for each in queues]
         setattr(function, _MARK, (*marks, *getattr(function, _MARK, ())))
         return function
@@ -155,8 +161,11 @@ def sqs_listener(
     return mark
 
 
-def _names(names: str | Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
+def _names(names: object, argument: str, remedy: str) -> tuple[str, ...]:
+    listed = (names,) if isinstance(names, str) else tuple(names) if isinstance(names, Iterable) else ()
+    if not listed or not all(isinstance(each, str) and each for each in listed):
+        raise ListenerMisconfigured(f"@sqs_listener: {argument} is {names!r}; {remedy}")
+    return listed
 
 
 class HandlerMethod:
@@ -167,68 +176,22 @@ class HandlerMethod:
         self.name = f"{function.__module__}.{function.__qualname__}"
         self._function: Callable[..., Any] = function
         self._converter = converter
-        hints = _hints(function, self.name)
-        signature = inspect.signature(function).parameters.values()
-        parameters = [parameter.name for parameter in signature]
-        if missing := [name for name in parameters if name not in hints]:
-            raise ListenerMisconfigured(
-                f"{self.name}: annotate {', '.join(missing)}; parameters are filled by type"
-            )
-        self._kinds = [_without_metadata(hints[name]) for name in parameters]
-        events = [event for kind in self._kinds for event in _event_types(kind)]
-        if not events:
-            raise ListenerMisconfigured(
-                f"{self.name} takes no event: annotate a parameter with a DomainEvent, or a class that is "
-                "declared with @event, or with a list of them for a batch"
-            )
+        self._signature = HandlerSignature(function, self.name)
         self._declarations: dict[str, EventDeclaration] = {}
         self.event_types: dict[str, Any] = {}
         """Event classes by the names under which they are consumed."""
-        for event in events:
+        for event in self._signature.event_types:
             self._add(event)
-        self.takes_batches = any(_is_batch(kind) for kind in self._kinds)
-        if sum(bool(_event_types(kind)) for kind in self._kinds) > 1:
-            raise ListenerMisconfigured(f"{self.name} takes several events; for several types, use a union")
-        if self.takes_batches and Lease in self._kinds:
-            raise ListenerMisconfigured(f"{self.name} takes a batch, which has no single Lease")
-        self.takes_failures = BatchFailures in self._kinds
-        if self.takes_failures:
-            self._validate_batch_failures()
-        if others := [other for kind in self._kinds if _event_types(kind) for other in _other_members(kind)]:
-            raise ListenerMisconfigured(f"{self.name}: a union of events has no other members: {others}")
-        self.runs_in_thread = _runs_in_thread(function, hints)
-        if self.runs_in_thread:
-            self._validate_thread_use(parameters)
+        self.takes_batches = self._signature.takes_batches
+        self.takes_failures = self.takes(BatchFailures)
+        self.runs_in_thread = self._signature.runs_in_thread
         self._positional: list[Callable[[Delivery], object]] = []
         self._keywords: dict[str, Callable[[Delivery], object]] = {}
-        for parameter, kind in zip(signature, self._kinds, strict=True):
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise ListenerMisconfigured(
-                    f"{self.name}: {parameter} has no single type; name its parameters"
-                )
-            if parameter.kind is parameter.KEYWORD_ONLY:
-                self._keywords[parameter.name] = self._argument(kind)
+        for parameter in self._signature.parameters:
+            if parameter.is_keyword:
+                self._keywords[parameter.name] = self._argument(parameter)
             else:
-                self._positional.append(self._argument(kind))
-
-    def _validate_batch_failures(self) -> None:
-        if not self.takes_batches:
-            raise ListenerMisconfigured(
-                f"{self.name} takes BatchFailures, but no batch; raise the error, or take a list of events"
-            )
-        if Acknowledgement in self._kinds:
-            raise ListenerMisconfigured(
-                f"{self.name} takes BatchFailures and Acknowledgement, which acknowledges the whole batch; "
-                "take one of them"
-            )
-
-    def _validate_thread_use(self, parameters: Sequence[str]) -> None:
-        for name, kind in zip(parameters, self._kinds, strict=True):
-            if _belongs_to_event_loop(kind):
-                raise ListenerMisconfigured(
-                    f"{self.name}: parameter {name} has type {kind.__name__}, which belongs to the event "
-                    "loop, but a `def` handler runs in a thread; declare the handler with `async def`"
-                )
+                self._positional.append(self._argument(parameter))
 
     def _add(self, event: Any) -> None:
         try:
@@ -248,12 +211,16 @@ class HandlerMethod:
 
     def takes(self, kind: type) -> bool:
         """Return whether a parameter has this type."""
-        return kind in self._kinds
+        return self._signature.takes(kind)
 
     @property
-    def dependencies(self) -> set[type]:
-        """Types of parameters that middleware has to provide."""
-        return {kind for kind in self._kinds if not _event_types(kind) and _origin(kind) not in _BUILT_IN}
+    def dependencies(self) -> list[Parameter]:
+        """Parameters that middleware has to provide."""
+        return [
+            each
+            for each in self._signature.parameters
+            if not each.event_types and each.origin not in _BUILT_IN
+        ]
 
     async def call(self, delivery: Delivery, threads: HandlerThreads) -> None:
         """Call the function, a `def` in one of the threads."""
@@ -266,17 +233,14 @@ class HandlerMethod:
         if inspect.isawaitable(result):  # of a decorator that wraps a coroutine function without saying so
             await result
 
-    def _argument(self, kind: type) -> Callable[[Delivery], object]:
-        """Return the function that fills a parameter of this type."""
-        if _is_batch(kind):
-            return self._batch
-        if _event_types(kind):
-            return lambda delivery: self._event(delivery.message)
-        if _origin(kind) is Message:
+    def _argument(self, parameter: Parameter) -> Callable[[Delivery], object]:
+        """Return the function that fills a parameter."""
+        if parameter.event_types:
+            return self._batch if parameter.is_batch else lambda delivery: self._event(delivery.message)
+        if parameter.origin is Message:
             return lambda delivery: delivery.message
-        if kind is Delivery:
-            return lambda delivery: delivery
-        return lambda delivery: delivery.resources[kind]
+        kind = parameter.kind
+        return lambda delivery: delivery if kind is Delivery else delivery.resources[kind]
 
     def _batch(self, delivery: Delivery) -> list[object]:
         events = [self._event(message) for message in delivery.messages]
@@ -481,8 +445,13 @@ def _binding(
     )
     handlers: dict[str, HandlerMethod] = {}
     topics: dict[str, set[str]] = {}
-    for mark, function in marked:
+    for position, (mark, function) in enumerate(marked):
         method = HandlerMethod(function, converter)
+        if any(function == other for _, other in marked[:position]):
+            raise ListenerMisconfigured(
+                f"{method.name} is named twice for {queue}; list it once, with all topics of the queue in "
+                "one decorator"
+            )
         for event_type in method.event_types:
             if event_type in handlers:
                 raise ListenerMisconfigured(
@@ -499,7 +468,8 @@ def _marks_of(function: HandlerFunction) -> Sequence[_Mark]:
     """Return the marks of a function, one for each of its queues."""
     marks: tuple[_Mark, ...] = getattr(function, _MARK, ())
     if not marks:
-        raise ListenerMisconfigured(f"{function.__qualname__} is not marked @sqs_listener")
+        name = getattr(function, "__qualname__", repr(function))
+        raise ListenerMisconfigured(f"{name} is not marked @sqs_listener")
     return marks
 
 
@@ -549,11 +519,24 @@ def message_handler(
 
 
 def _validate_dependencies(binding: Binding, middleware: Sequence[Middleware]) -> None:
+    for layer in middleware:
+        _validate_middleware(layer, binding.queue)
     provided = {kind for layer in middleware for kind in layer.provides}
     for handler in binding.handlers.values():
-        if missing := handler.dependencies - provided:
-            names = ", ".join(sorted(kind.__name__ for kind in missing))
-            raise ListenerMisconfigured(f"{handler.name} depends on {names}, which no middleware provides")
+        for parameter in handler.dependencies:
+            if parameter.kind not in provided:
+                raise ListenerMisconfigured(
+                    f"{handler.name} takes {parameter.name} of type {parameter.type_name}, which no "
+                    "middleware provides; add the middleware, or remove the parameter"
+                )
+
+
+def _validate_middleware(layer: object, queue: str) -> None:
+    if isinstance(layer, type) or not callable(layer) or not hasattr(layer, "provides"):
+        raise ListenerMisconfigured(
+            f"{queue}: {layer!r} is no middleware; pass an object with `provides` and "
+            "`async def __call__(self, delivery, proceed)`"
+        )
 
 
 def _representative(error: BaseException) -> BaseException:
@@ -601,61 +584,6 @@ _BUILT_IN = {Acknowledgement, BatchFailures, Delivery, Lease, Message}
 """Parameter types that the library provides itself."""
 
 
-def _hints(function: HandlerFunction, name: str) -> dict[str, Any]:
-    """Return the annotations. Raises ListenerMisconfigured for a generator, or names that do not exist."""
-    inner = inspect.unwrap(function)
-    if inspect.isasyncgenfunction(inner) or inspect.isgeneratorfunction(inner):
-        raise ListenerMisconfigured(f"{name} is a generator, whose body would never run; remove `yield`")
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except Exception as error:
-        raise ListenerMisconfigured(f"{name}: its annotations cannot be resolved: {error}") from error
-
-
-def _runs_in_thread(function: HandlerFunction, hints: Mapping[str, Any]) -> bool:
-    """Return whether it is a `def` function. A decorator may return one that calls a coroutine function."""
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inspect.unwrap(function)):
-        return False
-    returned = _origin(hints.get("return"))
-    return not (isinstance(returned, type) and issubclass(returned, Awaitable))
-
-
-def _belongs_to_event_loop(kind: Any) -> bool:
-    """Return whether objects of a parameter type cannot be used from a thread. A type declares it by a
-    class attribute `belongs_to_event_loop`; other asynchronous clients are recognised as context managers."""
-    is_async_only = hasattr(kind, "__aenter__") and not hasattr(kind, "__enter__")
-    return kind is Acknowledgement or is_async_only or getattr(kind, "belongs_to_event_loop", False)
-
-
-def _is_batch(kind: Any) -> bool:
-    return get_origin(kind) in (list, Sequence)
-
-
-def _event_types(kind: Any) -> list[Any]:
-    return [member for member in _members(kind) if declaration_of(member) is not None]
-
-
-def _other_members(kind: Any) -> list[Any]:
-    return [member for member in _members(kind) if declaration_of(member) is None]
-
-
-def _members(kind: Any) -> Sequence[Any]:
-    if _is_batch(kind):
-        return _members(_without_metadata(get_args(kind)[0]))
-    if get_origin(kind) in (Union, types.UnionType):
-        return [each for member in get_args(kind) for each in _members(_without_metadata(member))]
-    return (kind,)
-
-
-def _without_metadata(kind: Any) -> Any:
-    """Return the type that an alias or an Annotated type stands for, unless that is declared as an event."""
-    if get_origin(kind) is Annotated and declaration_of(kind) is None:
-        return _without_metadata(get_args(kind)[0])
-    # Of the statement `type`, also on Python 3.11 by way of typing_extensions.
-    alias = None if isinstance(kind, type) else getattr(kind, "__value__", None)
-    return kind if alias is None else _without_metadata(alias)
-
-
 def _identity(declaration: EventDeclaration, event: object) -> tuple[str, int | None]:
     try:
         return declaration.id_of(event), declaration.version_of(event)
@@ -665,7 +593,3 @@ def _identity(declaration: EventDeclaration, event: object) -> tuple[str, int | 
 
 def _full_name(kind: Any) -> str:
     return f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else name_of(kind)
-
-
-def _origin(kind: Any) -> Any:
-    return get_origin(kind) or kind

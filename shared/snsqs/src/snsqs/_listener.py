@@ -16,7 +16,7 @@ from snsqs._errors import TopologyError, error_reason
 from snsqs._handler import Binding, Middleware, message_handler
 from snsqs._health import ListenerHealth, ListenerState
 from snsqs._monitored_queue import CallFailures, MonitoredQueue
-from snsqs._options import ListenerOptions, validate_options
+from snsqs._options import ListenerOptions, validate_observer, validate_options
 from snsqs._outcome import OutcomeObserver
 from snsqs._poll_capacity import poll_capacity
 from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received, validate_queues
@@ -63,6 +63,7 @@ class ListenerContainer:
         self._source = source
         self._options = options or ListenerOptions()
         validate_options(binding, self._options)
+        validate_observer(observer)
         self._observer = observer
         self._threads = HandlerThreads(self._options.max_concurrency)
         self._handle = message_handler(binding, middleware, self._threads)

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from snsqs._acknowledgement import Acknowledgement
 from snsqs._errors import MAX_VISIBILITY, ListenerMisconfigured
 from snsqs._handler import Binding
+from snsqs._outcome import OutcomeObserver
 from snsqs.aws import POLL_TIMEOUT
 
 Policy = Literal["dead-letter", "ignore", "fail"]
@@ -107,6 +108,15 @@ class ListenerOptions:
 def changed_options(options: ListenerOptions) -> list[str]:
     """Return the names of the options that differ from their defaults."""
     return [each.name for each in fields(options) if getattr(options, each.name) != each.default]
+
+
+def validate_observer(observer: OutcomeObserver | None) -> None:
+    """Raise ListenerMisconfigured for an observer that is called without an effect."""
+    if inspect.iscoroutinefunction(observer):
+        raise ListenerMisconfigured(
+            f"the observer {observer.__qualname__} is a coroutine function, whose body would never run; "
+            "declare it with `def`"
+        )
 
 
 def validate_options(binding: Binding, options: ListenerOptions) -> None:

@@ -22,7 +22,7 @@ from snsqs._consumer import Consumer
 from snsqs._errors import ListenerMisconfigured
 from snsqs._handler import Binding, HandlerFunction, Middleware, bindings, message_handler
 from snsqs._listener import QueueSource
-from snsqs._options import ListenerOptions, changed_options, validate_options
+from snsqs._options import ListenerOptions, changed_options, validate_observer, validate_options
 from snsqs._outcome import OutcomeObserver
 from snsqs._queue import BatchOutcome, ListenerQueues, Queue, RawAttributes, Received, validate_queues
 from snsqs._settings import QueueSettings
@@ -113,6 +113,7 @@ class LambdaHandler:
         self._validate()
 
     def _validate(self) -> None:
+        validate_observer(self._observer)
         for name in changed_options(self._options):
             value = getattr(self._options, name)
             if name in _NO_EFFECT:

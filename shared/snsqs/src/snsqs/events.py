@@ -141,14 +141,45 @@ def _register(listener: Listener) -> _Registration:
 
 def _event_types(listener: ListenerFunction) -> tuple[type, ...]:
     parameters = list(inspect.signature(listener).parameters.values())
-    annotation = typing.get_type_hints(listener).get(parameters[0].name) if parameters else None
-    if annotation is None or len(parameters) != 2:
+    hints = typing.get_type_hints(listener)
+    annotation = hints.get(parameters[0].name) if parameters else None
+    if annotation is None or len(parameters) != 2 or not _is_coroutine_function(listener, hints):
         raise NotAListener(
             f"{_name(listener)} must be `async def {_name(listener)}(event: SomeEvent, tx)`: "
             "the annotation of its first parameter is the event type"
         )
-    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    return tuple(get_origin(member) or member for member in members)
+    members = _members(annotation)
+    if others := [each for each in members if not _is_class(each)]:
+        raise NotAListener(
+            f"{_name(listener)} takes {', '.join(map(str, others))}, which is no class of events; annotate "
+            "it with a class, or a union of classes"
+        )
+    return tuple(members)
+
+
+def _is_class(member: Any) -> bool:
+    """Return whether `isinstance` accepts it."""
+    return isinstance(member, type) and member is not Any and not typing.is_typeddict(member)
+
+
+def _is_coroutine_function(listener: ListenerFunction, hints: dict[str, Any]) -> bool:
+    """Return whether the listener can be awaited. A decorator may return a `def` around an `async def`."""
+    if inspect.iscoroutinefunction(listener) or inspect.iscoroutinefunction(inspect.unwrap(listener)):
+        return not inspect.isasyncgenfunction(listener)
+    returned = get_origin(hints.get("return")) or hints.get("return")
+    return isinstance(returned, type) and issubclass(returned, Awaitable)
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return the classes that an alias, a union or a generic class stands for."""
+    alias = None if isinstance(annotation, type) else getattr(annotation, "__value__", None)
+    if alias is not None:
+        return _members(alias)
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        return [each for member in get_args(annotation) for each in _members(member)]
+    is_container = getattr(origin, "__module__", "") in ("builtins", "collections.abc")
+    return [annotation if origin is None or is_container else origin]
 
 
 def _name(listener: object) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from snsqs._errors import TerminalError
 from snsqs._handler import Delivery, MessageHandler
 from snsqs._message import Message
+from snsqs._options import validate_observer
 from snsqs._outcome import MessageOutcome, OutcomeObserver
 from snsqs.headers import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
 from snsqs.testing._queue import StoredMessage
@@ -48,6 +49,7 @@ class Record:
 
     def observer(self, also: OutcomeObserver | None) -> OutcomeObserver:
         """Return the observer of a listener, which calls another one as well."""
+        validate_observer(also)
 
         def observe(outcome: MessageOutcome) -> None:
             self.outcomes.append(outcome)
