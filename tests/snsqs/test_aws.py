@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from snsqs import AwsClients, SnsChannel, Topology, TopologyError, aws_clients
+from snsqs import AwsClients, SendFailed, SnsChannel, SqsChannel, Topology, TopologyError, aws_clients
 
 from local.fault_proxy import FaultProxy
 from local.ports import HOST
@@ -29,6 +29,20 @@ async def test_calls_name_the_library(aws: AwsClients) -> None:
         await aws.sns.list_topics()
         await aws.sqs.list_queues()
     assert all(agent.startswith(f"snsqs/{version('snsqs')} ") for agent in agents), agents
+
+
+async def test_sending_to_a_queue_recovers(aws: AwsClients, aws_url: str) -> None:
+    """SQS is unavailable at the first message. Afterwards the queue is found by its name."""
+    await aws.sqs.create_queue(QueueName="work")
+    async with (
+        FaultProxy(urlsplit(aws_url).port or 0) as proxy,
+        aws_clients(region=REGION, endpoint_url=f"http://{HOST}:{proxy.port}") as clients,
+    ):
+        channel = SqsChannel(clients.sqs, "work")
+        async with proxy.refusing():
+            [refused] = await channel.try_send([message()])
+            assert isinstance(refused, SendFailed)
+        assert len(await channel.send([message()])) == 1
 
 
 @pytest.fixture

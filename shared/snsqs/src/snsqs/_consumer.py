@@ -15,7 +15,7 @@ from snsqs._message import current_message
 from snsqs._options import ListenerOptions
 from snsqs._outcome import OutcomeObserver
 from snsqs._pending import Incoming, PendingMessages, decode, leases_of, settled_before
-from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received, is_fifo
+from snsqs._queue import ListenerQueues, Received, is_fifo
 from snsqs._running_handlers import RunningHandler, RunningHandlers
 from snsqs._settlement import Settlement
 from snsqs._threads import HandlerThreads
@@ -105,11 +105,11 @@ class Consumer:
         while not self._has_capacity:
             self._capacity.clear()
             await self._capacity.wait()
-        self._expected += MAX_BATCH_SIZE
+        self._expected += self._options.max_messages_per_poll
         try:
             yield
         finally:
-            self._expected -= MAX_BATCH_SIZE
+            self._expected -= self._options.max_messages_per_poll
             self._notify_capacity()
 
     def add(self, messages: Sequence[Received]) -> None:

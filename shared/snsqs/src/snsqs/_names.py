@@ -18,7 +18,7 @@ def address_errors(queue: str, dead_letter_queue: str, topics: Iterable[str]) ->
     if not is_name(dead_letter_queue):
         yield f"the dead-letter queue of {queue} is {dead_letter_queue}; give its name only"
     for sentence in _invalid(dead_letter_queue, "sqs"):
-        yield f"{sentence}. It is the dead-letter queue of {queue}; set QueueSettings.dead_letter_queue"
+        yield f"dead-letter queue of {queue}: {sentence}; set QueueSettings.dead_letter_queue to another name"
     if is_fifo(dead_letter_queue) != is_fifo(queue):
         yield f"the dead-letter queue {dead_letter_queue} of {queue} has to be {_kind(queue)} too"
     for topic in topics:
