@@ -13,6 +13,7 @@ Names with a leading underscore are private.
 
 from snsqs._acknowledgement import Acknowledgement
 from snsqs._batch_failures import BatchFailures
+from snsqs._binding import Binding, bindings, sqs_listener
 from snsqs._channel import ChannelInterceptor, InterceptedChannel, MessageChannel, Send
 from snsqs._converter import JsonConverter, MessageConverter, message_of
 from snsqs._domain_event import Aggregate, DomainEvent
@@ -36,15 +37,7 @@ from snsqs._errors import (
     UnknownType,
 )
 from snsqs._event import event
-from snsqs._handler import (
-    Binding,
-    Delivery,
-    HandlerFunction,
-    MessageHandler,
-    Middleware,
-    bindings,
-    sqs_listener,
-)
+from snsqs._handler import Delivery, HandlerFunction, MessageHandler, Middleware
 from snsqs._health import ListenerHealth, ListenerState
 from snsqs._lease import Lease
 from snsqs._listener import ListenerContainer

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from snsqs import _metrics
 from snsqs._acknowledgement import Acknowledgement, Acknowledger
 from snsqs._batch_failures import BatchFailures
+from snsqs._binding import Binding
 from snsqs._errors import HandlerTimedOut, LeaseLost, Unavailable, error_text
-from snsqs._handler import Binding, Delivery, MessageHandler
+from snsqs._handler import Delivery, MessageHandler
 from snsqs._lease import Lease, LeaseKeeper, held
 from snsqs._message import current_message
 from snsqs._options import ListenerOptions

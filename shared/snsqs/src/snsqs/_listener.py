@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from snsqs import _metrics
+from snsqs._binding import Binding
 from snsqs._consumer import Consumer
+from snsqs._dispatch import message_handler
 from snsqs._errors import TopologyError, error_reason
-from snsqs._handler import Binding, Middleware, message_handler
+from snsqs._handler import Middleware
 from snsqs._health import ListenerHealth, ListenerState
 from snsqs._monitored_queue import CallFailures, MonitoredQueue
 from snsqs._options import ListenerOptions, validate_observer, validate_options

@@ -4,14 +4,16 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from snsqs._acknowledgement import Acknowledgement
 from snsqs._errors import MAX_VISIBILITY, ListenerMisconfigured
-from snsqs._handler import Binding
 from snsqs._outcome import OutcomeObserver
 from snsqs._queue import MAX_BATCH_SIZE
 from snsqs.aws import POLL_TIMEOUT
+
+if TYPE_CHECKING:
+    from snsqs._binding import Binding
 
 Policy = Literal["dead-letter", "ignore", "fail"]
 
@@ -124,7 +126,7 @@ def validate_observer(observer: OutcomeObserver | None) -> None:
         )
 
 
-def validate_options(binding: Binding, options: ListenerOptions) -> None:
+def validate_options(binding: "Binding", options: ListenerOptions) -> None:
     """Raise ListenerMisconfigured for options that do not fit the handlers of a binding."""
     if options.default_type is not None:
         _validate_default_type(binding, options)
@@ -137,7 +139,7 @@ def validate_options(binding: Binding, options: ListenerOptions) -> None:
                 )
 
 
-def _validate_default_type(binding: Binding, options: ListenerOptions) -> None:
+def _validate_default_type(binding: "Binding", options: ListenerOptions) -> None:
     if options.untyped != "dead-letter":
         raise ListenerMisconfigured(
             f"{binding.queue}: untyped={options.untyped!r} has no effect with "

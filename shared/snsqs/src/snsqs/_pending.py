@@ -5,6 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
+from snsqs._binding import Binding
 from snsqs._converter import untyped_reason, validate_headers
 from snsqs._errors import (
     HandlerFailed,
@@ -13,7 +14,7 @@ from snsqs._errors import (
     UnknownType,
     error_reason,
 )
-from snsqs._handler import Binding, HandlerMethod
+from snsqs._handler import HandlerMethod
 from snsqs._lease import Lease
 from snsqs._message import Message
 from snsqs._options import ListenerOptions, Policy

@@ -18,9 +18,11 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TypeAlias
 
+from snsqs._binding import Binding, bindings
 from snsqs._consumer import Consumer
+from snsqs._dispatch import message_handler
 from snsqs._errors import ListenerMisconfigured
-from snsqs._handler import Binding, HandlerFunction, Middleware, bindings, message_handler
+from snsqs._handler import HandlerFunction, Middleware
 from snsqs._listener import QueueSource
 from snsqs._options import ListenerOptions, changed_options, validate_observer, validate_options
 from snsqs._outcome import OutcomeObserver

@@ -20,7 +20,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from snsqs._handler import HandlerFunction, Middleware, bindings
+from snsqs._binding import bindings
+from snsqs._handler import HandlerFunction, Middleware
 from snsqs._listener import ListenerContainer
 from snsqs._options import ListenerOptions
 from snsqs.aws import aws_clients

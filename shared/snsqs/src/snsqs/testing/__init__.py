@@ -27,7 +27,7 @@ virtual clock hours of backoff take milliseconds:
         assert handled == ["1"]
 """
 
-from snsqs._handler import message_handler
+from snsqs._dispatch import message_handler
 from snsqs.testing._broker import MemoryBroker
 from snsqs.testing._channels import MemoryQueueChannel, MemoryTopic
 from snsqs.testing._clock import NoProgress, VirtualClockLoop, run_on_virtual_clock

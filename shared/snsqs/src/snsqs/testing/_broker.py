@@ -7,10 +7,11 @@ from types import TracebackType
 from typing import TypeVar
 
 from snsqs._address import parse_address, queue_name
+from snsqs._binding import Binding, bindings
 from snsqs._converter import JSON_CONVERTER, MessageConverter, message_of
 from snsqs._errors import TerminalError, TopologyError
 from snsqs._event import declared
-from snsqs._handler import Binding, HandlerFunction, Middleware, bindings
+from snsqs._handler import HandlerFunction, Middleware
 from snsqs._listener import ListenerContainer
 from snsqs._message import Message
 from snsqs._options import ListenerOptions

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from snsqs._binding import Binding
 from snsqs._errors import MessagingError
-from snsqs._handler import Binding
 from snsqs.aws import aws_clients, error_code, is_queue_gone, is_topic_gone, transient_errors
 from snsqs.backoff import full_jitter
 from snsqs.topology import Account, Desired, Topology

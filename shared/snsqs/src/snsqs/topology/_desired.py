@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snsqs._address import is_name, parse_address
-from snsqs._handler import Binding
+from snsqs._binding import Binding
 from snsqs._queue import DEFAULT_MAX_RECEIVE_COUNT, DEFAULT_VISIBILITY, is_fifo
 from snsqs._settings import DEFAULT_DEAD_LETTER_RETENTION, DEFAULT_RETENTION, QueueSettings
 from snsqs.headers import TYPE

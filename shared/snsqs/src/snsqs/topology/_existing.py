@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from snsqs._handler import Binding
+from snsqs._binding import Binding
 from snsqs._queue import DEFAULT_MAX_RECEIVE_COUNT, DEFAULT_VISIBILITY
 from snsqs._settings import DEFAULT_RETENTION
 from snsqs._sqs import SqsQueue

@@ -3,8 +3,8 @@
 import importlib
 from collections.abc import Iterable
 
+from snsqs._binding import Binding, bindings
 from snsqs._errors import ListenerMisconfigured
-from snsqs._handler import Binding, bindings
 
 
 def bindings_of(names: Iterable[str], *, prefix: str = "") -> list[Binding]:

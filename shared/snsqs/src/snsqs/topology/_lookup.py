@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from snsqs._address import Address, is_name, parse_address
-from snsqs._handler import Binding
+from snsqs._binding import Binding
 from snsqs._responses import reading_response
 from snsqs._sqs import SqsQueue
 from snsqs.aws import AwsClients, is_queue_gone, is_topic_gone

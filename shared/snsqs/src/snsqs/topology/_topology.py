@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from snsqs._address import is_name, parse_address
+from snsqs._binding import Binding
 from snsqs._errors import TopologyError
-from snsqs._handler import Binding
 from snsqs._queue import ListenerQueues
 from snsqs._settings import QueueSettings
 from snsqs._sqs import SqsQueue
