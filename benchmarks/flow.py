@@ -21,9 +21,9 @@ from benchmarks.latency import bare
 from benchmarks.server import CREDENTIALS, make_queue
 from local.fault_proxy import FaultProxy
 from local.order import order_of
-from local.ports import HOST
+from local.ports import HOST, Ports
 from local.reconcile import read_settled
-from local.system import OPERATOR, LocalSystem, Ports, running_system
+from local.system import OPERATOR, LocalSystem, running_system
 
 PER_SECOND = 20
 WARM_UP = 60
@@ -119,7 +119,7 @@ async def flowing() -> AsyncIterator[Flow]:
     """Start the local system."""
     ports = Ports.free()
     with tempfile.TemporaryDirectory() as folder:
-        async with FaultProxy(ports.aws) as aws:
+        async with FaultProxy(ports["aws"]) as aws:
             through = {"AWS_ENDPOINT_URL": f"http://{HOST}:{aws.port}"}
             overrides = dict.fromkeys(("order", "adapter", "scm"), through)
             async with (

@@ -53,7 +53,7 @@ async def live() -> list[Figure]:
             return await _burst(flow, connection, programs)
 
         async def with_viewers() -> dict[str, float]:
-            async with watched(flow.system.ports.adapter):
+            async with watched(flow.system.ports["adapter"]):
                 return await alone()
 
         await alone()

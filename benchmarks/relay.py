@@ -14,8 +14,9 @@ from snsqs.postgres import connect
 from benchmarks.child import in_child
 from benchmarks.figure import Figure
 from benchmarks.meter import cpu_seconds
+from local.ports import Ports
 from local.postgres import postgres
-from local.system import LocalSystem, Ports
+from local.system import LocalSystem
 from shared.runtime.tokens import bearer, development_token
 
 BACKLOG = 100_000

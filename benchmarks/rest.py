@@ -15,9 +15,9 @@ from benchmarks.figure import Figure
 from benchmarks.http_server import HttpServer, get, in_rounds, post
 from benchmarks.orders import seed, some_ids
 from local.order import ORDER
-from local.ports import HOST, free_ports
+from local.ports import HOST, Ports, free_ports
 from local.postgres import Postgres, postgres
-from local.system import LocalSystem, Ports
+from local.system import LocalSystem
 
 _ORDERS = 1_000
 

@@ -12,10 +12,11 @@ import typer
 from local.chaos import run_chaos
 from local.conformance import run_conformance
 from local.demo import run_demo
+from local.ports import InvalidPort
 from local.program import ProgramFailed
 from local.reconcile import ServiceUnreadable, run_reconcile
 from local.smoke import run_smoke
-from local.system import CannotStart, Ports
+from local.system import CannotStart
 from local.up import run_up
 
 cli = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -24,14 +25,10 @@ cli = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=F
 @cli.command()
 def up(
     folder: Annotated[Path, typer.Option(help="Folder of data and logs.")] = Path(".local"),
-    console_port: Annotated[int, typer.Option(envvar="CONSOLE_PORT", min=1, max=65535)] = Ports.console,
-    order_port: Annotated[int, typer.Option(envvar="ORDER_PORT", min=1, max=65535)] = Ports.order,
-    adapter_port: Annotated[int, typer.Option(envvar="ADAPTER_PORT", min=1, max=65535)] = Ports.adapter,
-    scm_port: Annotated[int, typer.Option(envvar="SCM_PORT", min=1, max=65535)] = Ports.scm,
-    aws_port: Annotated[int, typer.Option(envvar="AWS_PORT", min=1, max=65535)] = Ports.aws,
 ) -> None:
-    """Run the whole system until Ctrl-C. Data is kept for the next run."""
-    _run(run_up(folder.resolve(), Ports(console_port, order_port, adapter_port, scm_port, aws_port)))
+    """Run the whole system until Ctrl-C. Data is kept for the next run. CONSOLE_PORT, ORDER_PORT and so on,
+    and AWS_PORT set other ports."""
+    _run(run_up(folder.resolve()))
 
 
 @cli.command()
@@ -70,6 +67,9 @@ def conformance() -> None:
     _run(run_conformance())
 
 
+_EXPECTED = (CannotStart, InvalidPort, ProgramFailed, ServiceUnreadable)
+
+
 def _run(work: Coroutine[None, None, int]) -> None:
     """End the process with the exit code that the work returns. SIGINT and SIGTERM cancel the work, so
     that it stops the processes it has started."""
@@ -77,7 +77,7 @@ def _run(work: Coroutine[None, None, int]) -> None:
         code = asyncio.run(_cancelled_by_signals(work))
     except BaseExceptionGroup as group:
         code = _report(_first(group))
-    except (CannotStart, ServiceUnreadable, ProgramFailed) as error:
+    except _EXPECTED as error:
         code = _report(error)
     except asyncio.CancelledError:
         code = _report(ProgramFailed("interrupted"))
@@ -98,7 +98,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _report(error: BaseException) -> int:
     """Print an expected error in one line and return the exit code; raise any other one."""
-    if not isinstance(error, CannotStart | ServiceUnreadable | ProgramFailed):
+    if not isinstance(error, _EXPECTED):
         raise error
     print(f"error: {error}", file=sys.stderr)
     return 1

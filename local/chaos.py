@@ -19,9 +19,9 @@ from rich.console import Console
 from local.fault_proxy import FaultProxy
 from local.faults import Faults
 from local.order import ORDER, order_of
-from local.ports import HOST
+from local.ports import HOST, Ports
 from local.reconcile import Snapshot, read_settled
-from local.system import OPERATOR, LocalSystem, Ports, running_system
+from local.system import OPERATOR, LocalSystem, running_system
 
 FOLDER = Path(__file__).parent.parent / ".local" / "chaos"
 """Data and logs of the last run."""
@@ -173,7 +173,7 @@ def _summarise(
 @asynccontextmanager
 async def _system_with_proxies(ports: Ports) -> AsyncIterator[Faults]:
     """Run the system behind proxies, which stay open until its services have drained."""
-    async with FaultProxy(ports.aws) as aws, FaultProxy(ports.adapter) as adapter:
+    async with FaultProxy(ports["aws"]) as aws, FaultProxy(ports["adapter"]) as adapter:
         behind_proxy = {"AWS_ENDPOINT_URL": f"http://{HOST}:{aws.port}"}
         relaying = behind_proxy | {"ADAPTER_URL": f"http://{HOST}:{adapter.port}"}
         overrides = {"order": relaying, "adapter": behind_proxy, "scm": relaying}

@@ -13,11 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from local.order import order_of
+from local.ports import Ports
 from local.program import ProgramFailed
 from local.reconcile import read_settled
 from local.scenario import Json, OrderState, Scenario, Step
 from local.scenarios import NEW_ADDRESS, scenarios
-from local.system import OPERATOR, Ports, running_system
+from local.system import OPERATOR, running_system
 
 FOLDER = Path(__file__).parent.parent / ".local" / "demo"
 """Data and logs of the last run."""

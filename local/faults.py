@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import asyncpg
 
 from local.fault_proxy import FaultProxy
-from local.system import DATABASES, LocalSystem
+from local.services import DATABASES
+from local.system import LocalSystem
 
 _FAULT_DURATION = 3.0
 """Seconds, of faults that do not end by themselves."""

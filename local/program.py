@@ -28,8 +28,8 @@ OnLine = Callable[[str, str], None]
 class Program:
     """A child process in a session of its own, so that Ctrl-C reaches it only through its parent.
 
-    `environment` is added to that of the parent. Each line of output is appended to the file `log` and passed
-    to `on_line` with the name of the program.
+    `environment` is added to that of the parent, without its settings of AWS and PostgreSQL. Each line of
+    output is appended to the file `log` and passed to `on_line` with the name of the program.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Program:
     ) -> None:
         self.name = name
         self._command = [str(part) for part in command]
-        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+        self._environment = {**_inherited(), "PYTHONUNBUFFERED": "1", **environment}
         self._log = log
         self._on_line = on_line
         self._last_lines: deque[str] = deque(maxlen=5)
@@ -131,6 +131,12 @@ class Program:
                 log.flush()
                 self._last_lines.append(text)
                 self._on_line(self.name, text)
+
+
+def _inherited() -> dict[str, str]:
+    """Return the environment without the developer's own AWS and PostgreSQL settings (`AWS_PROFILE`,
+    `PGPASSWORD`), with which a local program would reach for another server."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PG"))}
 
 
 async def _line(stream: asyncio.StreamReader) -> bytes:

@@ -14,8 +14,10 @@ import httpx
 from rich.console import Console
 
 from local.order import ORDER
+from local.ports import Ports
 from local.program import Program, ProgramFailed
-from local.system import DEVELOPMENT_TOKENS, OPERATOR, SERVICES, CannotStart, Ports
+from local.services import SERVICES, variable
+from local.system import DEVELOPMENT_TOKENS, OPERATOR, CannotStart
 
 _ROOT = Path(__file__).parent.parent
 _LOG = _ROOT / ".local" / "logs" / "smoke.log"
@@ -84,8 +86,8 @@ class _Compose:
         self.project = f"smoke-{secrets.token_hex(4)}"
         self._command = ["docker", "compose", "--project-name", self.project]
         self._command += ["--file", str(_ROOT / "docker-compose.yml")]
-        own_ports = {f"{name.upper()}_PORT": str(port) for name, port in vars(ports).items()}
-        own_tokens = {f"{service.upper()}_TOKEN": "" for service in SERVICES} | DEVELOPMENT_TOKENS
+        own_ports = {variable(name, "PORT"): str(port) for name, port in ports.by_name.items()}
+        own_tokens = {variable(each.name, "TOKEN"): "" for each in SERVICES} | DEVELOPMENT_TOKENS
         self._environment = own_ports | own_tokens  # take precedence over `.env`
 
     async def up(self) -> None:

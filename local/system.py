@@ -6,19 +6,17 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from local.ports import HOST, free_ports, is_taken
+from local.ports import HOST, Ports, free_ports
 from local.postgres import Postgres, postgres
 from local.program import OnLine, Program
+from local.services import DATABASES, SERVICES, variable
 from shared.runtime.tokens import DEVELOPMENT_OPERATOR, bearer
 
 MINISTACK = Path(__file__).parent.parent / ".venv-aws" / "bin" / "ministack"
 REGION = "us-east-1"
-
-SERVICES = ("order", "adapter", "scm", "console")
-DATABASES = {"order": "orders", "scm": "scm", "console": "console"}
 
 OPERATOR = bearer(DEVELOPMENT_OPERATOR.token)
 """HTTP headers of an operator of the local system."""
@@ -34,33 +32,6 @@ empty one counts as not set."""
 
 class CannotStart(Exception):
     """The system cannot start on this machine as it is. The message names the remedy."""
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Ports of the programs on the loopback interface."""
-
-    console: int = 8000
-    order: int = 8001
-    adapter: int = 8002
-    scm: int = 8003
-    aws: int = 4566
-
-    @classmethod
-    def free(cls) -> "Ports":
-        return cls(*free_ports(len(fields(cls))))
-
-    def check(self) -> None:
-        """Raises CannotStart if one of them is in use."""
-        for name, port in vars(self).items():
-            if is_taken(port):
-                variable = f"{name.upper()}_PORT"
-                raise CannotStart(
-                    f"port {port} ({name}) is in use: stop its program, or choose another with {variable}=…"
-                )
-
-    def url(self, program: str) -> str:
-        return f"http://{HOST}:{getattr(self, program)}"
 
 
 @dataclass
@@ -79,7 +50,7 @@ class LocalSystem:
         return self.postgres.url(DATABASES[service])
 
     async def start_aws(self) -> None:
-        program = self.programs["aws"] = aws_program(self.ports.aws, self.folder)
+        program = self.programs["aws"] = aws_program(self.ports["aws"], self.folder)
         await program.start()
         await program.wait_until_ready(f"{self.ports.url('aws')}/_ministack/health")
 
@@ -111,12 +82,9 @@ class LocalSystem:
         return {
             "ENVIRONMENT": "development",
             "HOST": HOST,
-            "PORT": str(getattr(self.ports, service)),
+            "PORT": str(self.ports[service]),
             "LOG_FORMAT": "console",
-            "CONSOLE_URL": self.ports.url("console"),
-            "ORDER_URL": self.ports.url("order"),
-            "ADAPTER_URL": self.ports.url("adapter"),
-            "SCM_URL": self.ports.url("scm"),
+            **{variable(each.name, "URL"): self.ports.url(each.name) for each in SERVICES},
             "AWS_ENDPOINT_URL": self.ports.url("aws"),
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "local",
@@ -174,7 +142,7 @@ async def running_system(
     """Run the system with its data and logs in the folder; `fresh` deletes existing data first, `overrides`
     are environment variables by service.
 
-    Raises CannotStart, and ProgramFailed for a program that does not become ready.
+    Raises CannotStart, InvalidPort, and ProgramFailed for a program that does not become ready.
     """
     ports.check()
     with _locked(folder, fresh), postgres(folder / "postgres") as database:
@@ -186,8 +154,8 @@ async def running_system(
                 for service in DATABASES:
                     group.create_task(system.migrate(service))
             async with asyncio.TaskGroup() as group:
-                for service in SERVICES:
-                    group.create_task(system.start_service(service))
+                for each in SERVICES:
+                    group.create_task(system.start_service(each.name))
             yield system
         finally:
             await system.stop()

@@ -2,25 +2,31 @@
 
 import asyncio
 from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from local.system import OPERATOR, LocalSystem, Ports, running_system
+from local.ports import Ports
+from local.services import SERVICES
+from local.system import OPERATOR, LocalSystem, running_system
 
-_COLOURS = {"console": "blue", "order": "cyan", "adapter": "magenta", "scm": "green"}
+_COLOURS = dict(
+    zip((each.name for each in SERVICES), cycle(["blue", "cyan", "magenta", "green", "yellow"]), strict=False)
+)
+_WIDTH = max(len(name) for name in _COLOURS) + 1
 
 
-async def run_up(folder: Path, ports: Ports) -> int:
-    """Run the system and print its output until cancelled. Raises CannotStart and ProgramFailed."""
+async def run_up(folder: Path) -> int:
+    """Run the system and print its output until cancelled. Raises CannotStart, InvalidPort, ProgramFailed."""
     console = Console(highlight=False, soft_wrap=True)
 
     def on_line(program: str, line: str) -> None:
-        console.print(Text(f"{program:<8}", _COLOURS.get(program, "dim")), Text.from_ansi(line))
+        console.print(Text(f"{program:<{_WIDTH}}", _COLOURS.get(program, "dim")), Text.from_ansi(line))
 
     console.print("starting …")
-    async with running_system(folder, ports, on_line) as system:
+    async with running_system(folder, Ports.from_environment(), on_line) as system:
         console.print(_welcome(system))
         with suppress(asyncio.CancelledError):  # by Ctrl-C, the intended end
             await system.watch()
@@ -28,18 +34,16 @@ async def run_up(folder: Path, ports: Ports) -> int:
 
 
 def _welcome(system: LocalSystem) -> Text:
-    console, order, adapter, scm = (system.ports.url(name) for name in ("console", "order", "adapter", "scm"))
+    order, scm = system.ports.url("order"), system.ports.url("scm")
+    docs = "\n".join(f"  {each.name:<{_WIDTH}} {system.ports.url(each.name)}/docs" for each in SERVICES)
     json = "-H 'content-type: application/json' -d"
     operator = f"-H 'authorization: {OPERATOR['authorization']}'"
     return Text.from_markup(f"""
 [bold green]The system is running.[/] Data and logs are in {system.folder}. Ctrl-C stops it.
 
-Console: [bold]{console}[/]
+Console: [bold]{system.ports.url("console")}[/]
 
-  console  {console}/docs
-  order    {order}/docs
-  adapter  {adapter}/docs
-  scm      {scm}/docs
+{docs}
 
 Try, in the project's folder: put mugs into stock, place an order, complete it and read it again.
 

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from local.order import ORDER
-from local.system import OPERATOR, LocalSystem, Ports, running_system
+from local.ports import Ports
+from local.system import OPERATOR, LocalSystem, running_system
 from tests.adapter.test_adapter import event, send
 from tests.console.test_live import watching
 from tests.serving import adapter_service, console_service, eventually

@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
 
-from local.system import LocalSystem, Ports, running_system
+from local.ports import Ports
+from local.system import LocalSystem, running_system
 from services.console.main import create_app
 from services.console.settings import Settings
 from shared.runtime.tokens import DEVELOPMENT_OPERATOR

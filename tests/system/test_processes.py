@@ -17,9 +17,10 @@ import psutil
 import pytest
 from fastapi import FastAPI, Request, Response
 
-from local.ports import HOST
+from local.ports import HOST, Ports
 from local.postgres import Postgres
-from local.system import LocalSystem, Ports, running_system
+from local.services import variable
+from local.system import LocalSystem, running_system
 from shared.runtime.tokens import DEVELOPMENT_OPERATOR, development_token
 from tests.order.test_api import ORDER
 from tests.serving import OPERATOR, PRODUCTION_TOKENS, eventually, serving
@@ -164,7 +165,7 @@ async def test_a_missing_queue_or_topic_is_refused_in_production(
         AWS_ENDPOINT_URL=aws_url,
         AWS_ACCESS_KEY_ID="test",
         AWS_SECRET_ACCESS_KEY="test",
-        PORT=str(Ports.free().order),
+        PORT=str(Ports.free()["order"]),
         LOG_LEVEL="ERROR",
     )
     assert code == 2
@@ -298,7 +299,7 @@ class Up:
 
     async def start(self) -> None:
         self.output = ""
-        environment = {f"{name.upper()}_PORT": str(port) for name, port in vars(self.ports).items()}
+        environment = {variable(name, "PORT"): str(port) for name, port in self.ports.by_name.items()}
         self.process = await asyncio.create_subprocess_exec(
             *[sys.executable, "-m", "local", "up", "--folder", str(self.folder)],
             cwd=ROOT,
@@ -371,7 +372,7 @@ async def test_up_ends_with_one_line_when_a_process_dies(tmp_path: Path) -> None
         process
         for process in psutil.process_iter(["cmdline", "environ"])
         if "services.scm" in (process.info["cmdline"] or [])
-        and (process.info["environ"] or {}).get("PORT") == str(up.ports.scm)
+        and (process.info["environ"] or {}).get("PORT") == str(up.ports["scm"])
     ]
     scm.kill()
     assert await up.end() == 1
@@ -383,11 +384,11 @@ async def test_up_ends_with_one_line_when_a_process_dies(tmp_path: Path) -> None
 async def test_up_names_a_port_in_use(tmp_path: Path) -> None:
     """With the variable that changes it; no process is started."""
     up = Up(tmp_path)
-    with socket.create_server((HOST, up.ports.adapter)):
+    with socket.create_server((HOST, up.ports["adapter"])):
         await up.start()
         assert await up.end() == 1
     assert up.output.splitlines()[-1] == (
-        f"error: port {up.ports.adapter} (adapter) is in use: stop its program, "
+        f"error: port {up.ports['adapter']} (adapter) is in use: stop its program, "
         "or choose another with ADAPTER_PORT=…"
     )
     assert up.processes() == []
