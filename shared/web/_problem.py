@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from snsqs.postgres import DatabaseUnavailable, OutcomeUnknown
+from snsqs.postgres import DatabaseUnavailable, OutcomeUnknown, StatementTimeout
 from starlette.exceptions import HTTPException
 
 from shared.runtime.service_client import RequestRejected, ServiceUnavailable
@@ -65,6 +65,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DatabaseUnavailable, _unavailable)
+    app.add_exception_handler(StatementTimeout, _statement_timeout)
     app.add_exception_handler(OutcomeUnknown, _unknown_outcome)
     app.add_exception_handler(RequestRejected, _rejected)
     map_errors(app, {ServiceUnavailable: 503})
@@ -105,6 +106,11 @@ async def _rejected(_: Request, error: Exception) -> JSONResponse:
 async def _unavailable(_: Request, error: Exception) -> JSONResponse:
     log.warning("database unavailable", error=str(error))
     return Problem(503, "Database unavailable; retry later", headers={"retry-after": "2"}).response()
+
+
+async def _statement_timeout(_: Request, error: Exception) -> JSONResponse:
+    log.error("statement timeout", error=str(error))
+    return Problem(503, "The database took too long; retry later", headers={"retry-after": "2"}).response()
 
 
 async def _unknown_outcome(_: Request, error: Exception) -> JSONResponse:

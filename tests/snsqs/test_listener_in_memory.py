@@ -46,7 +46,27 @@ def test_a_dependency_that_stays_unavailable_is_a_failure() -> None:
     run_on_virtual_clock(scenario())
     in_place = [at for count, at in tries if count == 1]
     assert [count for count, _ in tries] == [1] * len(in_place) + [2]
-    assert 50 < in_place[-1] - in_place[0] <= 60
+    assert in_place[-1] - in_place[0] == pytest.approx(60)
+
+
+def test_an_outage_of_minutes_costs_few_tries() -> None:
+    """The pauses between them grow up to a minute, in the five minutes until the message has failed."""
+    tries: list[int] = []
+
+    @listener
+    async def handler(event: Painted, delivery: Delivery) -> None:
+        tries.append(delivery.receive_count)
+        if delivery.receive_count == 1:
+            raise Unavailable("the other service is away")
+
+    async def scenario() -> None:
+        async with MemoryBroker() as broker:
+            broker.listen(handler)
+            await broker.topic(TOPIC).send([message()])
+            await broker.join()
+
+    run_on_virtual_clock(scenario())
+    assert 6 < tries.count(1) < 25
 
 
 class _SlowAnswers(MemoryQueue):

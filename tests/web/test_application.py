@@ -4,6 +4,7 @@ from typing import Annotated
 
 import pytest
 from fastapi import FastAPI
+from snsqs.postgres import DatabaseUnavailable, StatementTimeout
 
 from shared.runtime.service_client import RequestRejected, ServiceUnavailable
 from shared.web import ComponentMissing, application, component, components, map_errors
@@ -73,3 +74,18 @@ async def test_an_error_is_answered_with_its_status(app: FastAPI, error: Excepti
         answer = await client.get("/")
     assert (answer.status_code, answer.json()["detail"]) == (status, str(error))
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailable("lost"), StatementTimeout("canceled")])
+async def test_an_error_of_the_database_may_be_retried(app: FastAPI, error: Exception) -> None:
+    """A slow statement is not reported as an outage; neither answer contains the error."""
+
+    @app.get("/")
+    async def fail() -> None:
+        raise error
+
+    async with calling(app) as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert ("unavailable" in answer.json()["detail"]) == (type(error) is DatabaseUnavailable)
+    assert str(error) not in answer.text

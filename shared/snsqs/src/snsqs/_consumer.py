@@ -24,6 +24,9 @@ from snsqs.backoff import full_jitter
 
 log = logging.getLogger(__name__)
 
+_MAX_UNAVAILABLE_PAUSE = 60.0
+"""Seconds; so a handler is called about fifteen times in the five minutes of `max_unavailable`."""
+
 
 class Consumer:
     """Workers that handle pending messages. What a handler does decides what happens to its message:
@@ -232,9 +235,11 @@ class Consumer:
                 return await self._call(delivery)
             except Unavailable as error:
                 failures += 1
-                pause = full_jitter(failures, base=1, cap=10, floor=0.5)
-                if now() + pause > deadline:
+                remaining = deadline - now()
+                if remaining <= 0:
                     raise
+                pause = full_jitter(failures, base=1, cap=_MAX_UNAVAILABLE_PAUSE, floor=0.5)
+                pause = min(pause, remaining)
                 running.waits_for = error_text(error)
                 about = {"error": running.waits_for, "retry_in": round(pause, 1)}
                 log.warning("handler waits for a dependency", extra=about)

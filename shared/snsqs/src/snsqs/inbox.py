@@ -36,7 +36,14 @@ from snsqs._settings import DEFAULT_DEAD_LETTER_RETENTION, DEFAULT_RETENTION
 from snsqs._transaction import InboxContext, Transaction, inbox_context
 from snsqs.headers import SOURCE
 from snsqs.retention import Expiry
-from snsqs.sql import DatabaseUnavailable, SqlConnection, SqlTransaction, TransactionManager, Unstorable
+from snsqs.sql import (
+    DatabaseUnavailable,
+    SqlConnection,
+    SqlTransaction,
+    StatementTimeout,
+    TransactionManager,
+    Unstorable,
+)
 
 if TYPE_CHECKING:
     from snsqs.postgres import Database
@@ -154,8 +161,8 @@ class Inbox:
     `AsyncConnection` with SQLAlchemy and psycopg. They must not commit.
 
     Events that the handler publishes have the message's id as their cause, unless it handles a batch of
-    several messages. Raises Unavailable while the database is unavailable, and TerminalError for values that
-    it cannot store.
+    several messages. Raises Unavailable while the database is unavailable, StatementTimeout for a statement
+    that is too slow, which is a failure of its message, and TerminalError for values that cannot be stored.
     """
 
     def __init__(
@@ -207,6 +214,8 @@ class Inbox:
                     await tx.connection.execute(HANDLED, delivery.queue, ids)
                     if isinstance(failures, BatchFailures) and failures.errors:
                         await _forget(new, failures, versions, delivery, tx)
+        except StatementTimeout:
+            raise  # a failure of this message: a retry in place would run the slow statement again and again
         except DatabaseUnavailable as error:
             raise Unavailable(f"database: {error}") from error
         except Unstorable as error:

@@ -14,7 +14,13 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from pydantic_core import from_json
 
-from snsqs._database_errors import DatabaseUnavailable, OutcomeUnknown, Unstorable
+from snsqs._database_errors import (
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    StatementTimeout,
+    Unstorable,
+    is_raised_in,
+)
 from snsqs._json import encode_any
 from snsqs._session import SETTINGS, Session, keep_alive
 from snsqs._transaction import Transaction
@@ -27,6 +33,7 @@ __all__ = [
     "DatabaseUnreachable",
     "NotMigrated",
     "OutcomeUnknown",
+    "StatementTimeout",
     "Transaction",
     "Unstorable",
     "connect",
@@ -47,6 +54,9 @@ _LOST = (
 """Errors of PostgreSQL when it is starting, stopping, full, has ended the connection, or when another
 transaction has held a lock for too long."""
 
+
+_PROBE_TIMEOUT = 2.0
+"""Seconds in which an available server answers a trivial statement."""
 
 MISSING_TABLES = """
     SELECT array_agg(name) FILTER (WHERE to_regclass(name) IS NULL)
@@ -82,7 +92,7 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Acquire a connection, for reading. Raises DatabaseUnavailable when none is available within 5 s or
-        the connection is lost, and Unstorable."""
+        the connection is lost, StatementTimeout when only a statement is too slow, and Unstorable."""
         try:
             connection = await self._acquire()
         except (*_LOST, OSError, TimeoutError) as error:
@@ -91,8 +101,16 @@ class Database:
         try:
             yield connection
             is_well = True
-        except (*_LOST, TimeoutError) as error:
-            raise DatabaseUnavailable(f"connection lost or too slow: {error!r}") from error
+        except asyncpg.QueryCanceledError as error:
+            raise StatementTimeout(f"statement canceled: {error}") from error
+        except _LOST as error:
+            raise DatabaseUnavailable(f"connection lost: {error!r}") from error
+        except TimeoutError as error:
+            if not is_raised_in(error, "asyncpg"):  # a time limit of the body itself
+                raise
+            if await _responds(connection):
+                raise StatementTimeout(f"statement took too long: {error!r}") from error
+            raise DatabaseUnavailable(f"no response: {error!r}") from error
         except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as error:
             raise Unstorable(str(error)) from error
         except asyncpg.InterfaceError as error:
@@ -167,10 +185,10 @@ async def connect(
 ) -> AsyncIterator[Database]:
     """Open a connection pool, and close it at the end. Raises DatabaseUnreachable.
 
-    Statements are limited to 8 s, waits for a lock to 5 s. PostgreSQL rolls back a transaction 20 s after its
-    last statement when the process is frozen or its host has vanished; while the process is alive, a
-    transaction may be idle for any time. The exception: with a cursor or prepared statement of its own it may
-    be idle for 20 s at most.
+    Statements are limited to 8 s (StatementTimeout), waits for a lock to 5 s. PostgreSQL rolls back a
+    transaction 20 s after its last statement when the process is frozen or its host has vanished; while the
+    process is alive, a transaction may be idle for any time. The exception: with a cursor or prepared
+    statement of its own it may be idle for 20 s at most.
 
     `connections` bounds the pool; it needs one connection
 
@@ -208,6 +226,17 @@ async def connect(
         await pool.close()
         keeping_alive.cancel()
         await asyncio.wait([keeping_alive])
+
+
+async def _responds(connection: Connection) -> bool:
+    """Return whether the server answers a statement. In a failed transaction it answers with an error."""
+    try:
+        await connection.execute("SELECT 1", timeout=_PROBE_TIMEOUT)
+    except asyncpg.InFailedSQLTransactionError:
+        return True
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        return False
+    return True
 
 
 def _is_gone(connection: Connection) -> bool:

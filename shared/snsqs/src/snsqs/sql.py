@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from snsqs._database_errors import DatabaseUnavailable, OutcomeUnknown, Unstorable
+from snsqs._database_errors import DatabaseUnavailable, OutcomeUnknown, StatementTimeout, Unstorable
 
 __all__ = [
     "DatabaseUnavailable",
@@ -23,6 +23,7 @@ __all__ = [
     "SqlConnection",
     "SqlRow",
     "SqlTransaction",
+    "StatementTimeout",
     "TransactionManager",
     "Unstorable",
 ]

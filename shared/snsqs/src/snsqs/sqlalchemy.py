@@ -15,6 +15,7 @@
 Needs `pip install snsqs[sqlalchemy]` and a driver, asyncpg or psycopg 3.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -27,8 +28,8 @@ from sqlalchemy.engine import CursorResult, RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, SessionTransaction
 
-from snsqs._database_errors import error_of
-from snsqs.sql import DatabaseUnavailable, Unstorable
+from snsqs._database_errors import error_of, is_raised_in
+from snsqs.sql import DatabaseUnavailable, StatementTimeout, Unstorable
 
 __all__ = [
     "SqlAlchemyConnection",
@@ -37,6 +38,9 @@ __all__ = [
     "SqlAlchemyTransaction",
     "UnsupportedDialect",
 ]
+
+_PROBE_TIMEOUT = 2.0
+"""Seconds in which an available server accepts a connection."""
 
 _CALLBACKS = "snsqs.on_transaction_end"
 """Key of `Session.info`."""
@@ -136,13 +140,30 @@ class SqlAlchemyDatabase:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqlAlchemyTransaction]:
         """Commit when the body ends, roll back when it raises. Raises DatabaseUnavailable and Unstorable."""
-        with _translated_errors():
-            async with AsyncExitStack() as stack:
-                try:
-                    transaction = await self._begin(stack)
-                except OSError as error:
-                    raise DatabaseUnavailable(f"no connection: {error!r}") from error
-                yield transaction
+        try:
+            with _translated_errors():
+                async with AsyncExitStack() as stack:
+                    try:
+                        transaction = await self._begin(stack)
+                    except OSError as error:
+                        raise DatabaseUnavailable(f"no connection: {error!r}") from error
+                    yield transaction
+        except TimeoutError as error:
+            if not is_raised_in(error, "asyncpg"):  # a time limit of the body itself
+                raise
+            if await self._responds():
+                raise StatementTimeout(f"statement took too long: {error!r}") from error
+            raise DatabaseUnavailable(f"no response: {error!r}") from error
+
+    async def _responds(self) -> bool:
+        """Return whether the server accepts a connection, after a statement has exceeded the driver's own
+        time limit."""
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT), AsyncExitStack() as stack:
+                await self._begin(stack)
+        except (exc.SQLAlchemyError, OSError):
+            return False
+        return True
 
     async def _begin(self, stack: AsyncExitStack) -> SqlAlchemyTransaction:
         if isinstance(self._source, AsyncEngine):
@@ -163,8 +184,8 @@ def _named_parameters(query: str) -> str:
 def _translated_errors() -> Iterator[None]:
     try:
         yield
-    except (TimeoutError, exc.TimeoutError) as error:  # of a statement, and of the pool
-        raise DatabaseUnavailable(f"no connection, or too slow: {error!r}") from error
+    except exc.TimeoutError as error:  # of the pool
+        raise DatabaseUnavailable(f"no connection: {error!r}") from error
     except exc.DBAPIError as error:
         if (translated := _error_class(error)) is None:
             raise
