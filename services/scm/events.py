@@ -65,11 +65,13 @@ class FulfilmentWithdrawn:
 
 
 @dataclass(frozen=True)
-class GoodsFound:
-    """Stock seems sufficient for the order. Published before its articles are locked, so that a listener can
-    do slow work, such as a REST call, while no other order waits for them."""
+class ReservationBegun:
+    """The goods of a new order, or of a waiting one whose goods seem to be in stock, are about to be
+    reserved. Published before its articles are locked, so that a listener can do slow work, such as a REST
+    call, while no other order waits for them."""
 
     order_id: str
+    lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True)

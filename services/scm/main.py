@@ -18,6 +18,8 @@ from services.scm import (
     purchase,
     reconciliation,
 )
+from services.scm.order_check import OrderCheck
+from services.scm.order_client import OrderClient
 from services.scm.settings import Settings
 from shared import operations
 from shared.service import add_migrate, command_line, event_driven
@@ -48,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with httpx.AsyncClient() as http:
-            order_client = delivery.OrderClient(http, settings.order_url)
+            order_client = OrderClient(http, settings.order_url)
             async with event_driven(
                 app,
                 settings,
@@ -75,9 +77,10 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def listeners(order_client: delivery.OrderClient, signal: inventory.AllocationSignal) -> list[Listener]:
+def listeners(order_client: OrderClient, signal: inventory.AllocationSignal) -> list[Listener]:
     """Return the listeners of SCM's in-process events. Their order is irrelevant (see `events`)."""
     return [
+        OrderCheck(order_client),
         fulfilment.open_fulfilment,
         fulfilment.record_progress,
         fulfilment.withdraw,

@@ -32,8 +32,9 @@ NOON = 1626523200000
 
 
 class OrderService:
-    """Fake Order service: addresses by order id, at version 2 unless set. Records the ids requested; can be
-    unavailable, or delay its responses until `may_respond` is set."""
+    """Fake Order service: addresses by order id, at version 2 unless set, with the lines of the first event
+    that is sent about the order. Records the ids requested; can be unavailable, or delay its responses until
+    `may_respond` is set."""
 
     def __init__(self) -> None:
         self.is_unavailable = False
@@ -41,6 +42,8 @@ class OrderService:
         self.may_respond.set()
         self.addresses: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, int] = {}
+        self.lines: dict[str, list[dict[str, Any]]] = {}
+        self.unpaid: set[str] = set()
         self.requests: list[str] = []
         self.app = FastAPI()
         self.app.add_api_route("/orders/{order_id}", self.read)
@@ -53,7 +56,15 @@ class OrderService:
         if order_id not in self.addresses:
             return JSONResponse({"detail": "unknown order"}, 404)
         version, address = self.versions.get(order_id, 2), self.addresses[order_id]
-        return JSONResponse({"id": order_id, "version": version, "deliveryAddress": address})
+        return JSONResponse(
+            {
+                "id": order_id,
+                "version": version,
+                "deliveryAddress": address,
+                "orderLines": self.lines.get(order_id, []),
+                "completedAt": None if order_id in self.unpaid else "2021-07-17T12:00:00Z",
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,8 @@ class Scm:
 
     async def send(self, *messages: Message[str]) -> None:
         """Publish the messages without waiting."""
+        for message in messages:
+            self.orders.lines.setdefault(message.subject, json.loads(message.payload)["source"]["orderLines"])
         await self.topic.send(messages)
 
     async def deliver(self, *messages: Message[str]) -> None:

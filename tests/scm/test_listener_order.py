@@ -14,8 +14,8 @@ from snsqs.outbox import EventLog
 from snsqs.postgres import Database, connect
 
 from services.scm import inventory, listener
-from services.scm.delivery import OrderClient
 from services.scm.main import create_app, listeners
+from services.scm.order_client import OrderClient
 from services.scm.settings import Settings
 from shared.web import components
 from tests.scm.supply_chain import ADDRESS, ELSEWHERE, OrderService
@@ -66,6 +66,7 @@ class Scm:
     async def deliver(self, event_type: Any, order_id: str, version: int, status: str, **lines: int) -> None:
         order_lines = [{"sku": sku, "quantity": quantity} for sku, quantity in lines.items()]
         order = {"id": order_id, "version": version, "status": status, "orderLines": order_lines}
+        self.orders.lines.setdefault(order_id, order_lines)
         event = event_type(source=listener.Order.model_validate(order))
         async with self.database.transaction() as tx:
             await listener.on_order_event(event, tx)

@@ -42,10 +42,11 @@ async def test_a_waiting_order_has_its_shortages_and_purchase_orders(scm_alone: 
 
 
 async def test_a_parked_order_has_its_error(scm_alone: Scm) -> None:
-    """Goods are in stock, but the Order service does not know the order."""
-    order_id = "1" * 20
+    """Goods are in stock, but the Order service does not know the order any more."""
+    order_id = scm_alone.new_order(ADDRESS)
     await scm_alone.deliver(completed(order_id, star=1))
     assert (await overview(scm_alone, order_id))["waitingParkedAt"] is None
+    del scm_alone.orders.addresses[order_id]
     await scm_alone.stock(star=1)
 
     async def parked() -> dict[str, Any] | None:

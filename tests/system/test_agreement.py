@@ -32,7 +32,7 @@ from services.order import main as order_main
 from services.order.settings import Settings as OrderSettings
 from services.scm import inventory
 from services.scm import main as scm_main
-from services.scm.delivery import OrderClient
+from services.scm.order_client import OrderClient
 from services.scm.settings import Settings as ScmSettings
 from shared.operations import reconciliation
 from shared.runtime.tokens import bearer, development_token

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 import structlog
 from snsqs.events import event_listener
@@ -10,16 +9,16 @@ from snsqs.postgres import Transaction
 
 from services.scm.delivery import _store as store
 from services.scm.delivery._invoice import Invoice, Status
-from services.scm.delivery._order_client import CurrentOrder, OrderClient
 from services.scm.events import (
     AddressChanged,
     FulfilmentReserved,
     FulfilmentWithdrawn,
-    GoodsFound,
     InvoiceIssued,
     ParcelArrived,
     ParcelHandedOver,
+    ReservationBegun,
 )
+from services.scm.order_client import CurrentOrder, OrderClient
 from services.scm.order_lock import lock_order
 
 log = structlog.get_logger(__name__)
@@ -28,30 +27,22 @@ log = structlog.get_logger(__name__)
 class DeliveryInvoicing:
     """ApplicationListener that issues the delivery invoice of a reserved order, and a new one when the
     address has changed. It reads the current address from the Order service: for a reservation before stock
-    is locked (GoodsFound)."""
+    is locked (ReservationBegun), except that of a waiting order whose goods arrive at that moment."""
 
     def __init__(self, order_client: OrderClient) -> None:
         self._order_client = order_client
-        self._orders = WeakKeyDictionary[Transaction, CurrentOrder]()
 
     async def on_application_event(
-        self, event: GoodsFound | FulfilmentReserved | AddressChanged, tx: Transaction
+        self, event: ReservationBegun | FulfilmentReserved | AddressChanged, tx: Transaction
     ) -> None:
         """Raises UnknownOrder, Unavailable."""
         match event:
-            case GoodsFound(order_id=order_id):
-                await self._read_order(order_id, tx)
+            case ReservationBegun(order_id=order_id):
+                await self._order_client.order_in(tx, order_id)
             case FulfilmentReserved(order_id=order_id):
-                await _issue(await self._read_order(order_id, tx), tx)
+                await _issue(await self._order_client.order_in(tx, order_id), tx)
             case AddressChanged(order_id=order_id):
                 await self._replace_invoice(order_id, tx)
-
-    async def _read_order(self, order_id: str, tx: Transaction) -> CurrentOrder:
-        """Read the order once per transaction, which concerns one order only. Without GoodsFound, when goods
-        became available between the first check and the lock, it is read for FulfilmentReserved."""
-        if tx not in self._orders:
-            self._orders[tx] = await self._order_client.current_order(order_id)
-        return self._orders[tx]
 
     async def _replace_invoice(self, order_id: str, tx: Transaction) -> None:
         """Issue a new invoice if the live one has another address and is not dispatched. Without a live

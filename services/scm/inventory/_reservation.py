@@ -9,11 +9,11 @@ from snsqs.postgres import Connection, Transaction
 from services.scm.events import (
     FulfilmentOpened,
     FulfilmentWithdrawn,
-    GoodsFound,
     GoodsReserved,
     GoodsShort,
     Line,
     ParcelHandedOver,
+    ReservationBegun,
 )
 from services.scm.inventory import _stock as stock
 from services.scm.inventory import _waiting as waiting
@@ -89,8 +89,8 @@ async def _reserve(
     """Reserve the lines for an order at this position of the queue. Return the missing goods; if there are
     any, nothing was reserved."""
     skus, quantities = stock.columns(lines)
-    if not await _missing(tx.connection, lines, position):
-        await tx.publish(GoodsFound(order_id))
+    if position == waiting.LAST or not await _missing(tx.connection, lines, position):
+        await tx.publish(ReservationBegun(order_id, tuple(lines)))
     await stock.lock(tx.connection, skus)
     missing = await _missing(tx.connection, lines, position)
     if not missing:

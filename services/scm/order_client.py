@@ -1,13 +1,16 @@
 """REST client of the Order service."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpx
 import stamina
-from snsqs import Aggregate, TerminalError, Unavailable
+from snsqs import Aggregate, TerminalError, Unavailable, WireModel
+from snsqs.postgres import Transaction
 
-from services.scm.delivery._circuit import Circuit
+from services.scm.circuit import Circuit
 from shared.runtime.service_client import ServiceClient, ServiceUnavailable, ServiceUnreachable
 
 _ATTEMPT_TIMEOUT = 2.0
@@ -16,14 +19,21 @@ _TIMEOUT = 3.0
 
 
 class UnknownOrder(TerminalError):
-    """The Order service has no such order; nothing can be delivered."""
+    """The Order service has no such order; nothing can be bought or delivered for it."""
+
+
+class OrderLine(WireModel):
+    sku: str
+    quantity: int
 
 
 class CurrentOrder(Aggregate):
-    """The fields of an order that delivery reads. The address is that of `version`, copied without
-    parsing."""
+    """The fields of an order that SCM reads. The address is that of `version`, copied without parsing."""
 
     delivery_address: dict[str, Any]
+    order_lines: list[OrderLine]
+    completed_at: datetime | None = None
+    """Time of the payment, None before."""
 
 
 class OrderClient:
@@ -32,6 +42,7 @@ class OrderClient:
     def __init__(self, http: httpx.AsyncClient, order_url: str) -> None:
         self._service = ServiceClient("order service", order_url, http, timeout=_ATTEMPT_TIMEOUT)
         self._circuit = Circuit("order service")
+        self._read_in = WeakKeyDictionary[Transaction, CurrentOrder]()
 
     @property
     def degraded_reason(self) -> str | None:
@@ -46,6 +57,13 @@ class OrderClient:
         if document is None:
             raise UnknownOrder(f"the order service has no order {order_id}")
         return CurrentOrder.model_validate(document)
+
+    async def order_in(self, tx: Transaction, order_id: str) -> CurrentOrder:
+        """Return the order as it was read first in this transaction, which concerns one order only. Raises
+        UnknownOrder, Unavailable."""
+        if tx not in self._read_in:
+            self._read_in[tx] = await self.current_order(order_id)
+        return self._read_in[tx]
 
     async def _read(self, path: str) -> Any:
         try:
