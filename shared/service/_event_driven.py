@@ -12,7 +12,6 @@ from snsqs import (
     DomainEvent,
     HandlerFunction,
     ListenerContainer,
-    ListenerMisconfigured,
     ListenerOptions,
     MessageHandler,
     TerminalError,
@@ -90,11 +89,10 @@ async def event_driven(
     *,
     source: str,
     publishes: Sequence[type[DomainEvent]],
-    handlers: Sequence[HandlerFunction],
+    handlers: Sequence[HandlerFunction | Binding],
     accepts: Collection[str],
     http: httpx.AsyncClient,
     listeners: Sequence[Listener] = (),
-    listener_options: ListenerOptions | Mapping[str, ListenerOptions] | None = None,
     loops: Callable[[Database], Mapping[str, MonitoredLoop]] = lambda _: {},
     expiries: Sequence[Expiry] = (),
     dependencies: Mapping[str, Monitored] | None = None,
@@ -106,21 +104,19 @@ async def event_driven(
     and Registration to the application's components.
 
     `source` is the name of the service, under which its events travel. `publishes` are the events that it
-    appends to its event log. `handlers` are functions marked with `@sqs_listener`, for messages of the
-    services that `accepts` names. `listeners` receive in-process events in this order, before the event log
-    does.
-    `listener_options` apply to all queues or, as a mapping, to the queues that it names. `loops` returns the
-    service's own background loops by their names on `/readyz`. `expiries` delete rows besides those of event
-    log and inbox. `dependencies` are reported on `/readyz` by name.
+    appends to its event log. `handlers` are functions marked with `@sqs_listener`, or bindings, for messages
+    of the services that `accepts` names. `listeners` receive in-process events in this order, before the
+    event log does. `loops` returns the service's own background loops by their names on `/readyz`. `expiries`
+    delete rows besides those of event log and inbox. `dependencies` are reported on `/readyz` by name.
 
     Raises the errors that prevent a start: DatabaseUnreachable, TopologyError, ListenerMisconfigured,
     RetentionTooShort, TooFewConnections.
     """
     bound = bindings(handlers)
-    options = _options_by_queue(bound, listener_options)
     event_log, decided, settled = EventLog(), Tally(), SettledMessages()
     publisher = ApplicationEventPublisher([*listeners, event_log])
-    limit = connection_limit(options.values(), settings.database_max_connections)
+    options = [each.options or ListenerOptions() for each in bound]
+    limit = connection_limit(options, settings.database_max_connections)
     async with (
         connect(settings.database_url, publisher, connections=limit) as database,
         aws_clients(region=settings.aws_region, endpoint_url=settings.aws_endpoint_url) as clients,
@@ -137,7 +133,6 @@ async def event_driven(
                 topology,
                 binding,
                 middleware=[Tracing(), SourceGuard(accepts), inbox],
-                options=options[binding.queue],
                 observer=settled.add,
             )
             for binding in bound
@@ -177,21 +172,6 @@ def _add_endpoints(
     health = health_router({"database": database.check_migrated}, monitored)
     for router in (health, progress_router(progress), *OPERATIONS):
         app.include_router(router)
-
-
-def _options_by_queue(
-    bound: Sequence[Binding], options: ListenerOptions | Mapping[str, ListenerOptions] | None
-) -> dict[str, ListenerOptions]:
-    """Return the options of every queue. Raises ListenerMisconfigured for a queue without handlers."""
-    queues = [binding.queue for binding in bound]
-    if not isinstance(options, Mapping):
-        return dict.fromkeys(queues, options or ListenerOptions())
-    if unknown := sorted(options.keys() - queues):
-        raise ListenerMisconfigured(
-            f"listener_options name {', '.join(unknown)}, for which there is no handler; "
-            f"the queues are {', '.join(queues)}"
-        )
-    return {queue: options.get(queue, ListenerOptions()) for queue in queues}
 
 
 def _relay(

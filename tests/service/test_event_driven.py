@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from snsqs import AwsClients, DomainEvent, ListenerMisconfigured, ListenerOptions, sqs_listener
+from snsqs import AwsClients, Binding, DomainEvent, ListenerOptions, bindings, sqs_listener
 from snsqs.headers import ID, SEQUENCE, SUBJECT, TYPE
 
 from services.order.settings import Settings
@@ -33,6 +33,10 @@ async def on_painted(event: Painted) -> None:
     await release.wait()
 
 
+def with_options(**options: Any) -> list[Binding]:
+    return bindings([on_painted], options={"orders-queue": ListenerOptions(**options)})
+
+
 async def start(database_max_connections: int | None = None, **options: Any) -> None:
     """Compose a service; its database does not exist."""
     settings = Settings(
@@ -48,10 +52,9 @@ async def start(database_max_connections: int | None = None, **options: Any) -> 
             settings,
             source="test",
             publishes=[],
-            handlers=[on_painted],
+            handlers=with_options(**options),
             accepts={"test"},
             http=http,
-            **options,
         ),
     ):
         pytest.fail("the service has started without a database")
@@ -77,22 +80,10 @@ async def test_too_few_connections_prevent_a_start() -> None:
         await start(database_max_connections=14)
 
 
-async def test_options_of_one_queue_count_for_its_connections() -> None:
+async def test_options_of_a_listener_count_for_its_connections() -> None:
     """With 20 handlers at a time on its queue, the same limit is too low."""
-    options = {"orders-queue": ListenerOptions(max_concurrency=20)}
     with pytest.raises(TooFewConnections, match="below the minimum of 25"):
-        await start(database_max_connections=15, listener_options=options)
-
-
-async def test_options_for_all_queues_count_for_their_connections() -> None:
-    with pytest.raises(TooFewConnections, match="below the minimum of 25"):
-        await start(database_max_connections=15, listener_options=ListenerOptions(max_concurrency=20))
-
-
-async def test_options_of_a_queue_without_handlers_prevent_a_start() -> None:
-    """A mistyped queue name must not leave a listener with the default options."""
-    with pytest.raises(ListenerMisconfigured, match=r"other-queue.*the queues are orders-queue"):
-        await start(listener_options={"other-queue": ListenerOptions()})
+        await start(database_max_connections=15, max_concurrency=20)
 
 
 async def test_a_listener_runs_with_the_options_of_its_queue(order_database: str, aws: AwsClients) -> None:
@@ -103,7 +94,6 @@ async def test_a_listener_runs_with_the_options_of_its_queue(order_database: str
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        options = {"orders-queue": ListenerOptions(max_concurrency=1)}
         async with (
             httpx.AsyncClient() as http,
             event_driven(
@@ -111,10 +101,9 @@ async def test_a_listener_runs_with_the_options_of_its_queue(order_database: str
                 settings,
                 source="test",
                 publishes=[],
-                handlers=[on_painted],
+                handlers=with_options(max_concurrency=1),
                 accepts={"test"},
                 http=http,
-                listener_options=options,
             ),
         ):
             yield

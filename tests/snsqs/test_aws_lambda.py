@@ -412,9 +412,14 @@ def test_what_could_not_be_opened_is_opened_at_the_next_invocation() -> None:
 )
 def test_an_option_without_an_effect_is_an_error_at_start(options: dict[str, Any], text: str) -> None:
     """No setting is silently ignored."""
-    with pytest.raises(ListenerMisconfigured) as raised:
-        LambdaHandler([Handled().handler()], options=ListenerOptions(**options))
-    assert str(raised.value).startswith(f"LambdaHandler: {text}")
+    chosen = ListenerOptions(**options)
+    for handlers, given in (
+        ([Handled().handler()], chosen),
+        (bindings([Handled().handler()], options={"billing-order-event-queue": chosen}), None),
+    ):
+        with pytest.raises(ListenerMisconfigured) as raised:
+            LambdaHandler(handlers, options=given)
+        assert str(raised.value).startswith(f"LambdaHandler: {text}")
 
 
 def test_queue_settings_need_a_topology() -> None:

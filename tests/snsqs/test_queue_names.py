@@ -103,7 +103,6 @@ async def on_second(event: Painted) -> None: ...
         ("arn:aws:sqs:us-east-1::q", None, None, "'arn:aws:sqs:us-east-1::q' is not the name, URL or ARN"),
         (ARN, None, None, f"{ARN} is not the ARN of a queue; it begins with arn:aws:sqs:"),
         ("queue", None, QUEUE_ARN, f"the dead-letter queue of queue is {QUEUE_ARN}; give its name only"),
-        ("queue", "", None, "'' is not the name or ARN of a topic"),
         ("queue", "t" * 257, None, "a name has up to 256 letters"),
         ("queue", QUEUE_ARN, None, f"{QUEUE_ARN} is not the ARN of a topic; it begins with arn:aws:sns:"),
         ("queue", "events.fifo", None, "queue is a standard queue and events.fifo a FIFO topic"),

@@ -212,6 +212,43 @@ def test_settings_by_queue_take_precedence() -> None:
         bindings([slow_handler], settings={"sloow": SLOW})
 
 
+@pytest.mark.virtual_clock
+async def test_options_are_those_of_the_queue(memory_broker: MemoryBroker) -> None:
+    """Of the decorator, replaced by those of `bindings`, replaced by those of the call that listens."""
+    declared = ListenerOptions(max_concurrency=1)
+
+    @sqs_listener(["first", "second", "third"], options=declared)
+    async def handler(event: Painted) -> None:
+        await asyncio.sleep(10)
+
+    bound = bindings([handler], options={"second": ListenerOptions(max_concurrency=2)})
+    assert [each.options for each in bound] == [declared, ListenerOptions(max_concurrency=2), declared]
+    listeners = memory_broker.listen(*bound[:2])
+    listeners += memory_broker.listen(bound[2], options=ListenerOptions(max_concurrency=3))
+    for each in bound:
+        await memory_broker.queue_channel(each.queue).send([message() for _ in range(5)])
+    await asyncio.sleep(1)
+    assert [each.in_flight for each in listeners] == [1, 2, 3]
+    await memory_broker.join()
+
+
+def test_options_that_do_not_fit_are_errors_at_the_declaration() -> None:
+    """Different options of one queue, of a queue without handlers, or for other handlers."""
+
+    @sqs_listener("slow", options=ListenerOptions(max_concurrency=2))
+    async def one(event: Painted) -> None: ...
+
+    @sqs_listener("slow", options=ListenerOptions(max_concurrency=3))
+    async def other(event: Sold) -> None: ...
+
+    with pytest.raises(ListenerMisconfigured, match="slow: its handlers have different options"):
+        bindings([one, other])
+    with pytest.raises(ListenerMisconfigured, match=r"options name sloow.*; the queues are slow"):
+        bindings([one], options={"sloow": ListenerOptions()})
+    with pytest.raises(ListenerMisconfigured, match="default_type='Sold' has no handler"):
+        bindings([one], options={"slow": ListenerOptions(default_type="Sold")})
+
+
 @sqs_listener("slow", settings=SLOW)
 async def slow_handler(event: Painted) -> None: ...
 

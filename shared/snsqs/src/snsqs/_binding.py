@@ -14,6 +14,7 @@ from snsqs._errors import (
 from snsqs._handler import HandlerFunction, HandlerMethod
 from snsqs._message import Message
 from snsqs._names import address_errors
+from snsqs._options import ListenerOptions, validate_options
 from snsqs._queue import is_fifo
 from snsqs._settings import QueueSettings
 
@@ -30,6 +31,7 @@ class _Mark:
     topics: tuple[str, ...]
     converter: MessageConverter | None = None
     settings: QueueSettings | None = None
+    options: ListenerOptions | None = None
 
 
 def sqs_listener(
@@ -38,6 +40,7 @@ def sqs_listener(
     topic: str | Sequence[str] | None = None,
     converter: MessageConverter | None = None,
     settings: QueueSettings | None = None,
+    options: ListenerOptions | None = None,
 ) -> Callable[[F], F]:
     """Mark a function as the handler of one or more event types on `queue`, which is subscribed to `topic`.
 
@@ -62,7 +65,8 @@ def sqs_listener(
     queue by its name, URL or ARN; ARN and URL may be of another account or region.
 
     `converter` converts the messages of the queue, which has one; the default is `JsonConverter`. `settings`
-    are those of the queue; one of its handlers has them, or several have the same.
+    are those of the queue and `options` those of its listener; one of its handlers has them, or several have
+    the same.
 
     The decorator registers nothing; an application passes its functions to `bindings()`.
     """
@@ -76,7 +80,7 @@ def sqs_listener(
                 f"@sqs_listener marks functions and methods, not {function!r}; declare a function that "
                 "calls it"
             )
-        marks = [_Mark(each, topics, converter, settings) for each in queues]
+        marks = [_Mark(each, topics, converter, settings, options) for each in queues]
         setattr(function, _MARK, (*marks, *getattr(function, _MARK, ())))
         return function
 
@@ -102,6 +106,8 @@ class Binding:
     handlers: Mapping[str, HandlerMethod]
     converter: MessageConverter = field(default_factory=lambda: JSON_CONVERTER)
     settings: QueueSettings = field(default_factory=QueueSettings)
+    options: ListenerOptions | None = None
+    """Options of the listener; None: the defaults."""
     queue_address: str = ""
     """URL or ARN of the queue, if it is given by one; `queue` is its name."""
 
@@ -110,6 +116,8 @@ class Binding:
         for error in address_errors(queue, self.dead_letter_queue, self.topics):
             handlers = ", ".join(sorted({handler.name for handler in self.handlers.values()}))
             raise ListenerMisconfigured(f"{handlers}: {error}")
+        if self.options is not None:
+            validate_options(self, self.options)
 
     @property
     def topic(self) -> str:
@@ -161,15 +169,17 @@ def bindings(
     handlers: Iterable[HandlerFunction | Binding],
     *,
     settings: Mapping[str, QueueSettings] | None = None,
+    options: Mapping[str, ListenerOptions] | None = None,
     rename: Callable[[str], str] | None = None,
 ) -> list[Binding]:
     """Return one Binding for each queue that the marked functions name. Raises ListenerMisconfigured.
 
-    The bindings are accepted wherever functions are; bindings among `handlers` are returned with the settings
-    and names that are given here.
+    The bindings are accepted wherever functions are; bindings among `handlers` are returned with the
+    settings, options and names that are given here.
 
     Args:
         settings: settings by queue, as it is declared; they take precedence over those of `@sqs_listener`.
+        options: options of the listeners by queue, in place of those of `@sqs_listener`.
         rename: maps the declared names of queues, dead-letter queues and topics to the names, URLs or ARNs
             of an environment.
     """
@@ -184,18 +194,21 @@ def bindings(
     if both := sorted(bound.keys() & marked.keys()):
         raise ListenerMisconfigured(f"{', '.join(both)}: pass the queue's binding or its functions, not both")
     declared = [*bound, *marked]
-    settings, rename = settings or {}, rename or _unchanged
-    if unknown := sorted(settings.keys() - declared):
-        raise ListenerMisconfigured(
-            f"settings name {', '.join(unknown)}, for which there is no handler; the queues are "
-            f"{', '.join(declared)}"
-        )
+    settings, options, rename = settings or {}, options or {}, rename or _unchanged
+    for argument, by_queue in {"settings": settings, "options": options}.items():
+        if unknown := sorted(by_queue.keys() - declared):
+            raise ListenerMisconfigured(
+                f"{argument} name {', '.join(unknown)}, for which there is no handler; the queues are "
+                f"{', '.join(declared)}"
+            )
     configured = {}
     for queue, binding in bound.items():
         chosen = settings.get(queue, QueueSettings()).or_else(binding.settings)
-        configured[queue] = replace(binding, settings=chosen).renamed(rename)
+        binding = replace(binding, settings=chosen, options=options.get(queue, binding.options))
+        configured[queue] = binding.renamed(rename)
     for queue, on_queue in marked.items():
-        configured[queue] = _binding(queue, on_queue, settings.get(queue, QueueSettings()), rename)
+        chosen = settings.get(queue, QueueSettings())
+        configured[queue] = _binding(queue, on_queue, chosen, options.get(queue), rename)
     _validate_distinct({queue: each.queue for queue, each in configured.items()})
     return list(configured.values())
 
@@ -238,8 +251,10 @@ def _binding(
     queue: str,
     marked: Sequence[tuple[_Mark, HandlerFunction]],
     settings: QueueSettings,
+    options: ListenerOptions | None,
     rename: Callable[[str], str],
 ) -> Binding:
+    options = options or _only(queue, "options", [mark.options for mark, _ in marked])
     converter = _only(queue, "converters", [mark.converter for mark, _ in marked]) or JSON_CONVERTER
     settings = settings.or_else(
         _only(queue, "settings", [mark.settings for mark, _ in marked]) or QueueSettings()
@@ -262,7 +277,8 @@ def _binding(
         for topic in mark.topics:
             topics.setdefault(topic, set()).update(method.event_types)
     by_topic = {topic: sorted(types) for topic, types in topics.items()}
-    return Binding(handlers=handlers, converter=converter, **_resources(queue, by_topic, settings, rename))
+    resources = _resources(queue, by_topic, settings, rename)
+    return Binding(handlers=handlers, converter=converter, options=options, **resources)
 
 
 def _marks_of(function: HandlerFunction) -> Sequence[_Mark]:

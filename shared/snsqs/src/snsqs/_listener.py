@@ -63,7 +63,7 @@ class ListenerContainer:
     ) -> None:
         self.binding = binding
         self._source = source
-        self._options = options or ListenerOptions()
+        self._options = options or binding.options or ListenerOptions()
         validate_options(binding, self._options)
         validate_observer(observer)
         self._observer = observer

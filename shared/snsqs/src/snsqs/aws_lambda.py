@@ -97,7 +97,8 @@ class LambdaHandler:
         Args:
             handlers: functions marked `@sqs_listener`. The queue of a record selects among them.
             middleware: middleware, or a function that opens it, which is called at the first invocation.
-            options: as of a ListenerContainer, without those of polling and shutdown.
+            options: as of a ListenerContainer, without those of polling and shutdown; in place of those of
+                `@sqs_listener`.
             topology: opens a Topology, which finds queues and dead-letter queues and compares the queues with
                 the settings of their handlers. The function then needs permission to change the visibility of
                 messages and to send to the dead-letter queues.
@@ -105,7 +106,8 @@ class LambdaHandler:
         """
         self._bindings = {binding.queue: binding for binding in bindings(handlers)}
         self._open_middleware = middleware
-        self._options = options or ListenerOptions(max_unavailable=0)
+        default = ListenerOptions(max_unavailable=0)
+        self._options = {each.queue: options or each.options or default for each in self._bindings.values()}
         self._open_topology = topology
         self._observer = observer
         self._middleware: Sequence[Middleware] | None = None
@@ -117,8 +119,20 @@ class LambdaHandler:
 
     def _validate(self) -> None:
         validate_observer(self._observer)
-        for name in changed_options(self._options):
-            value = getattr(self._options, name)
+        for binding in self._bindings.values():
+            self._validate_options(self._options[binding.queue])
+            validate_options(binding, self._options[binding.queue])
+            if binding.settings != QueueSettings() and self._open_topology is None:
+                raise ListenerMisconfigured(
+                    f"LambdaHandler: the settings of {binding.queue} have no effect, because nothing "
+                    "compares the queue with them; give a `topology`, or remove them from the handlers"
+                )
+            if not callable(self._open_middleware):
+                message_handler(binding, self._open_middleware)
+
+    def _validate_options(self, options: ListenerOptions) -> None:
+        for name in changed_options(options):
+            value = getattr(options, name)
             if name in _NO_EFFECT:
                 raise ListenerMisconfigured(
                     f"LambdaHandler: {name} is {value!r} without an effect, because {_NO_EFFECT[name]}; "
@@ -129,15 +143,6 @@ class LambdaHandler:
                     f"LambdaHandler: {name} is {value!r} without an effect, because nothing sets the time of "
                     "the next receive; give a `topology`, or leave it unset"
                 )
-        for binding in self._bindings.values():
-            validate_options(binding, self._options)
-            if binding.settings != QueueSettings() and self._open_topology is None:
-                raise ListenerMisconfigured(
-                    f"LambdaHandler: the settings of {binding.queue} have no effect, because nothing "
-                    "compares the queue with them; give a `topology`, or remove them from the handlers"
-                )
-            if not callable(self._open_middleware):
-                message_handler(binding, self._open_middleware)
 
     def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
         """Handle an SQS event. Raises ListenerMisconfigured for a queue without handlers."""
@@ -200,9 +205,10 @@ class LambdaHandler:
         self, binding: Binding, messages: list[Received], middleware: Sequence[Middleware], seconds: float
     ) -> set[str]:
         """Handle messages of one queue. Return the receipt handles of those that are done."""
-        threads, clock = HandlerThreads(self._options.max_concurrency), asyncio.get_running_loop().time
-        limit = min(seconds, self._options.max_lease_extension or math.inf)
-        options = dataclasses.replace(self._options, max_lease_extension=limit, shutdown_timeout=0)
+        options, clock = self._options[binding.queue], asyncio.get_running_loop().time
+        threads = HandlerThreads(options.max_concurrency)
+        limit = min(seconds, options.max_lease_extension or math.inf)
+        options = dataclasses.replace(options, max_lease_extension=limit, shutdown_timeout=0)
         queues = await self._queues_of(binding)
         validate_queues(middleware, queues)
         batch = _Batch(queues.queue)
