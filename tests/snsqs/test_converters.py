@@ -1,7 +1,9 @@
 """Converters: forms of messages on the wire, on every engine."""
 
 import base64
+import gzip
 import json
+import re
 from typing import Any, TypeVar
 
 import pytest
@@ -225,23 +227,66 @@ def test_another_form_is_refused(converter: MessageConverter, body: Any, reason:
         converter.to_message(body if isinstance(body, str) else json.dumps(body), {})
 
 
-@pytest.mark.parametrize(
-    ("document", "hint"),
-    [(CLOUD, "CloudEventsConverter"), (BRIDGE, "EventBridgeConverter"), (S3, "S3Converter")],
+GOOD = '{"order_id": "1", "version": 3}'
+ZIPPED = base64.b64encode(gzip.compress(GOOD.encode(), mtime=0)).decode()
+POINTER = json.dumps(
+    ["software.amazon.payloadoffloading.PayloadS3Pointer", {"s3BucketName": "b", "s3Key": "k"}]
 )
-async def test_a_dead_letter_names_the_converter_of_its_form(
-    engine: Engine, document: dict[str, Any], hint: str
+TYPED = {TYPE: "OrderCompleted"}
+NUMBER = {"DataType": "Number", "StringValue": "300000"}
+
+
+@pytest.mark.parametrize(
+    ("body", "attributes", "hint"),
+    [
+        (CLOUD, {}, "a CloudEvent in structured mode: use snsqs.converters.CloudEventsConverter"),
+        (CLOUD, TYPED, "a CloudEvent in structured mode: use snsqs.converters.CloudEventsConverter"),
+        (BRIDGE, {}, "an event of EventBridge: use snsqs.converters.EventBridgeConverter"),
+        (enveloped(json.dumps(BRIDGE)), {}, "an event of EventBridge: use snsqs.converters.EventBridge"),
+        (S3, {}, "a notification of S3: use snsqs.converters.S3Converter"),
+        (
+            {"Service": "Amazon S3", "Event": "s3:TestEvent"},
+            {},
+            "the test event that S3 sends .*: use snsqs.converters.S3Converter",
+        ),
+        ({"Type": "SubscriptionConfirmation", "Token": "t"}, {}, "SNS's request to confirm a subscription: "),
+        ({"Type": "UnsubscribeConfirmation"}, {}, "SNS's confirmation that a subscription was deleted"),
+        (enveloped(POINTER), TYPED, "a pointer to S3 .*; in the envelope of SNS"),
+        (
+            GOOD,
+            {"JavaType": "com.acme.Completed"},
+            "a message of Spring with the JavaType com.acme.Completed: ",
+        ),
+        (enveloped(GOOD, JavaType="com.acme.A"), {}, "a message of Spring with the JavaType com.acme.A: "),
+        (POINTER, {}, r"a pointer to S3 \(claim check\): fetch the payload in a middleware"),
+        (POINTER, TYPED, r"a pointer to S3 \(claim check\): fetch the payload in a middleware"),
+        ("k", TYPED | {"ExtendedPayloadSize": NUMBER}, "a pointer to S3"),
+        (ZIPPED, {}, "gzip in Base64: decompress it in a converter of your own"),
+        (ZIPPED, TYPED, "gzip in Base64: decompress it in a converter of your own"),
+        ("x", TYPED | {"content-encoding": "gzip"}, "gzip: decompress it in a converter of your own"),
+    ],
+)
+async def test_a_dead_letter_names_the_form_of_another_sender(
+    engine: Engine, body: Any, attributes: dict[str, Any], hint: str
 ) -> None:
-    """A handler without a converter, on a queue with the default one."""
+    """With the remedy; a handler on a queue with the default converter."""
     handler, _ = recording(None)
     async with listening(engine, handler) as bench:
-        await bench.send(json.dumps(document))
+        await bench.send(body if isinstance(body, str) else json.dumps(body), **attributes)
         await eventually(bench.is_empty)
         [letter] = await bench.dead_letters()
-    assert letter.reason.startswith(
-        "UndecodableMessage: the message has no ce-type attribute; it looks like "
-    )
-    assert letter.reason.endswith(f"use snsqs.converters.{hint}")
+    assert re.match(f"UndecodableMessage: .*; it looks like {hint}", letter.reason)
+
+
+@pytest.mark.parametrize("body", ["{}", "[]", '["a", 1]', '{"Records": [1]}', "H4s", '{"Type": 1}', "1", ""])
+async def test_other_messages_have_no_hint(engine: Engine, body: str) -> None:
+    """A form is only named when it is recognised."""
+    handler, _ = recording(None)
+    async with listening(engine, handler) as bench:
+        await bench.send(body or " ", **TYPED)
+        await eventually(bench.is_empty)
+        [letter] = await bench.dead_letters()
+    assert "looks like" not in letter.reason
 
 
 async def test_what_cannot_be_sent_is_refused() -> None:

@@ -64,7 +64,11 @@ async def test_the_filter_policy_excludes_types_without_a_handler(engine: Engine
     assert recorder.painted == ["2"]
 
 
-GOOD = '{"source": {"id": "1", "version": 1}, "occurenceOn": 1}'
+def dated(time: str) -> str:
+    return f'{{"source": {{"id": "1", "version": 1}}{time}}}'
+
+
+GOOD = dated(', "occurenceOn": 1')
 
 
 @pytest.mark.parametrize(
@@ -77,6 +81,20 @@ GOOD = '{"source": {"id": "1", "version": 1}, "occurenceOn": 1}'
         (GOOD, {TYPE: "os.system"}, "UnknownType: no handler on test-queue takes 'os.system'"),
         ('{"source": {"id": 5}, "occurenceOn": 1}', {TYPE: "Painted"}, "source.version: Field required"),
         ("[" * 50_000, {}, "UndecodableMessage"),
+        (dated(""), {TYPE: "Painted"}, "occurence_on: Field required, spelled occurenceOn"),
+        (
+            dated(', "occurrenceOn": 1'),
+            {TYPE: "Painted"},
+            "occurence_on: Field required, spelled occurenceOn",
+        ),
+        (
+            dated(', "occurence_on": 1'),
+            {TYPE: "Painted"},
+            "occurence_on: Field required, spelled occurenceOn",
+        ),
+        (dated(', "occurenceOn": null'), {TYPE: "Painted"}, "occurenceOn: Input should be a valid integer"),
+        (dated(', "occurenceOn": "1"'), {TYPE: "Painted"}, "occurenceOn: Input should be a valid integer"),
+        (dated(', "occurenceOn": true'), {TYPE: "Painted"}, "occurenceOn: Input should be a valid integer"),
     ],
 )
 async def test_an_undecodable_message_is_a_dead_letter_at_once(

@@ -109,6 +109,20 @@ async def test_an_invalid_response_decides_nothing(
     assert len(adapter.batches) == 3
 
 
+async def test_a_decision_without_a_time_is_invalid(database: Database, fake: tuple[Adapter, str]) -> None:
+    """The relay's clock is not that of the decision."""
+    adapter, url = fake
+
+    def undated(batch: Batch) -> Response:
+        return JSONResponse({"results": [{"id": event["id"], "decision": "held_back"} for event in batch]})
+
+    adapter.answer = lambda batch: undated(batch) if len(adapter.batches) < 2 else adapter.held_back(batch)
+    async with relaying(database, url):
+        await append(database)
+        await eventually(lambda: all_decided(database))
+    assert len(adapter.batches) == 2
+
+
 async def test_a_slow_adapter_is_retried(database: Database, fake: tuple[Adapter, str]) -> None:
     """`publish_timeout` limits the time for which a batch is claimed."""
     adapter, url = fake

@@ -2,22 +2,25 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
+from snsqs._envelopes import envelope_hint
 from snsqs._errors import InvalidEvent, UndecodableMessage
 from snsqs._event import declared, name_of
 from snsqs._json import encode
 from snsqs._message import Message
+from snsqs._model import WireModel
 from snsqs.headers import CONTENT_TYPE, ID, SEQUENCE, SUBJECT, TIME, TYPE
 
 JSON = "application/json"
 
 MAX_HEADER_CHARACTERS = 256
 
-_MAX_ADAPTERS = 1_000
+_MAX_CODECS = 1_000
 """Event types of which a converter keeps validator and serializer."""
 
 _RANDOM_BITS = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF
@@ -79,11 +82,11 @@ class JsonConverter(MessageConverter):
     content_type = JSON
 
     def __init__(self) -> None:
-        self._adapters: dict[int, tuple[Any, TypeAdapter[Any]]] = {}
+        self._codecs: dict[int, _Codec] = {}
 
     def validate_type(self, event_type: Any) -> None:
         """Raise InvalidEvent if pydantic has no schema for the type."""
-        self._adapter(event_type)
+        self._codec(event_type)
 
     def to_message(self, body: str, attributes: Mapping[str, str]) -> Message[str]:
         """Return a received body and its string attributes as a Message. Raises UndecodableMessage.
@@ -104,7 +107,7 @@ class JsonConverter(MessageConverter):
         """Return the JSON payload as `event_type`. Raises UndecodableMessage, which names the fields that do
         not fit."""
         try:
-            event: E = self._adapter(event_type).validator.validate_json(message.payload)
+            event: E = self._codec(event_type).decode(message.payload)
         except ValidationError as error:
             fields = "; ".join(
                 ": ".join([*filter(None, [".".join(map(str, problem["loc"]))]), problem["msg"]])
@@ -117,18 +120,35 @@ class JsonConverter(MessageConverter):
         """Return an event as JSON. Raises InvalidEvent, which names the field, if a value does not fit its
         type or JSON cannot represent it: NaN, an infinity, half of a surrogate pair."""
         try:
-            return encode(self._adapter(event_type).serializer, event).decode()
+            return encode(self._codec(event_type).serializer, event).decode()
         except ValueError as error:
             raise InvalidEvent(f"the event is not a {name_of(event_type)}: {error}") from error
 
-    def _adapter(self, event_type: Any) -> TypeAdapter[Any]:
+    def _codec(self, event_type: Any) -> "_Codec":
         # By identity: metadata of an Annotated type need not be hashable.
-        cached = self._adapters.get(id(event_type))
-        if cached is None:
-            if len(self._adapters) == _MAX_ADAPTERS:  # of types that are made while the program runs
-                del self._adapters[next(iter(self._adapters))]
-            cached = self._adapters[id(event_type)] = event_type, _type_adapter(event_type)
-        return cached[1]
+        codec = self._codecs.get(id(event_type))
+        if codec is None:
+            if len(self._codecs) == _MAX_CODECS:  # of types that are made while the program runs
+                del self._codecs[next(iter(self._codecs))]
+            codec = self._codecs[id(event_type)] = _Codec(event_type)
+        return codec
+
+
+class _Codec:
+    """Validator and serializer of an event type. Raises InvalidEvent if pydantic has no schema for it."""
+
+    def __init__(self, event_type: Any) -> None:
+        try:
+            adapter = TypeAdapter[Any](event_type)
+            self.serializer, validator = adapter.serializer, adapter.validator
+            self.decode: Callable[[str], Any] = validator.validate_json
+        except (PydanticUserError, PydanticSchemaGenerationError) as error:
+            reason = error.message.partition("\n")[0]
+            raise InvalidEvent(f"{name_of(event_type)} has no JSON form: {reason}") from None
+        self.event_type = event_type
+        if isinstance(event_type, type) and issubclass(event_type, WireModel):
+            # The names of the fields are another spelling, for Python only.
+            self.decode = partial(validator.validate_json, by_alias=True, by_name=False)
 
 
 JSON_CONVERTER = JsonConverter()
@@ -202,26 +222,11 @@ def unwrap_sns_envelope(envelope: Mapping[str, Any]) -> tuple[str, dict[str, str
     return str(envelope.get("Message", "")), values
 
 
-def untyped_reason(body: str) -> str:
-    """Return the reason why a message without a type cannot be handled, with a hint at its envelope."""
+def untyped_reason(body: str, message: Message[str]) -> str:
+    """Return the reason why a message without a type cannot be handled: that of a received body."""
     try:
-        document = json_object(body)
+        is_enveloped = is_sns_envelope(json_object(body))
     except UndecodableMessage:
-        document = {}
-    if is_sns_envelope(document):
-        return f"the message in the SNS envelope has no {TYPE} attribute"
-    hints = {
-        "specversion": "a CloudEvent in structured mode: use snsqs.converters.CloudEventsConverter",
-        "detail-type": "an event of EventBridge: use snsqs.converters.EventBridgeConverter",
-        "Records": "a notification of S3: use snsqs.converters.S3Converter",
-    }
-    hint = next((f"; it looks like {text}" for key, text in hints.items() if key in document), "")
-    return f"the message has no {TYPE} attribute{hint}"
-
-
-def _type_adapter(event_type: Any) -> TypeAdapter[Any]:
-    try:
-        return TypeAdapter(event_type)
-    except (PydanticUserError, PydanticSchemaGenerationError) as error:
-        reason = error.message.partition("\n")[0]
-        raise InvalidEvent(f"{name_of(event_type)} has no JSON form: {reason}") from None
+        is_enveloped = False
+    subject = "the message in the SNS envelope" if is_enveloped else "the message"
+    return f"{subject} has no {TYPE} attribute{envelope_hint(message.payload, message.headers)}"

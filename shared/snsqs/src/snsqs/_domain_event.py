@@ -2,14 +2,18 @@
 
 import time
 import types
-from typing import Any, ClassVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 from pydantic import Field
 
 from snsqs._event import EventDeclaration, declaration_of, mark
-from snsqs._model import MAX_VERSION, WireModel
+from snsqs._model import MAX_VERSION, UNSET, WireModel, unset_in_python
 
 _YEAR_9999 = 253_370_764_800_000
+
+
+def _milliseconds() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class Aggregate(WireModel):
@@ -19,7 +23,7 @@ class Aggregate(WireModel):
     """
 
     id: str
-    version: int = Field(ge=0, le=MAX_VERSION)
+    version: int = Field(strict=True, ge=0, le=MAX_VERSION)
 
 
 class DomainEvent(WireModel):
@@ -45,8 +49,10 @@ class DomainEvent(WireModel):
     """
 
     source: Aggregate
-    occurence_on: int = Field(default_factory=lambda: time.time_ns() // 1_000_000, ge=0, lt=_YEAR_9999)
-    """Milliseconds since the epoch."""
+    occurence_on: Annotated[int, unset_in_python(_milliseconds)] = Field(
+        default_factory=lambda: UNSET, validate_default=True, strict=True, ge=0, lt=_YEAR_9999
+    )
+    """Milliseconds since the epoch. Required in JSON; an event made in Python has the present time."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

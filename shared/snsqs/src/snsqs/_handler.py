@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from snsqs._acknowledgement import Acknowledgement
 from snsqs._batch_failures import BatchFailures
 from snsqs._converter import MessageConverter
+from snsqs._envelopes import envelope_hint
 from snsqs._errors import (
     InvalidEvent,
     ListenerMisconfigured,
@@ -200,6 +201,8 @@ class HandlerMethod:
     def _convert(self, message: Message[str]) -> object:
         try:
             return self._converter.from_message(message, self.event_types[message.type])
+        except UndecodableMessage as error:
+            raise UndecodableMessage(f"{error}{envelope_hint(message.payload, message.headers)}") from error
         except MessagingError:
             raise
         except Exception as error:

@@ -1,9 +1,11 @@
 """Base model of everything that is read from or written to JSON."""
 
-from typing import TYPE_CHECKING, dataclass_transform
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
@@ -32,3 +34,26 @@ class WireModel(BaseModel, metaclass=_FrozenModel):
         serialize_by_alias=True,
         frozen=True,
     )
+
+
+class _Unset:
+    """Value of a field that is not given, before validation."""
+
+
+UNSET: Any = _Unset()
+
+
+def unset_in_python(default: Callable[[], object]) -> BeforeValidator:
+    """Return the metadata of a field that has a default for objects made in Python, such as the present time,
+    and is required in JSON, whose reader would default to another time. The field is declared with
+    `Field(default_factory=lambda: UNSET, validate_default=True)`."""
+
+    def validate(value: object, info: ValidationInfo) -> object:
+        if value is not UNSET:
+            return value
+        if info.mode == "json":
+            name = to_camel(info.field_name or "")
+            raise PydanticCustomError("missing", "Field required, spelled {name}", {"name": name})
+        return default()
+
+    return BeforeValidator(validate)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from snsqs._binding import Binding
 from snsqs._converter import untyped_reason, validate_headers
+from snsqs._envelopes import envelope_hint
 from snsqs._errors import (
     HandlerFailed,
     MessagingError,
@@ -70,7 +71,7 @@ def _decoded(lease: Lease, binding: Binding, options: ListenerOptions) -> Incomi
         message = message.copy(headers={ID: received.message_id})
     if not message.type:
         if options.default_type is None:
-            reason = UndecodableMessage(untyped_reason(received.body))
+            reason = UndecodableMessage(untyped_reason(received.body, message))
             return Incoming(lease, message, None, reason, policy=options.untyped)
         message = message.copy(headers={TYPE: options.default_type})
     try:
@@ -89,6 +90,8 @@ def settled_before(lease: Lease) -> Incoming:
 
 def _rejected(lease: Lease, error: MessagingError, policy: Policy = "dead-letter") -> Incoming:
     received = lease.received
+    if isinstance(error, UndecodableMessage):
+        error = UndecodableMessage(f"{error}{envelope_hint(received.body, received.attributes)}")
     return Incoming(lease, Message(received.body, received.attributes), None, error, policy)
 
 

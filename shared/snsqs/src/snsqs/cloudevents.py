@@ -5,11 +5,11 @@ with a `BatchResult`. See https://github.com/cloudevents/spec, JSON batch format
 """
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
 
-from snsqs._model import WireModel
+from snsqs._model import UNSET, WireModel, unset_in_python
 
 __all__ = [
     "BATCH_CONTENT_TYPE",
@@ -49,7 +49,10 @@ class EventResult(WireModel):
     """`failed`: there is no decision yet; the event should be sent again."""
     rule: str | None = None
     """Id of the rule that decided."""
-    decided_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+    decided_at: Annotated[AwareDatetime, unset_in_python(lambda: datetime.now(UTC))] = Field(
+        default_factory=lambda: UNSET, validate_default=True
+    )
+    """Required in JSON."""
     message_id: str | None = None
     """Id that the transport assigned to a forwarded event."""
     error: str | None = None
