@@ -109,11 +109,11 @@ class Allocation(PollingLoop):
                     return False
                 await tx.connection.execute(SET_LOCK_TIMEOUT)
                 await reserve_for_waiting(order_id, tx)
-        except asyncpg.LockNotAvailableError:
+        except DatabaseUnavailable as error:
+            if not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                raise
             log.warning("waiting order postponed", order_id=order_id, error="an article is locked")
             return False
-        except DatabaseUnavailable:
-            raise
         except Unavailable as error:
             await self._postpone(order_id, error)
         except Exception as error:
