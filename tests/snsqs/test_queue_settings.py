@@ -148,6 +148,32 @@ async def test_a_setting_that_is_not_set_leaves_the_queue_as_it_is(aws: AwsClien
     assert (policy["deadLetterTargetArn"], int(policy["maxReceiveCount"])) == (arn["QueueArn"], 3)
 
 
+@pytest.mark.virtual_clock
+async def test_a_setting_that_is_not_set_leaves_a_queue_in_memory_as_it_is(
+    memory_broker: MemoryBroker,
+) -> None:
+    """For example that of another application, or of an earlier listener of the test."""
+    theirs = QueueSettings(
+        visibility=600, max_receive_count=9, dead_letter_queue="theirs", retention=6_000, tags={"team": "x"}
+    )
+    memory_broker.subscribe(bound(theirs))
+    leases: list[float] = []
+
+    @sqs_listener(QUEUE, settings=QueueSettings(max_receive_count=2))
+    async def handler(event: Painted, lease: Lease) -> None:
+        leases.append(lease.deadline - asyncio.get_running_loop().time())
+        raise RuntimeError("not today")
+
+    [binding] = bindings([handler])
+    memory_broker.listen(binding)
+    await memory_broker.queue_channel(QUEUE).send([message()])
+    await memory_broker.join(raise_errors=False)
+    assert leases == [600, 600]
+    assert len(memory_broker.queue("theirs").messages) == 1
+    assert memory_broker.queue(QUEUE).retention == 6_000
+    assert memory_broker.settings_of(bound()) == replace(theirs, max_receive_count=2)
+
+
 async def test_a_setting_that_differs_is_drift_and_in_production_an_error(aws: AwsClients) -> None:
     """The sentence has queue, setting and both values; development corrects it."""
     binding, production = bound(SLOW), Topology(aws, create=False)

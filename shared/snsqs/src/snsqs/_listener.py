@@ -36,7 +36,7 @@ _HALT_TIMEOUT = 0.5
 
 
 class QueueSource(Protocol):
-    """Provider of a listener's queues: `Topology`, or `MemoryBroker` in tests."""
+    """Provider of a listener's queues: a `Topology`, or in memory the one of a `MemoryBroker`."""
 
     async def listener_queues(self, binding: Binding) -> ListenerQueues:
         """Return the queue and dead-letter queue of a binding. Raises TopologyError when one is missing."""

@@ -20,7 +20,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from snsqs._binding import bindings
+from snsqs._binding import Binding, bindings
 from snsqs._handler import HandlerFunction, Middleware
 from snsqs._listener import ListenerContainer
 from snsqs._options import ListenerOptions
@@ -60,7 +60,7 @@ OpenLoops: TypeAlias = Callable[[], AbstractAsyncContextManager[Sequence[Backgro
 
 @asynccontextmanager
 async def open_listeners(
-    handlers: Iterable[HandlerFunction],
+    handlers: Iterable[HandlerFunction | Binding],
     *,
     region: str,
     endpoint_url: str | None = None,

@@ -89,6 +89,7 @@ class MemoryBroker:
         self.faults = faults or Faults()
         self._topics: dict[str, MemoryTopic] = {}
         self._queues: dict[str, MemoryQueue] = {}
+        self._settings: dict[str, QueueSettings] = {}
         self._running: dict[ListenerContainer, _Running] = {}
         self._relays: dict[OutboxRelay, asyncio.Task[None]] = {}
         self._converters: dict[str, MessageConverter] = {}
@@ -124,12 +125,13 @@ class MemoryBroker:
         return self._queues.setdefault(name, MemoryQueue(name, self.faults))
 
     def settings_of(self, binding: Binding) -> QueueSettings:
-        """Return the settings of the binding's queues."""
-        return binding.settings.or_else(self.settings)
+        """Return the settings of the binding's queues; where none are set, those of the existing queue."""
+        existing = self._settings.get(binding.queue, QueueSettings())
+        return binding.settings.or_else(self.settings).or_else(existing)
 
     def subscribe(self, binding: Binding) -> tuple[MemoryQueue, MemoryQueue]:
         """Subscribe the binding's queue to its topics; return the queue and its dead-letter queue."""
-        settings = self.settings_of(binding)
+        settings = self._settings[binding.queue] = self.settings_of(binding)
         name = replace(binding, settings=settings).dead_letter_queue
         queue, dead_letters = self.queue(binding.queue), self.queue(name)
         dead_letters.faults = Faults()
