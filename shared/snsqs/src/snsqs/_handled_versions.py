@@ -1,7 +1,12 @@
 """Newest handled version of each aggregate, and its repair."""
 
+from typing import TYPE_CHECKING
+
 from snsqs._model import MAX_VERSION, WireModel
 from snsqs.sql import SqlConnection
+
+if TYPE_CHECKING:
+    from snsqs.postgres import Connection
 
 VERSIONS = """
     SELECT consumer, source, sequence AS version
@@ -40,13 +45,13 @@ class HandledVersion(WireModel):
     version: int
 
 
-async def handled_versions(connection: SqlConnection, subject: str) -> list[HandledVersion]:
+async def handled_versions(connection: "SqlConnection | Connection", subject: str) -> list[HandledVersion]:
     """Return the newest handled versions of one aggregate, by queue and source."""
     return [HandledVersion(**dict(row)) for row in await connection.fetch(VERSIONS, subject)]
 
 
 async def set_handled_version(
-    connection: SqlConnection, consumer: str, subject: str, version: int, *, source: str = ""
+    connection: "SqlConnection | Connection", consumer: str, subject: str, version: int, *, source: str = ""
 ) -> int | None:
     """Set the newest handled version of an aggregate, after a message with a wrong one was handled or before
     a message with a great one is. Return the version before, None if there was none.

@@ -46,7 +46,7 @@ from snsqs.sql import (
 )
 
 if TYPE_CHECKING:
-    from snsqs.postgres import Database
+    from snsqs.postgres import Connection, Database
 
 __all__ = [
     "MIN_RETENTION_DAYS",
@@ -332,7 +332,7 @@ class ReceivedMessage(WireModel):
     handled_at: datetime
 
 
-async def received(connection: SqlConnection, subject: str) -> list[ReceivedMessage]:
+async def received(connection: "SqlConnection | Connection", subject: str) -> list[ReceivedMessage]:
     """Return the messages about one aggregate, oldest first, at most 1,000."""
     return [ReceivedMessage(**dict(row)) for row in await connection.fetch(RECEIVED, subject)]
 

@@ -4,9 +4,13 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from snsqs._model import WireModel
 from snsqs.sql import SqlConnection
+
+if TYPE_CHECKING:
+    from snsqs.postgres import Connection
 
 BACKLOG = """
     SELECT count(*) AS waiting,
@@ -62,7 +66,7 @@ class ParkedEvent(WireModel):
     parked_at: datetime
 
 
-async def read_backlog(connection: SqlConnection) -> Backlog:
+async def read_backlog(connection: "SqlConnection | Connection") -> Backlog:
     """Return the size and age of the backlog."""
     row = await connection.fetchrow(BACKLOG)
     assert row is not None
@@ -70,7 +74,7 @@ async def read_backlog(connection: SqlConnection) -> Backlog:
 
 
 async def parked_events(
-    connection: SqlConnection,
+    connection: "SqlConnection | Connection",
     limit: int = 100,
     *,
     ids: Collection[str] | None = None,
@@ -86,7 +90,7 @@ async def parked_events(
     return [ParkedEvent(**dict(row)) for row in rows]
 
 
-async def resubmit(connection: SqlConnection, ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
+async def resubmit(connection: "SqlConnection | Connection", ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
     """Retry parked events from the first attempt on. Return the ids of those that were parked; the others
     are unchanged. Wake the relay with `EventLog.wake_relay_after_commit`."""
     return [row["id"] for row in await connection.fetch(RESUBMIT, list(ids))]

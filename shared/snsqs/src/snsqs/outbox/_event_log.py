@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snsqs._converter import JSON_CONVERTER
 from snsqs._errors import InvalidEvent
@@ -13,6 +13,9 @@ from snsqs._transaction import ReportsEnd, Transaction, inbox_context
 from snsqs.retention import Expiry
 from snsqs.sql import SqlConnection
 from snsqs.tracing import current_traceparent, current_tracestate
+
+if TYPE_CHECKING:
+    from snsqs.postgres import Connection
 
 APPEND = """
     INSERT INTO event_log (id, type, subject, sequence, occurred_at, traceparent, tracestate, data, cause)
@@ -53,7 +56,7 @@ class EventLog:
     async def append(
         self,
         event: object,
-        connection: SqlConnection,
+        connection: "SqlConnection | Connection",
         *,
         event_type: Any = None,
         cause_id: str | None = None,
@@ -82,7 +85,7 @@ class EventLog:
             context.after_commit.append(self.wake.set)
 
     async def _insert(
-        self, event: object, kind: Any, connection: SqlConnection, cause_id: str | None
+        self, event: object, kind: Any, connection: "SqlConnection | Connection", cause_id: str | None
     ) -> None:
         declaration = declared(kind)
         subject, version = declaration.id_of(event), declaration.version_of(event)
@@ -135,7 +138,7 @@ class LoggedEvent(WireModel):
     message_id: str | None
 
 
-async def history(connection: SqlConnection, subject: str) -> list[LoggedEvent]:
+async def history(connection: "SqlConnection | Connection", subject: str) -> list[LoggedEvent]:
     """Return the events of one aggregate, oldest first, at most 1,000."""
     return [LoggedEvent(**dict(row)) for row in await connection.fetch(HISTORY, subject)]
 
