@@ -13,6 +13,8 @@ PAGES = sorted(path for path in DOCS.glob("*.md") if path != GUIDE)
 """Pages on one topic; the blocks of each are one program."""
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"`(\w+\.py)`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""Name and code of a file that a page writes."""
 
 # A module of its own, because generic models look up their module by its name.
 RUN = """

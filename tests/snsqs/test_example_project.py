@@ -55,8 +55,8 @@ async def test_the_project_passes_its_tests(
 def test_the_project_passes_type_checkers(
     checker: tuple[str, ...], project: Path, installation: Installation
 ) -> None:
-    """Also `mypy --strict`."""
-    code, output = check(checker, project / "ordering", installation)
+    """Also `mypy --strict`, and its tests."""
+    code, output = check(checker, project, "ordering", "tests", installed=installation)
     assert code == 0, output
 
 
@@ -65,3 +65,9 @@ def test_the_project_has_only_what_it_declares(installation: Installation, tmp_p
     for name in ("fastapi", "psycopg", "services", "shared", "tests"):
         ran = installation.run("-c", f"import {name}", cwd=tmp_path)
         assert "ModuleNotFoundError" in ran.stderr, name
+
+
+def test_the_project_uses_the_installed_library(installation: Installation, tmp_path: Path) -> None:
+    """Of the wheel, and not the source tree."""
+    ran = installation.run("-c", "import snsqs; print(snsqs.__file__)", cwd=tmp_path)
+    assert Path(ran.stdout.strip()).is_relative_to(installation.root), ran.stderr

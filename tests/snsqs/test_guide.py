@@ -20,9 +20,8 @@ from local.system import MINISTACK
 from tests.conftest import REGION
 from tests.serving import eventually
 from tests.snsqs.conftest import Installation, install
-from tests.snsqs.pages import GUIDE, PAGES, README, run
+from tests.snsqs.pages import FILE, GUIDE, PAGES, README, run
 
-FILE = re.compile(r"`(\w+\.py)`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 INSTALL, START_SERVER, START_SERVICE, SEND, TEST = COMMANDS.findall(GUIDE.read_text())
