@@ -87,7 +87,8 @@ def _signature(value: Any, *, returns_only: bool = False) -> str:
 
 
 def _without_modules(text: str) -> str:
-    return re.sub(r"\b(?:\w+\.)+(?=[A-Za-z_])", "", text)
+    """Return the text without modules and memory addresses, which are no part of the API."""
+    return re.sub(r"\b(?:\w+\.)+(?=[A-Za-z_])| at 0x[0-9a-f]+", "", text)
 
 
 def private_imports(folder: Path) -> Iterator[str]:
