@@ -115,6 +115,10 @@ class LeaseKeeper:
 
     def __init__(self, queue: Queue, visibility: int, max_extension: float | None = None) -> None:
         self._queue = queue if isinstance(queue, MonitoredQueue) else MonitoredQueue(queue, CallFailures())
+        if type(visibility) is not int or not 1 <= visibility <= MAX_VISIBILITY:
+            raise ValueError(
+                f"LeaseKeeper: visibility is {visibility!r}; set a whole number from 1 to {MAX_VISIBILITY}"
+            )
         self._visibility = visibility
         self._max_extension = max_extension
         self._leases: dict[str, Lease] = {}

@@ -10,6 +10,7 @@ from snsqs._acknowledgement import Acknowledgement
 from snsqs._errors import MAX_VISIBILITY, ListenerMisconfigured
 from snsqs._outcome import OutcomeObserver
 from snsqs._queue import MAX_BATCH_SIZE
+from snsqs._ranges import reject, require_integer, require_seconds
 from snsqs.aws import POLL_TIMEOUT
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class ListenerOptions:
     max_pollers: int = 4
     """Concurrent receive calls under load; an idle listener has one."""
     poll_timeout: int = POLL_TIMEOUT
-    """Time that a receive call waits for a message (long polling)."""
+    """Time that a receive call waits for a message (long polling), 1 to 20."""
     max_messages_per_poll: int = MAX_BATCH_SIZE
     """Messages that a receive call returns at most, from 1 to 10. Those that no handler is free for wait in
     this process; with long jobs fewer leave the others to other processes."""
@@ -68,7 +69,7 @@ class ListenerOptions:
     def __post_init__(self) -> None:
         self._require_integer("max_concurrency", minimum=1)
         self._require_integer("max_pollers", minimum=1)
-        self._require_integer("poll_timeout", minimum=0, maximum=_MAX_POLL_TIMEOUT)
+        self._require_integer("poll_timeout", minimum=1, maximum=_MAX_POLL_TIMEOUT)
         self._require_integer("max_messages_per_poll", minimum=1, maximum=MAX_BATCH_SIZE)
         for name in ("min_backoff", "max_backoff"):
             self._require_seconds(name, maximum=MAX_VISIBILITY)
@@ -95,21 +96,17 @@ class ListenerOptions:
                 self._reject(name, "leave it unset, because `backoff` replaces it")
 
     def _require_integer(self, name: str, *, minimum: int, maximum: float = math.inf) -> None:
-        value = getattr(self, name)
-        if type(value) is not int or not minimum <= value <= maximum:
-            self._reject(name, f"set a whole number {_range(minimum, maximum)}")
+        require_integer(self, name, minimum=minimum, maximum=maximum, error=ListenerMisconfigured)
 
     def _require_seconds(self, name: str, *, minimum: float = 0, maximum: float = math.inf) -> None:
-        value = getattr(self, name)
-        if type(value) not in (int, float) or not minimum <= value <= maximum or value == math.inf:
-            self._reject(name, f"set seconds {_range(minimum, maximum)}")
+        require_seconds(self, name, minimum=minimum, maximum=maximum, error=ListenerMisconfigured)
 
     def _require_choice(self, name: str, choices: tuple[object, ...]) -> None:
         if getattr(self, name) not in choices:
             self._reject(name, f"set {' or '.join(map(repr, choices))}")
 
     def _reject(self, name: str, remedy: str) -> None:
-        raise ListenerMisconfigured(f"ListenerOptions: {name} is {getattr(self, name)!r}; {remedy}")
+        reject(self, name, remedy, error=ListenerMisconfigured)
 
 
 def changed_options(options: ListenerOptions) -> list[str]:
@@ -150,7 +147,3 @@ def _validate_default_type(binding: "Binding", options: ListenerOptions) -> None
             f"{binding.queue}: default_type={options.default_type!r} has no handler; the handlers take "
             f"{', '.join(binding.event_types)}"
         )
-
-
-def _range(minimum: float, maximum: float) -> str:
-    return f"of at least {minimum:g}" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"

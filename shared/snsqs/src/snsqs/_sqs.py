@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from snsqs._address import parse_address
 from snsqs._batching import Batcher, CallRejected, batch_entries, batch_results, is_rejection
 from snsqs._channel import MessageChannel
-from snsqs._errors import MessagingError, SendFailed, TopologyError
+from snsqs._errors import MAX_VISIBILITY, MessagingError, SendFailed, TopologyError
 from snsqs._message import Message
 from snsqs._poll_capacity import poll_capacity
 from snsqs._queue import MAX_BATCH_SIZE, BatchOutcome, RawAttributes, Received, is_fifo
@@ -69,7 +69,15 @@ class SqsQueue:
         self, *, limit: int = MAX_BATCH_SIZE, wait: int = POLL_TIMEOUT, visibility: int = 30
     ) -> list[Received]:
         """Receive up to `limit` messages (at most ten): immediately if there are any, or none after `wait`
-        seconds. Each is hidden from other consumers for `visibility` seconds."""
+        seconds. Each is hidden from other consumers for `visibility` seconds. Raises ValueError for values
+        that SQS rejects."""
+        for name, value, minimum, maximum in (
+            ("limit", limit, 1, MAX_BATCH_SIZE),
+            ("wait", wait, 0, POLL_TIMEOUT),
+            ("visibility", visibility, 0, MAX_VISIBILITY),
+        ):
+            if not minimum <= value <= maximum:
+                raise ValueError(f"receive: {name} is {value!r}; set {minimum} to {maximum}")
         async with self._polls if wait else nullcontext():
             response = await self._client.receive_message(
                 QueueUrl=self.url,

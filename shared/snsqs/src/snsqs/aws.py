@@ -29,6 +29,9 @@ __all__ = [
     "transient_errors",
 ]
 
+MIN_CONNECTIONS = 2
+"""One for polls and one for other calls."""
+
 POLL_TIMEOUT = 20
 """Seconds that a receive call waits for a message: three calls a minute when idle."""
 
@@ -74,6 +77,8 @@ async def aws_clients(
     calls than polls. A listener for which there is none raises ListenerMisconfigured at its start. The read
     timeout of SQS exceeds a long poll; that of SNS is short (2 s), because a publisher's caller is waiting.
     """
+    if type(connections) is not int or connections < MIN_CONNECTIONS:
+        raise ValueError(f"aws_clients: connections is {connections!r}; set a whole number of at least 2")
     lock = asyncio.Lock()
     opened: dict[str, AwsClients] = {}
     async with AsyncExitStack() as stack:

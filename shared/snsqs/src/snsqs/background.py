@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -14,6 +15,9 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+MIN_INTERVAL = 0.001
+"""Seconds; a loop without a pause would leave no time to others."""
 
 _MIN_BACKOFF = 0.5
 """Seconds; full jitter alone could retry at once, again and again."""
@@ -34,6 +38,8 @@ class PollingLoop:
     the `wake` event is set. An error of one of the types in `retry_on` is logged, once a minute, and retried
     with exponential backoff and full jitter, up to `max_backoff` seconds. Any other error ends `run`: it is a
     defect.
+
+    Raises ValueError for times that are not above 0.
 
     Use it as it is, or derive from it and pass one of the subclass's methods, as with `threading.Thread`.
     """
@@ -61,6 +67,9 @@ class PollingLoop:
             wake_ends_backoff: let `wake` also end the wait after an error. By default only the time ends it,
                 so that frequent signals cannot overload a dependency that recovers.
         """
+        for option, seconds in (("interval", interval), ("max_backoff", max_backoff)):
+            if not MIN_INTERVAL <= seconds < math.inf:
+                raise ValueError(f"PollingLoop {name}: {option} is {seconds!r}; set seconds above 0")
         self.name = name
         self.stopping = asyncio.Event()
         """Set by `stop`."""

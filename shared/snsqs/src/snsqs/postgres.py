@@ -205,6 +205,8 @@ async def connect(
         await _json_columns(session)
         sessions.add(session)
 
+    if type(connections) is not int or connections < 1:
+        raise ValueError(f"connect: connections is {connections!r}; set a whole number of at least 1")
     try:
         pool = await asyncpg.create_pool(
             url,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from snsqs.background import PollingLoop, wait_for_event
+from snsqs._ranges import require_integer, require_seconds
+from snsqs.background import MIN_INTERVAL, PollingLoop, wait_for_event
 from snsqs.sql import DatabaseUnavailable, TransactionManager
 
 if TYPE_CHECKING:
@@ -19,18 +20,24 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+_MAX_DAYS = 36_500
+
 
 @dataclass(frozen=True)
 class Expiry:
     """Rows that expire: those of `table` whose `column`, a timestamp, is more than `days` days ago.
 
     With `days` None they are kept. `column` needs an index. Both identifiers become part of a statement, so
-    they must never come from input.
+    they must never come from input. Raises ValueError for less than a day.
     """
 
     table: str
     column: str
     days: int | None
+
+    def __post_init__(self) -> None:
+        if self.days is not None:
+            require_integer(self, "days", minimum=1, maximum=_MAX_DAYS)
 
     @property
     def statement(self) -> str:
@@ -58,7 +65,8 @@ class Expiry:
 
 @dataclass(frozen=True)
 class RetentionOptions:
-    """Batch size and times of a Retention. The times are seconds."""
+    """Batch size and times of a Retention. The times are seconds. Raises ValueError for values that cannot
+    work."""
 
     batch_size: int = 1_000
     """Rows that one statement deletes at most; each batch is a transaction of its own."""
@@ -68,6 +76,12 @@ class RetentionOptions:
     """From the end of one sweep to the start of the next."""
     max_backoff: float = 60.0
     """Longest wait after an error of the database."""
+
+    def __post_init__(self) -> None:
+        require_integer(self, "batch_size", minimum=1)
+        require_seconds(self, "pause")
+        for name in ("interval", "max_backoff"):
+            require_seconds(self, name, minimum=MIN_INTERVAL)
 
 
 class Retention(PollingLoop):

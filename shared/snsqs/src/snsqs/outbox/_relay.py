@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import get_meter
 
-from snsqs.background import PollingLoop
+from snsqs._ranges import require_integer, require_seconds
+from snsqs.background import MIN_INTERVAL, PollingLoop
 from snsqs.cloudevents import EventResult
 from snsqs.outbox import _outcome as outcome
 from snsqs.outbox._backlog import Backlog, read_backlog
@@ -53,7 +54,7 @@ CLAIM = """
 
 @dataclass(frozen=True)
 class RelayOptions:
-    """Limits and times of a Relay. The times are seconds."""
+    """Limits and times of a Relay. The times are seconds. Raises ValueError for values that cannot work."""
 
     batch_size: int = 100
     """Events per batch."""
@@ -68,6 +69,12 @@ class RelayOptions:
     """Longest wait while the sink or the database is unavailable."""
     max_attempts: int = 20
     """Failures after which an event is parked; with the growing delay, 20 take 8 minutes."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "max_batch_bytes", "max_attempts"):
+            require_integer(self, name, minimum=1)
+        for name in ("publish_timeout", "poll_interval", "max_backoff"):
+            require_seconds(self, name, minimum=MIN_INTERVAL)
 
 
 class Relay(PollingLoop):
