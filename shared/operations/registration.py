@@ -106,6 +106,8 @@ class Registrar:
         """Register, and renew until `stop` is called."""
         if self._console:
             await self._keep_registered(self._console)
+        else:
+            await self._stopping.wait()
 
     async def _keep_registered(self, console: ServiceClient) -> None:
         while not self._stopping.is_set():

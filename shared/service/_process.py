@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ from snsqs import ListenerMisconfigured, TopologyError
 from snsqs.postgres import DatabaseUnreachable, without_password
 
 from shared.runtime import telemetry
-from shared.runtime.background import BackgroundLoops
+from shared.runtime.background import CANCEL_TIMEOUT, STOP_TIMEOUT, BackgroundLoops
 from shared.runtime.migration import MigrationTimeout, migrate
 from shared.runtime.settings import MigrationSettings, ServiceSettings, exit_with_error, load
 from shared.service._settings import TooFewConnections
@@ -29,6 +31,9 @@ from shared.web import IDLE_TIMEOUT, BoundedHttp, components
 log = structlog.get_logger(__name__)
 
 S = TypeVar("S", bound=ServiceSettings)
+
+EXIT_TIMEOUT = STOP_TIMEOUT + CANCEL_TIMEOUT + 5.0
+"""Seconds from the signal to stop, or the failure of a background loop, after which the process is ended."""
 
 
 class StartRefused(Exception):
@@ -80,6 +85,9 @@ def _serve(service: str, app: FastAPI, settings: ServiceSettings) -> None:
         uvloop.run(_run(app, bind(settings.host, settings.port)))
     except _START_ERRORS as error:
         exit_with_error(service, error)
+    except SystemExit as error:  # of a task; it ends the event loop, with any exit code
+        log.critical("a task ended the process", exc_info=error)
+        raise SystemExit(1) from error
     except BaseExceptionGroup as group:  # from the task groups of a background loop
         refused, others = group.split(_START_ERRORS)
         if refused is None or others is not None:
@@ -115,6 +123,7 @@ async def _run(app: FastAPI, listening: socket.socket) -> None:
     def stop() -> None:
         server.stop()
         loops.stop()  # at the same time, so that both drain within one limit
+        _exit_in_time()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
@@ -131,6 +140,20 @@ async def _run(app: FastAPI, listening: socket.socket) -> None:
 async def _stop_when_failed(loops: BackgroundLoops, server: "Server") -> None:
     await loops.failed.wait()
     server.stop()
+    _exit_in_time()
+
+
+def _exit_in_time() -> None:
+    """End the process with an error if it does not end by itself, because a handler ignores its cancellation
+    or blocks the event loop."""
+
+    def end() -> None:
+        log.critical("the process did not end in time", seconds=EXIT_TIMEOUT)
+        os._exit(1)
+
+    timer = threading.Timer(EXIT_TIMEOUT, end)
+    timer.daemon = True
+    timer.start()
 
 
 class Server(uvicorn.Server):
