@@ -192,7 +192,7 @@ async def test_untried_orders_come_before_failed_ones(warehouse: Warehouse) -> N
     """However many failed, and however soon they are due again."""
     orders = [await warehouse.order(mug=1) for _ in range(6)]
     warehouse.invoicing.errors = dict.fromkeys(orders[:4], Unavailable("HTTP 500, for these"))
-    async with warehouse.allocating(max_backoff=0):
+    async with warehouse.allocating(max_backoff=0.001):
         await warehouse.count(mug=6)
         await warehouse.wait_until_served(*orders[4:])
 
