@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from snsqs.cloudevents import BATCH_CONTENT_TYPE, BatchResult, EventResult
 
 from services.adapter.bridge import Bridge
-from shared.web import AnyCaller, Caller, Problem, component, problems
+from shared.web import AnyCaller, Caller, Problem, component, media_type, problems
 
 router = APIRouter(tags=["events"])
 
@@ -19,7 +19,7 @@ BridgeDependency = Annotated[Bridge, component(Bridge)]
 
 async def _batch(request: Request) -> list[Any]:
     """Return the events of the body unvalidated: one that is malformed must not fail the others."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != BATCH_CONTENT_TYPE:
+    if media_type(request) != BATCH_CONTENT_TYPE:
         raise Problem(415, f"the content type must be {BATCH_CONTENT_TYPE}")
     try:
         events = json.loads(await request.body())

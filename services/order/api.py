@@ -3,7 +3,6 @@
 `execute` runs every command in one transaction; the endpoints only translate.
 """
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from snsqs.outbox import LoggedEvent, history
 from snsqs.postgres import Transaction
 
 from services.order import commands, listing, store
-from services.order.idempotency import KEYED, idempotency_key, idempotent
+from services.order.idempotency import KEY, idempotency_key, idempotent
 from services.order.order import (
     DeliveryAddress,
     Memo,
@@ -28,23 +27,21 @@ from services.order.order import (
 )
 from services.order.order_id import FORMAT
 from shared.web import (
+    IF_MATCH,
     IF_NONE_MATCH,
     DatabaseDependency,
     ErrorStatuses,
-    IfMatch,
     Problem,
     RequestModel,
     database,
-    if_match_tags,
     link_next,
-    matches_if_none_match,
+    preconditions,
     problems,
     with_headers,
 )
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
-_TAG = re.compile(r'"([1-9][0-9]{0,18})"')
 STATUSES: ErrorStatuses = {OrderError: 409, UnknownOrder: 404, VersionMismatch: 412}
 
 _REJECTIONS = problems(400, 404, 409, 412)
@@ -53,14 +50,23 @@ _ORDERS = TypeAdapter(list[Order])
 Command = Callable[[Transaction], Awaitable[Order]]
 
 
-async def _versions(if_match: IfMatch = None) -> commands.Versions:
-    """Return the versions in If-Match, None for any. A tag of another form matches no version."""
-    tags = if_match_tags(if_match)
-    return None if tags is None else {int(match[1]) for tag in tags if (match := _TAG.fullmatch(tag))}
+class _AllowedVersions:
+    """Versions of an order that the request's preconditions allow."""
+
+    def __init__(self, request: Request) -> None:
+        self._preconditions = preconditions(request)
+
+    def __contains__(self, version: object) -> bool:
+        tag = f'"{version}"'
+        return self._preconditions.matches(tag) and not self._preconditions.is_known(tag)
 
 
-OrderId = Annotated[str, Path(description=FORMAT)]
+async def _versions(request: Request) -> commands.Versions:
+    return _AllowedVersions(request)
+
+
 Versions = Annotated[commands.Versions, Depends(_versions)]
+OrderId = Annotated[str, Path(description=FORMAT)]
 
 
 class MemoBody(RequestModel):
@@ -112,16 +118,17 @@ def _entity_tag(order: Order) -> str:
 @router.get(
     "/{order_id}",
     response_model=Order,
-    responses={304: {"description": "Unchanged: If-None-Match names the current ETag"}, **problems(400, 404)},
-    openapi_extra=with_headers(IF_NONE_MATCH),
+    responses={
+        304: {"description": "Unchanged: If-None-Match names the current ETag"},
+        **problems(400, 404, 412),
+    },
+    openapi_extra=with_headers(IF_MATCH, IF_NONE_MATCH),
     summary="Read an order",
 )
 async def read(order_id: OrderId, request: Request) -> Response:
     async with database(request).connection() as connection:
         order = await store.find(connection, order_id)
-    if matches_if_none_match(_entity_tag(order), request.headers.getlist("if-none-match")):
-        return Response(status_code=304, headers={"etag": _entity_tag(order)})
-    return _order_response(order)
+    return preconditions(request).not_modified(_entity_tag(order)) or _order_response(order)
 
 
 @router.post(
@@ -129,7 +136,7 @@ async def read(order_id: OrderId, request: Request) -> Response:
     status_code=201,
     response_model=Order,
     responses=problems(400),
-    openapi_extra=KEYED,
+    openapi_extra=with_headers(KEY),
     summary="Place an order",
 )
 async def place(body: PlaceOrder, request: Request) -> Response:
@@ -140,7 +147,7 @@ async def place(body: PlaceOrder, request: Request) -> Response:
     "/{order_id}/complete",
     response_model=Order,
     responses=_REJECTIONS,
-    openapi_extra=KEYED,
+    openapi_extra=with_headers(KEY, IF_MATCH, IF_NONE_MATCH),
     summary="Complete an order: the buyer has paid",
 )
 async def complete(order_id: OrderId, versions: Versions, request: Request) -> Response:
@@ -151,7 +158,7 @@ async def complete(order_id: OrderId, versions: Versions, request: Request) -> R
     "/{order_id}/cancel",
     response_model=Order,
     responses=_REJECTIONS,
-    openapi_extra=KEYED,
+    openapi_extra=with_headers(KEY, IF_MATCH, IF_NONE_MATCH),
     summary="Cancel an order; once paid, it is CANCELLING until SCM replies",
 )
 async def cancel(order_id: OrderId, versions: Versions, request: Request) -> Response:
@@ -162,14 +169,16 @@ async def cancel(order_id: OrderId, versions: Versions, request: Request) -> Res
     "/{order_id}/delivery-address",
     response_model=Order,
     responses=_REJECTIONS,
-    openapi_extra=KEYED,
+    openapi_extra=with_headers(KEY, IF_MATCH, IF_NONE_MATCH),
     summary="Change the delivery address",
 )
 async def change_delivery_address(
     order_id: OrderId, versions: Versions, body: DeliveryAddress, request: Request
 ) -> Response:
     return await execute(
-        request, lambda tx: commands.change_delivery_address(order_id, versions, body, tx), body=body
+        request,
+        lambda tx: commands.change_delivery_address(order_id, versions, body, tx),
+        body=body,
     )
 
 
@@ -177,7 +186,7 @@ async def change_delivery_address(
     "/{order_id}/memo",
     response_model=Order,
     responses=_REJECTIONS,
-    openapi_extra=KEYED,
+    openapi_extra=with_headers(KEY, IF_MATCH, IF_NONE_MATCH),
     summary="Write the order's memo",
 )
 async def write_memo(order_id: OrderId, versions: Versions, body: MemoBody, request: Request) -> Response:

@@ -1,10 +1,10 @@
 """Commands: each changes one order and publishes the event, in the caller's transaction.
 
-`versions` is the client's precondition (If-Match): the versions at which the order may be changed, None for
-any. Commands on an existing order raise UnknownOrder, VersionMismatch and NotAllowed.
+`versions` is the client's precondition: the versions at which the order may be changed, None for any.
+Commands on an existing order raise UnknownOrder, VersionMismatch and NotAllowed.
 """
 
-from collections.abc import Collection
+from collections.abc import Container
 from datetime import UTC, datetime
 
 from snsqs.postgres import Transaction
@@ -20,7 +20,7 @@ from services.order.events import (
 from services.order.order import DeliveryAddress, Order, PlaceOrder
 from services.order.order_id import id_at
 
-Versions = Collection[int] | None
+Versions = Container[int] | None
 
 
 async def place(command: PlaceOrder, tx: Transaction) -> Order:

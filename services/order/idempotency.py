@@ -25,7 +25,7 @@ from snsqs.postgres import Transaction
 from snsqs.retention import Expiry
 
 from shared.runtime.settings import EnvironmentSettings
-from shared.web import Problem, header, with_headers
+from shared.web import Problem, header
 
 # Waits for a transaction that holds the key. A key that was stored before returns its response.
 CLAIM = """
@@ -41,14 +41,10 @@ STORE_RESPONSE = "UPDATE idempotency_key SET status = $2, headers = $3, body = $
 _KEY = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-~]{1,255})')
 
 
-KEYED = with_headers(
-    header(
-        "Idempotency-Key",
-        "Repeat the response of an earlier request with the same key",
-        f"^({_KEY.pattern})$",
-    )
+KEY = header(
+    "Idempotency-Key", "Repeat the response of an earlier request with the same key", f"^({_KEY.pattern})$"
 )
-"""`openapi_extra` of an endpoint that accepts an Idempotency-Key."""
+"""The header in the OpenAPI document."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Order: the aggregate, its states and their transitions."""
 
-from collections.abc import Collection
+from collections.abc import Container
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
@@ -121,11 +121,11 @@ class Order(Aggregate):
         """Return the order under another id, and with the time of placing that the id names."""
         return self.model_copy(update={"id": order_id, "placed_at": moment_of(order_id)})
 
-    def require_version(self, versions: Collection[int] | None) -> None:
+    def require_version(self, versions: Container[int] | None) -> None:
         """Raise VersionMismatch unless the order is at one of the versions. None accepts any."""
         if versions is not None and self.version not in versions:
             raise VersionMismatch(
-                f"order {self.id} is at version {self.version}, which If-Match does not name"
+                f"order {self.id} is at version {self.version}, which the request's precondition excludes"
             )
 
     def completed(self) -> "Order":

@@ -21,7 +21,7 @@ from shared.web._components import (
     components,
     database,
 )
-from shared.web._entity_tag import IF_NONE_MATCH, IfMatch, if_match_tags, matches_if_none_match
+from shared.web._entity_tag import IF_MATCH, IF_NONE_MATCH, Preconditions, content_tag, preconditions
 from shared.web._health import Monitored, health_router
 from shared.web._openapi import header, problems, with_headers
 from shared.web._problem import ErrorStatuses, Problem, add_problem_handlers, map_errors
@@ -34,12 +34,14 @@ from shared.web._request import (
     Timestamp,
     clamp_time,
     link_next,
+    media_type,
 )
 from shared.web._request_guard import RequestGuard
 from shared.web._request_limits import MAX_REQUESTS
 
 __all__ = [
     "IDLE_TIMEOUT",
+    "IF_MATCH",
     "IF_NONE_MATCH",
     "MAX_CONNECTIONS",
     "MAX_REQUESTS",
@@ -56,13 +58,13 @@ __all__ = [
     "Day",
     "ErrorStatuses",
     "Gauges",
-    "IfMatch",
     "Integral",
     "Limit",
     "Monitored",
     "Operator",
     "OperatorAccess",
     "OptionalOperator",
+    "Preconditions",
     "Problem",
     "RequestGuard",
     "RequestModel",
@@ -73,13 +75,14 @@ __all__ = [
     "clamp_time",
     "component",
     "components",
+    "content_tag",
     "database",
     "header",
     "health_router",
-    "if_match_tags",
     "link_next",
     "map_errors",
-    "matches_if_none_match",
+    "media_type",
+    "preconditions",
     "problems",
     "with_headers",
 ]

@@ -31,6 +31,8 @@ from shared.web._request_limits import HEALTH, RequestLimits
 log = structlog.get_logger(__name__)
 
 _QUIET = HEALTH | {"/metrics"}
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+"""Methods with a label of their own; a client can send any."""
 _SECONDS = Histogram(
     "http_request_seconds", "Seconds from request to response.", ["method", "route", "status"]
 )
@@ -77,6 +79,7 @@ def application(
     if settings is not None:
         components(app).add(_access(settings))
     add_problem_handlers(app)
+    app.add_middleware(_HeadAsGet)
     app.add_middleware(RequestLimits, body_limits=body_limits, authenticate=authenticate)
     app.add_middleware(RequestGuard, allowed_hosts=settings.accepted_hosts if settings else LOOPBACK_HOSTS)
     app.add_middleware(_Instrumentation)
@@ -97,10 +100,35 @@ async def _metrics(request: Request) -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
+class _HeadAsGet:
+    """ASGI middleware that answers HEAD with the head of the response to GET (RFC 9110, 9.3.2).
+
+    The response ends with its head, so that a stream ends too: the server reports the client as disconnected.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                scope["method"] = "HEAD"  # the server reads it too, to know that no body follows
+                await send(message)
+                await send({"type": "http.response.body", "body": b""})
+
+        scope["method"] = "GET"
+        await self._app(scope, receive, send_head)
+
+
 class _Instrumentation:
     """ASGI middleware that continues or starts a trace and measures the request.
 
-    Requests are labelled with their route template, which bounds the number of time series.
+    Requests are labelled with their route template and one of a few methods, which bounds the number of time
+    series.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -134,7 +162,8 @@ class _Instrumentation:
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "none")
-            _seconds_of(scope["method"], route, status).observe(seconds)
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            _seconds_of(method, route, status).observe(seconds)
             log.debug("request", path=scope["path"], status=status, ms=round(seconds * 1000, 1))
             context.detach(token)
             span.end()

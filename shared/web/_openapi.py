@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from shared.web._problem import MEDIA_TYPE
+from shared.web._problem_types import BY_STATUS
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -17,7 +18,7 @@ _PROBLEM = {
     "type": "object",
     "required": ["type", "title", "status", "detail"],
     "properties": {
-        "type": {"type": "string"},
+        "type": {"type": "string", "format": "uri-reference"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
@@ -32,19 +33,6 @@ _PROBLEM = {
     },
 }
 
-_DESCRIPTIONS = {
-    400: "Malformed request",
-    401: "Missing or unknown token",
-    403: "Insufficient permissions",
-    404: "Resource not found",
-    409: "Request conflicts with the state of the resource",
-    412: "Resource does not match the If-Match header",
-    413: "Request body too large",
-    415: "Unsupported content type",
-    422: "Missing or invalid values, listed in `errors`",
-    503: "Dependency unavailable; retry later",
-}
-
 
 def problems(*statuses: int) -> Responses:
     """Return the `responses` of an endpoint for its error statuses.
@@ -53,7 +41,7 @@ def problems(*statuses: int) -> Responses:
     """
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
-        status: {"description": _DESCRIPTIONS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        status: {"description": BY_STATUS[status].description, "content": {MEDIA_TYPE: {"schema": schema}}}
         for status in statuses
     }
 
@@ -97,6 +85,7 @@ def _add_problems(operation: dict[str, Any]) -> None:
         401: needs_token,
         403: needs_token,
         413: "requestBody" in operation,
+        415: "requestBody" in operation,
         422: "requestBody" in operation or "parameters" in operation,
         503: "health" not in operation.get("tags", ()),
     }.items():

@@ -57,11 +57,20 @@ def _check_date_format(value: object) -> object:
 Day = Annotated[date, BeforeValidator(_check_date_format)]
 """Date in RFC 3339 format."""
 
+
+def media_type(request: Request) -> str:
+    """Return the media type of the body in lower case, without parameters; empty without Content-Type."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 Limit = Annotated[int, Query(ge=1, le=1_000)]
 """Maximum number of items on a page."""
 
 
 def link_next(request: Request, response: Response, **cursor: object) -> None:
-    """Add a `Link` header (RFC 8288) to the next page: the request's URL with these query parameters."""
+    """Add a `Link` header (RFC 8288) to the next page: the request's path with these query parameters.
+
+    A relative reference, because a service behind a proxy does not know the URL that the client used.
+    """
     url = request.url.include_query_params(**cursor)
-    response.headers["link"] = f'<{url}>; rel="next"'
+    response.headers["link"] = f'<{url.path}?{url.query}>; rel="next"'

@@ -6,18 +6,25 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from snsqs import WireModel
+from snsqs.postgres import Connection
 
 from services.scm.fields import Name, NameCursor
-from services.scm.inventory._stock import CountBelowReserved, Reason, record_count
+from services.scm.inventory._stock import CountBelowReserved, Reason, lock, record_count
 from shared.web import (
+    IF_MATCH,
+    IF_NONE_MATCH,
     DatabaseDependency,
     ErrorStatuses,
     Integral,
     Limit,
     Operator,
+    Problem,
     RequestModel,
+    content_tag,
     link_next,
+    preconditions,
     problems,
+    with_headers,
 )
 
 router = APIRouter(prefix="/back-office/stock", tags=["back office"])
@@ -73,13 +80,59 @@ class Movement(WireModel):
     moved_at: datetime
 
 
-@router.put("/{sku}", responses=problems(409), summary="Set the pieces on hand to a count")
-async def count(sku: Name, body: Count, db: DatabaseDependency, operator: Operator) -> Stock:
+async def _find(connection: Connection, sku: str) -> Stock | None:
+    row = await connection.fetchrow(STOCK_OF, sku)
+    return Stock(**dict(row)) if row else None
+
+
+def _entity_tag(stock: Stock) -> str:
+    return content_tag(stock.model_dump_json().encode())
+
+
+@router.put(
+    "/{sku}",
+    responses=problems(400, 409, 412),
+    openapi_extra=with_headers(IF_MATCH, IF_NONE_MATCH),
+    summary="Set the pieces on hand to a count",
+)
+async def count(
+    sku: Name,
+    body: Count,
+    request: Request,
+    response: Response,
+    db: DatabaseDependency,
+    operator: Operator,
+) -> Stock:
+    required = preconditions(request)
     async with db.transaction() as tx:
+        existed = await lock(tx.connection, [sku])
+        before = await _find(tx.connection, sku)
+        assert before is not None
+        required.require(_entity_tag(before) if existed else None)
         await record_count(sku, body.on_hand, operator, tx)
-        row = await tx.connection.fetchrow(STOCK_OF, sku)
-    assert row is not None
-    return Stock(**dict(row))
+        found = await _find(tx.connection, sku)
+    assert found is not None
+    response.headers["etag"] = _entity_tag(found)
+    return found
+
+
+@router.get(
+    "/{sku}",
+    response_model=Stock,
+    responses={
+        304: {"description": "Unchanged: If-None-Match names the current ETag"},
+        **problems(400, 404, 412),
+    },
+    openapi_extra=with_headers(IF_MATCH, IF_NONE_MATCH),
+    summary="Read the stock of an article",
+)
+async def read(sku: Name, request: Request, response: Response, db: DatabaseDependency) -> Stock | Response:
+    async with db.connection() as connection:
+        found = await _find(connection, sku)
+    if found is None:
+        raise Problem(404, f"There is no stock of {sku}")
+    response.headers["etag"] = _entity_tag(found)
+    return preconditions(request).not_modified(_entity_tag(found)) or found
 
 
 @router.get("", summary="List the stock by article")

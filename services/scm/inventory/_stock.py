@@ -81,10 +81,11 @@ async def record_count(sku: str, on_hand: int, operator: str, tx: Transaction) -
         await tx.publish(StockFreed())
 
 
-async def lock(connection: Connection, skus: Sequence[str]) -> None:
+async def lock(connection: Connection, skus: Sequence[str]) -> bool:
     """Lock the rows of these articles, without duplicates, until the transaction ends. Required before
-    reading stock for a decision and before changing it."""
-    await connection.execute(LOCK, skus)
+    reading stock for a decision and before changing it. Return whether all of them existed."""
+    status: str = await connection.execute(LOCK, skus)
+    return status == "INSERT 0 0"
 
 
 async def move(connection: Connection, lines: Sequence[Line], reason: Reason, reference: str | None) -> None:
