@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from snsqs import (
@@ -27,7 +28,7 @@ from snsqs.topology.__main__ import main
 from tests.conftest import REGION
 from tests.serving import eventually
 from tests.snsqs.queues import QUEUE, TOPIC, Painted, message
-from tests.snsqs.test_topology import attributes_of, written
+from tests.snsqs.test_topology import attributes_of, refusal, watched, written
 
 OTHER_REGION = "eu-west-1"
 OTHER_ACCOUNT = "111122223333"
@@ -39,7 +40,7 @@ handled: list[str] = []
 
 
 def bound(queue: str, *topics: str, settings: QueueSettings | None = None) -> Binding:
-    @sqs_listener(queue, topic=topics, settings=settings)
+    @sqs_listener(queue, topic=topics or None, settings=settings)
     async def handler(event: Painted) -> None:
         if event.source.id == "bad":
             raise TerminalError("bad")
@@ -247,6 +248,22 @@ async def test_a_listener_receives_from_a_queue_of_another_account(
             return int((await attributes_of(theirs, f"{QUEUE}-dlq"))["ApproximateNumberOfMessages"])
 
         await eventually(dead_letters)
+
+
+async def test_permissions_for_a_queue_of_another_account_are_enough(
+    aws: AwsClients, theirs: AwsClients
+) -> None:
+    """Its own account refuses to look up a queue of that name."""
+    arn = await shared_queue(theirs)
+
+    def refuse(params: dict[str, Any], **_: object) -> object:
+        return None if "QueueOwnerAWSAccountId" in str(params["body"]) else refusal("AccessDenied")
+
+    with watched(aws, "before-call.sqs.GetQueueUrl", refuse):
+        for create in (True, False):
+            topology = Topology(aws, create=create)
+            assert (await topology.listener_queues(bound(arn))).max_receive_count == 3
+            assert await topology.drift(bound(arn)) == []
 
 
 async def test_what_another_account_has_to_change_is_one_sentence(

@@ -12,7 +12,7 @@ from local.fault_proxy import FaultProxy
 from local.ports import HOST
 from tests.conftest import REGION
 from tests.snsqs.queues import message
-from tests.snsqs.test_topology import watched
+from tests.snsqs.test_topology import refusal, watched
 
 PAGES, PAGE_SECONDS = 5, 1.0
 """Together more than the 3.5 seconds that a publisher waits, as the 40 pages of 4,000 topics are."""
@@ -87,3 +87,7 @@ async def test_publishing_recovers_in_an_account_with_many_topics(
             with pytest.raises(TopologyError, match="the topic missing does not exist"):
                 await topology.topic_arn("missing")
             assert len(calls) == 5
+            with watched(
+                clients, "before-call.sns.GetTopicAttributes", lambda **_: refusal("AuthorizationError")
+            ):
+                assert (await topology.topic_arn(many_topics[-1])).endswith(f":{many_topics[-1]}")

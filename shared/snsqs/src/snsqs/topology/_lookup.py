@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from snsqs._address import Address, is_name, parse_address
 from snsqs._binding import Binding
+from snsqs._refusals import is_refused
 from snsqs._responses import reading_response
 from snsqs._sqs import SqsQueue
 from snsqs.aws import AwsClients, is_queue_gone, is_topic_gone
@@ -69,7 +70,12 @@ class Lookup:
         name leads to another queue, or none."""
         if not binding.queue_address:
             return False
-        own = await self._url_of(Address(binding.queue, region=found.account.region))
+        try:
+            own = await self._url_of(Address(binding.queue, region=found.account.region))
+        except Exception as error:
+            if is_refused(error):  # permitted for the queue of the other account only
+                return True
+            raise
         return own is None or parse_address(own, "sqs").account != found.account.id
 
     async def tags(self, queue: SqsQueue) -> dict[str, str]:
@@ -158,13 +164,21 @@ class Lookup:
         return (await self._clients.in_region(Account.from_arn(topic_arn).region)).sns
 
     async def _topic_named(self, name: str) -> str | None:
-        """Read the first page of topics only. It contains the topic or, by other ARNs, tells the account: all
-        pages of an account with thousands of topics take longer than a publisher waits."""
+        """Read the first page of topics. It contains the topic or, by other ARNs, tells the account. All
+        pages, which in an account with thousands of topics take longer than a publisher waits, are read only
+        where `sns:GetTopicAttributes` is not permitted."""
+        is_first = True
         async for page in self._clients.sns.get_paginator("list_topics").paginate():
             arns = [topic["TopicArn"] for topic in page["Topics"]]
-            found = next((arn for arn in arns if arn.endswith(f":{name}")), None)
-            if found or (arns and page.get("NextToken")):
-                return found or await self._topic_at(Account.from_arn(arns[0]).arn("sns", name))
+            if found := next((arn for arn in arns if arn.endswith(f":{name}")), None):
+                return found
+            if is_first and arns and page.get("NextToken"):
+                try:
+                    return await self._topic_at(Account.from_arn(arns[0]).arn("sns", name))
+                except Exception as error:
+                    if not is_refused(error):
+                        raise
+            is_first = False
         return None
 
     async def _topic_at(self, arn: str) -> str | None:
