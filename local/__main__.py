@@ -1,6 +1,7 @@
 """The whole system on one machine: the commands behind `make up`, `make demo` and others."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -71,8 +72,9 @@ _EXPECTED = (CannotStart, InvalidPort, ProgramFailed, ServiceUnreadable)
 
 
 def _run(work: Coroutine[None, None, int]) -> None:
-    """End the process with the exit code that the work returns. SIGINT and SIGTERM cancel the work, so
-    that it stops the processes it has started."""
+    """End the process with the exit code that the work returns. SIGINT, SIGTERM, SIGHUP (the terminal is
+    closed) and the end of the parent (`make`) cancel the work, so that it stops the processes it has started.
+    """
     try:
         code = asyncio.run(_cancelled_by_signals(work))
     except BaseExceptionGroup as group:
@@ -86,9 +88,23 @@ def _run(work: Coroutine[None, None, int]) -> None:
 
 async def _cancelled_by_signals(work: Coroutine[None, None, int]) -> int:
     running = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-    return await running
+        loop.add_signal_handler(number, running.cancel)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
+        return await running
+    loop.add_signal_handler(signal.SIGHUP, running.cancel)
+    watching = asyncio.create_task(_cancel_without(os.getppid(), running))
+    try:
+        return await running
+    finally:
+        watching.cancel()
+
+
+async def _cancel_without(parent: int, work: "asyncio.Future[int]") -> None:
+    while os.getppid() == parent:
+        await asyncio.sleep(1)
+    work.cancel()
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

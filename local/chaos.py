@@ -19,6 +19,7 @@ from rich.console import Console
 from local.fault_proxy import FaultProxy
 from local.faults import Faults
 from local.order import ORDER, order_of
+from local.output import background_console
 from local.ports import HOST, Ports
 from local.reconcile import Snapshot, read_settled
 from local.system import OPERATOR, LocalSystem, running_system
@@ -110,7 +111,12 @@ async def run_chaos(seed: int) -> int:
     Raises CannotStart, ProgramFailed and ServiceUnreadable.
     """
     stamina.instrumentation.set_on_retry_hooks([])  # the number of requests is printed instead
-    console, rng = Console(highlight=False, soft_wrap=True), random.Random(seed)  # noqa: S311
+    with background_console() as console:
+        return await _run(console, seed)
+
+
+async def _run(console: Console, seed: int) -> int:
+    rng = random.Random(seed)  # noqa: S311
     console.print(f"[bold]Chaos[/], seed {seed}: starting the system, logs in {FOLDER / 'logs'} …")
     async with _system_with_proxies(Ports.free()) as faults, _clients(faults.system) as (order, scm):
         await _stock(scm)

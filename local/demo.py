@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from local.order import order_of
+from local.output import background_console
 from local.ports import Ports
 from local.program import ProgramFailed
 from local.reconcile import read_settled
@@ -36,7 +37,11 @@ async def run_demo() -> int:
 
     Raises CannotStart, ProgramFailed and ServiceUnreadable.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    with background_console() as console:
+        return await _run(console)
+
+
+async def _run(console: Console) -> int:
     console.print(
         "[bold]Starting[/] PostgreSQL, an SNS/SQS server and the services order, adapter, scm, console …"
     )

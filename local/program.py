@@ -29,7 +29,8 @@ class Program:
     """A child process in a session of its own, so that Ctrl-C reaches it only through its parent.
 
     `environment` is added to that of the parent, without its settings of AWS and PostgreSQL. Each line of
-    output is appended to the file `log` and passed to `on_line` with the name of the program.
+    output is appended to the file `log` and passed to `on_line` with the name of the program. `lock` is the
+    file descriptor of `local.lock.locked`.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Program:
         *,
         log: Path,
         on_line: OnLine = lambda _, __: None,
+        lock: int | None = None,
     ) -> None:
         self.name = name
         self._command = [str(part) for part in command]
         self._environment = {**_inherited(), "PYTHONUNBUFFERED": "1", **environment}
         self._log = log
         self._on_line = on_line
+        self._pass_fds = () if lock is None else (lock,)
         self._last_lines: deque[str] = deque(maxlen=5)
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -64,6 +67,7 @@ class Program:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=self._pass_fds,
         )
         self._reading = asyncio.create_task(self._read())
 

@@ -1,7 +1,6 @@
 """LocalSystem: all processes of the system, started in the order of their readiness, stopped together."""
 
 import asyncio
-import fcntl
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -9,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local.lock import FolderInUse, locked
 from local.ports import HOST, Ports, free_ports
 from local.postgres import Postgres, postgres
 from local.program import OnLine, Program
@@ -45,12 +45,14 @@ class LocalSystem:
     programs: dict[str, Program] = field(default_factory=dict)
     overrides: dict[str, dict[str, str]] = field(default_factory=dict)
     """Additional environment variables, by service; they apply from the next start."""
+    lock: int | None = None
+    """File descriptor of the locked folder, for its programs."""
 
     def database_url(self, service: str) -> str:
         return self.postgres.url(DATABASES[service])
 
     async def start_aws(self) -> None:
-        program = self.programs["aws"] = aws_program(self.ports["aws"], self.folder)
+        program = self.programs["aws"] = aws_program(self.ports["aws"], self.folder, self.lock)
         await program.start()
         await program.wait_until_ready(f"{self.ports.url('aws')}/_ministack/health")
 
@@ -111,10 +113,10 @@ class LocalSystem:
 
     def _program(self, name: str, command: list[str], environment: dict[str, str]) -> Program:
         log = self.folder / "logs" / f"{name.replace(' ', '-')}.log"
-        return Program(name, command, environment, log=log, on_line=self.on_line)
+        return Program(name, command, environment, log=log, on_line=self.on_line, lock=self.lock)
 
 
-def aws_program(port: int, folder: Path) -> Program:
+def aws_program(port: int, folder: Path, lock: int | None = None) -> Program:
     """Return the local SNS/SQS server, on the loopback interface; its queues survive a clean restart."""
     if not MINISTACK.exists():
         raise CannotStart("the local SNS/SQS server is not installed: run `make setup`")
@@ -127,7 +129,7 @@ def aws_program(port: int, folder: Path) -> Program:
         "STATE_DIR": str(folder / "aws"),
         "LOG_LEVEL": "WARNING",
     }
-    return Program("aws", [str(MINISTACK)], environment, log=folder / "logs" / "aws.log")
+    return Program("aws", [str(MINISTACK)], environment, log=folder / "logs" / "aws.log", lock=lock)
 
 
 @asynccontextmanager
@@ -144,9 +146,8 @@ async def running_system(
 
     Raises CannotStart, InvalidPort, and ProgramFailed for a program that does not become ready.
     """
-    ports.check()
-    with _locked(folder, fresh), postgres(folder / "postgres") as database:
-        system = LocalSystem(folder, ports, database, on_line)
+    with _own(folder, ports, fresh=fresh) as lock, postgres(folder / "postgres") as database:
+        system = LocalSystem(folder, ports, database, on_line, lock=lock)
         system.overrides = {service: dict(each) for service, each in (overrides or {}).items()}
         try:
             async with asyncio.TaskGroup() as group:
@@ -162,20 +163,21 @@ async def running_system(
 
 
 @contextmanager
-def _locked(folder: Path, fresh: bool) -> Iterator[None]:
+def _own(folder: Path, ports: Ports, *, fresh: bool) -> Iterator[int]:
+    """Create and lock the folder, and check the ports; `fresh` deletes the data in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CannotStart(f"{folder}: cannot create the folder: {error.strerror}") from error
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CannotStart(f"another system uses the data in {folder}: stop it first") from None
-        for data in folder.iterdir() if fresh else ():
-            if data.is_dir():
-                shutil.rmtree(data)
-        yield
+    try:
+        with locked(folder) as lock:
+            ports.check()
+            for data in folder.iterdir() if fresh else ():
+                if data.is_dir():
+                    shutil.rmtree(data)
+            yield lock
+    except FolderInUse as error:
+        raise CannotStart(str(error)) from error
 
 
 def _python(service: str, *arguments: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from local.output import background_console
 from local.ports import Ports
 from local.services import SERVICES
 from local.system import OPERATOR, LocalSystem, running_system
@@ -20,8 +21,11 @@ _WIDTH = max(len(name) for name in _COLOURS) + 1
 
 async def run_up(folder: Path) -> int:
     """Run the system and print its output until cancelled. Raises CannotStart, InvalidPort, ProgramFailed."""
-    console = Console(highlight=False, soft_wrap=True)
+    with background_console() as console:
+        return await _run_until_cancelled(folder, console)
 
+
+async def _run_until_cancelled(folder: Path, console: Console) -> int:
     def on_line(program: str, line: str) -> None:
         console.print(Text(f"{program:<{_WIDTH}}", _COLOURS.get(program, "dim")), Text.from_ansi(line))
 
