@@ -179,6 +179,9 @@ def test_a_listener_has_metrics() -> None:
     assert running["messages_in_flight"] == {"queue": QUEUE, "value": 1}
     assert "leases_lost" not in running
     assert lost["lease_extensions_failed"]["value"] > 1
+    assert lost["queue_calls_failed"]["queue"] == QUEUE
+    assert lost["queue_calls_failed"]["action"] in ("ReceiveMessage", "ChangeMessageVisibility")
+    assert lost["queue_calls_failed"]["value"] > 1
     assert lost["leases_lost"] == {"queue": QUEUE, "value": 1}
     assert lost["messages_in_flight"] == {"queue": QUEUE, "value": 0}
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 from snsqs import (
@@ -19,10 +20,12 @@ from snsqs import (
     Topology,
     bindings,
 )
+from snsqs.fastapi import Messaging, open_listeners
 from snsqs.outbox import ChannelSink, EventLog, Relay, RelayOptions
 from snsqs.postgres import Database
 from snsqs.queues import BatchOutcome, ListenerQueues, RawAttributes, Received, message_attributes
 from snsqs.testing import Faults, MemoryQueue, run_on_virtual_clock
+from starlette.applications import Starlette
 
 from tests.serving import eventually
 from tests.snsqs.front import TOPIC_ARN, refused, refused_by_sns, serving_front
@@ -221,6 +224,8 @@ def test_short_handlers_work_while_the_visibility_cannot_be_changed() -> None:
         ("OverLimit", f"{QUEUE} has as many messages in flight as SQS permits"),
         ("ThrottlingException", "sqs:ReceiveMessage is throttled"),
         ("RequestThrottled", "sqs:ReceiveMessage is throttled"),
+        ("KmsThrottled", "sqs:ReceiveMessage is throttled"),
+        ("ServiceUnavailable", "ServiceUnavailable"),
     ],
 )
 def test_a_refused_receive_is_repeated_with_growing_pauses(
@@ -331,3 +336,34 @@ async def test_a_relay_names_the_permission_that_its_channel_lacks(
             assert [each.msg for each in lines(caplog)] == ["relay waits"]
             front.answers.clear()
             await eventually(lambda: all_decided(database))
+
+
+async def test_a_listener_that_may_not_look_up_its_queue_names_the_permission() -> None:
+    """The service starts, and answers it on `/readyz`; it handles messages once that is permitted."""
+    handled = []
+
+    @listener
+    async def on_painted(event: Painted) -> None:
+        handled.append(event.source.id)
+
+    async with serving_front() as (front, _):
+        front.answers["GetQueueUrl"] = refused("AccessDeniedException", text="not authorized")
+        messaging = Messaging(
+            lambda: open_listeners([on_painted], region="us-east-1", endpoint_url=front.url)
+        )
+        app = Starlette(routes=messaging.router.routes, lifespan=messaging.lifespan)
+        async with (
+            messaging.lifespan(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as http,
+        ):
+            reason = (await http.get("/readyz")).json()["checks"][QUEUE]
+            assert reason.startswith(f"SQS: permission sqs:GetQueueUrl on {QUEUE} is missing: ")
+            assert "not authorized" in reason
+            front.answers.clear()
+            front.put(QUEUE, message())
+
+            async def is_well() -> bool:
+                checks = (await http.get("/readyz")).json()["checks"]
+                return handled == ["1"] and checks == {QUEUE: "ok"}
+
+            await eventually(is_well)

@@ -21,30 +21,21 @@ _CREDENTIALS = {
     "UnrecognizedClientException",
 }
 _CLOCK = {"RequestExpired", "RequestTimeTooSkewed"}
-_THROTTLED = {
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "ServiceUnavailable",
-    "SlowDown",
-    "Throttled",
-    "ThrottledException",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-}
+_THROTTLED = {"RequestLimitExceeded", "SlowDown", "TooManyRequestsException"}
+"""Others contain the word."""
+
 _OVER_LIMIT = {"OverLimit", "AWS.SimpleQueueService.OverLimit"}
 
-_KMS_ACTIONS: Final = {"ReceiveMessage": "kms:Decrypt"}
+_KMS_ACTIONS: Final = {"sqs:ReceiveMessage": "kms:Decrypt"}
 """Permission on the key that a call needs; sending needs two."""
 
 
-def describe(error: BaseException, resource: str, *, service: str = "sqs") -> str:
+def describe(error: BaseException, resource: str) -> str:
     """Return why a call failed, with what to correct where the error code shows it.
 
-    `resource` is the name of the queue or topic, `service` the prefix of its permissions.
+    `resource` is the name of the queue or topic.
     """
-    reason = _reason(error, resource, service)
+    reason = _reason(error, resource)
     text = str(error) or type(error).__name__
     return f"{reason}: {text}" if reason else text
 
@@ -56,14 +47,14 @@ def is_refused(error: BaseException) -> bool:
     return code in _DENIED or _is_of_kms(code) or is_missing
 
 
-def _reason(error: BaseException, resource: str, service: str) -> str | None:
+def _reason(error: BaseException, resource: str) -> str | None:
     code = error_code(error)
-    operation = str(getattr(error, "operation_name", "")).removesuffix("Batch")
+    action = _action(str(getattr(error, "operation_name", "")))
     if _is_of_kms(code):
-        permission = _KMS_ACTIONS.get(operation, "kms:GenerateDataKey and kms:Decrypt")
+        permission = _KMS_ACTIONS.get(action, "kms:GenerateDataKey and kms:Decrypt")
         return f"cannot use the KMS key of {resource}; {permission} is needed and the key must be enabled"
     if code in _DENIED:
-        return f"permission {service}:{operation} on {resource} is missing"
+        return f"permission {action} on {resource} is missing"
     if code in _OVER_LIMIT:
         return f"{resource} has as many messages in flight as SQS permits"
     if is_queue_gone(error) or is_topic_gone(error):
@@ -72,7 +63,14 @@ def _reason(error: BaseException, resource: str, service: str) -> str | None:
         return "the clock of this machine differs from that of AWS; synchronize it"
     if code in _CREDENTIALS:
         return "the credentials are invalid or have expired"
-    return f"{service}:{operation} is throttled" if code in _THROTTLED else None
+    is_throttled = code in _THROTTLED or "throttl" in code.lower()
+    return f"{action} is throttled" if is_throttled else None
+
+
+def _action(operation: str) -> str:
+    """Return the IAM action that permits an operation of the SDK."""
+    is_of_sns = operation.startswith("Publish") or "Topic" in operation or "Subscri" in operation
+    return f"{'sns' if is_of_sns else 'sqs'}:{operation.removesuffix('Batch')}"
 
 
 def _is_of_kms(code: str) -> bool:

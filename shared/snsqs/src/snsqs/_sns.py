@@ -79,7 +79,7 @@ class SnsChannel(MessageChannel):
                 raise CallRejected(f"SNS rejected the batch for {self.topic}: {error}") from error
             if is_topic_gone(error) and not self.topic.startswith("arn:"):
                 self._topic_arn = None  # the next call looks it up, and in development creates it, again
-            reason = describe(error, self.topic, service="sns")
+            reason = describe(error, self.topic)
             raise SendFailed(f"SNS did not accept the batch for {self.topic}: {reason}") from error
         return batch_results(response, len(messages))
 
