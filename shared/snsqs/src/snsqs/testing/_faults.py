@@ -3,12 +3,14 @@
 import random
 from dataclasses import dataclass, field
 
+from snsqs._ranges import reject, require_seconds
+
 
 @dataclass
 class Faults:
     """Probabilities, from 0 to 1, of faults of a message or a call.
 
-    The same seed and the same program give the same faults.
+    The same seed and the same program give the same faults. Raises ValueError for other numbers.
     """
 
     seed: int = 0
@@ -28,6 +30,11 @@ class Faults:
     _random: random.Random = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        for name in ("duplicate", "reorder", "delay", "drop_entry", "lose_acknowledgement", "fail_call"):
+            probability = getattr(self, name)
+            if type(probability) not in (int, float) or not 0 <= probability <= 1:
+                reject(self, name, "set a probability from 0 to 1")
+        require_seconds(self, "max_delay")
         self._random = random.Random(self.seed)  # noqa: S311 - reproducible on purpose
 
     def occurs(self, probability: float) -> bool:
