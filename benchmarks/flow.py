@@ -22,7 +22,7 @@ from benchmarks.server import CREDENTIALS, make_queue
 from local.fault_proxy import FaultProxy
 from local.order import order_of
 from local.ports import HOST, Ports
-from local.reconcile import read_settled
+from local.reconcile import compare_settled
 from local.system import OPERATOR, LocalSystem, running_system
 
 PER_SECOND = 20
@@ -102,7 +102,7 @@ class Flow:
 
     async def settle(self) -> None:
         """Wait until every order has its invoice and both services agree."""
-        _, differences = await read_settled(self.order, self.scm, timeout=_SETTLE_TIMEOUT)
+        differences = (await compare_settled(self.order, self.scm, timeout=_SETTLE_TIMEOUT)).differences
         if differences:
             raise SystemExit(f"not settled after {_SETTLE_TIMEOUT:g} s: {differences[0]}")
 

@@ -42,10 +42,12 @@ def demo() -> None:
 def reconcile(
     order_url: Annotated[str, typer.Option(envvar="ORDER_URL")] = "http://127.0.0.1:8001",
     scm_url: Annotated[str, typer.Option(envvar="SCM_URL")] = "http://127.0.0.1:8003",
+    console_url: Annotated[str, typer.Option(envvar="CONSOLE_URL")] = "http://127.0.0.1:8000",
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for messages on their way.")] = 10,
 ) -> None:
-    """Compare all orders, articles and events of Order and SCM; 1 if any differ."""
-    _run(run_reconcile(order_url, scm_url, wait))
+    """Check that Order and SCM agree on all orders and articles, and that no event, queue or listener needs
+    an operator; 1 if not."""
+    _run(run_reconcile(order_url, scm_url, console_url, wait))
 
 
 @cli.command()

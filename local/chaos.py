@@ -21,7 +21,7 @@ from local.faults import Faults
 from local.order import ORDER, order_of
 from local.output import background_console
 from local.ports import HOST, Ports
-from local.reconcile import Snapshot, read_settled
+from local.reconcile import Report, compare_settled
 from local.system import OPERATOR, LocalSystem, running_system
 
 FOLDER = Path(__file__).parent.parent / ".local" / "chaos"
@@ -42,6 +42,10 @@ _REDELIVERED = "SELECT count(*) FROM inbox WHERE receive_count > 1"
 
 class TemporaryFailure(Exception):
     """The Order service answered 5xx; the customer retries with the same idempotency key."""
+
+
+Stored = dict[str, Any]
+"""Orders of the Order service by id."""
 
 
 @dataclass
@@ -79,15 +83,15 @@ class Customers:
         if self.rng.random() < 0.25:
             await self._do("POST", f"/orders/{order['id']}/cancel", f"{key}-cancel")
 
-    def contradictions(self, snapshot: Snapshot) -> Iterator[str]:
+    def contradictions(self, stored: Stored) -> Iterator[str]:
         """Yield one sentence per acknowledgement that does not hold."""
         acknowledged = set(self.placed.values())
-        for order_id in sorted(acknowledged - snapshot.orders.keys()):
+        for order_id in sorted(acknowledged - stored.keys()):
             yield f"order {order_id}: was acknowledged, but does not exist"
-        for order_id in sorted(snapshot.orders.keys() - acknowledged):
+        for order_id in sorted(stored.keys() - acknowledged):
             yield f"order {order_id}: exists, but was never acknowledged"
-        for order_id in sorted(self.completed & snapshot.orders.keys()):
-            if snapshot.orders[order_id]["completedAt"] is None:
+        for order_id in sorted(self.completed & stored.keys()):
+            if stored[order_id]["completedAt"] is None:
                 yield f"order {order_id}: its completion was acknowledged, but is not stored"
 
     @stamina.retry(
@@ -123,15 +127,18 @@ async def _run(console: Console, seed: int) -> int:
         customers = Customers(order, rng)
         await _inject_faults(console, faults, customers)
         healed = time.monotonic()
-        snapshot, differences = await read_settled(order, scm, timeout=_SETTLE_TIMEOUT)
-        found = [*customers.contradictions(snapshot), *differences]
+        stored: Stored = {}
+        report = await compare_settled(
+            order, scm, timeout=_SETTLE_TIMEOUT, observe=lambda each: stored.update({each["id"]: each})
+        )
+        found = [*customers.contradictions(stored), *report.differences]
         for difference in found[:MAX_SHOWN]:
             console.print(f"[red]✗[/] {difference}")
         if len(found) > MAX_SHOWN:
             console.print(f"  … and {len(found) - MAX_SHOWN} more")
         seconds = time.monotonic() - healed
         console.print(f"{'[red]✗[/] not' if found else '[green]✓[/]'} settled after {seconds:.1f} s")
-        _summarise(console, customers, snapshot, differences, await _redelivered(faults.system))
+        _summarise(console, customers, stored, report, await _redelivered(faults.system))
         return 1 if found else 0
 
 
@@ -162,17 +169,17 @@ async def _inject_faults(console: Console, faults: Faults, customers: Customers)
 
 
 def _summarise(
-    console: Console, customers: Customers, snapshot: Snapshot, differences: list[str], redelivered: int
+    console: Console, customers: Customers, stored: Stored, report: Report, redelivered: int
 ) -> None:
     acknowledged = set(customers.placed.values())
-    lost, doubled = acknowledged - snapshot.orders.keys(), snapshot.orders.keys() - acknowledged
+    lost, doubled = acknowledged - stored.keys(), stored.keys() - acknowledged
     console.print(
-        f"{len(snapshot.orders)} orders in {customers.requests} requests: "
-        f"{len(lost)} lost, {len(doubled)} doubled, {len(differences)} differences"
+        f"{len(stored)} orders in {customers.requests} requests: "
+        f"{len(lost)} lost, {len(doubled)} doubled, {report.count} differences"
     )
     console.print(
         f"{redelivered} messages redelivered before they were handled, "
-        f"{snapshot.duplicates()} duplicates absorbed, {snapshot.superseded()} messages superseded"
+        f"{report.duplicates} duplicates absorbed, {report.superseded} messages superseded"
     )
 
 

@@ -16,7 +16,7 @@ from local.order import order_of
 from local.output import background_console
 from local.ports import Ports
 from local.program import ProgramFailed
-from local.reconcile import read_settled
+from local.reconcile import compare_settled
 from local.scenario import Json, OrderState, Scenario, Step
 from local.scenarios import NEW_ADDRESS, scenarios
 from local.system import OPERATOR, running_system
@@ -178,10 +178,10 @@ class Demo:
         """Print every check, and the lineage of the orders that failed one; return whether all hold."""
         self.console.print("\n[bold]Checks[/], over REST")
         results = [result for scenario in self.scenarios for result in await self._check_one(scenario)]
-        snapshot, differences = await read_settled(self.order, self.scm, timeout=10)
-        claim = f"Order and SCM agree on all {len(snapshot.orders)} orders and on the stock"
-        results.append(self._print_check(claim, holds=not differences))
-        for difference in differences:
+        report = await compare_settled(self.order, self.scm, timeout=10)
+        claim = f"Order and SCM agree on all {report.orders} orders and on the stock"
+        results.append(self._print_check(claim, holds=not report.count))
+        for difference in report.differences:
             self.console.print(f"    {difference}", markup=False)
         self.console.print(f"\n{sum(results)} of {len(results)} checks hold.")
         return all(results)

@@ -6,12 +6,19 @@ from uuid import UUID
 from fastapi import APIRouter
 from snsqs import WireModel
 
-from services.scm import delivery, demand, fulfilment, inventory
+from services.scm import delivery, demand, fulfilment, inventory, purchase
 from services.scm.delivery import Invoice
-from services.scm.fulfilment import Fulfilment, Quantity, Status
+from services.scm.fulfilment import Fulfilment, Quantity, Status, quantities
 from services.scm.inventory import OrderStock
 from shared.operations.checksum import digest
-from shared.operations.reconciliation import AfterOrder, AfterSku, OrderLimit
+from shared.operations.reconciliation import (
+    AfterOrder,
+    AfterSku,
+    MissingOrders,
+    OrderLimit,
+    Versions,
+    versions_of,
+)
 from shared.web import DatabaseDependency, Limit
 
 router = APIRouter(prefix="/reconciliation", tags=["reconciliation"])
@@ -28,8 +35,22 @@ class ReconciledOrder(WireModel):
     lines: list[Quantity]
     reserved: list[Quantity]
     waiting: bool
+    parked: bool
+    """Whether it waits, but is not retried."""
+    claimed: list[Quantity]
+    """Pieces that it claims while it waits."""
+    is_bought: bool
+    """Whether purchase orders were raised for it."""
+    invoice_id: str | None
+    """Invoice that the fulfilment names."""
     live_invoices: list[UUID]
+    invoice_status: str | None
+    """Status of the first live invoice."""
     address_digest: str | None
+    forwarded_version: int | None
+    """Newest version of the fulfilment that was forwarded to other services."""
+    handled_version: int | None
+    """Newest version of the order that was handled."""
 
 
 class ReconciledOrders(WireModel):
@@ -54,7 +75,65 @@ async def orders(
         live = defaultdict[str, list[Invoice]](list)
         for invoice in await delivery.live_invoices_of_orders(connection, ids):
             live[invoice.order_id].append(invoice)
-    return ReconciledOrders(orders=[_reconciled(each, stock[each.id], live[each.id]) for each in page])
+        claims = await inventory.claims_of_orders(connection, ids)
+        bought = await purchase.bought_for(connection, ids)
+        versions = await versions_of(connection, ids)
+    return ReconciledOrders(
+        orders=[
+            _reconciled(
+                each,
+                stock[each.id],
+                live[each.id],
+                versions,
+                claimed=quantities(tuple(claims.get(each.id, ()))),
+                is_bought=each.id in bought,
+            )
+            for each in page
+        ]
+    )
+
+
+# The only statement over tables of several modules: each order in one of them needs a fulfilment.
+MISSING = """
+    SELECT order_id
+    FROM (
+        SELECT order_id FROM reservation
+        UNION SELECT order_id FROM waiting_order
+        UNION SELECT order_id FROM invoice
+        UNION SELECT order_id FROM purchase_order
+        UNION SELECT subject FROM event_log
+    ) AS named
+    WHERE order_id > $1 AND NOT EXISTS (SELECT FROM fulfilment WHERE fulfilment.order_id = named.order_id)
+    ORDER BY order_id
+    LIMIT $2
+"""
+
+
+@router.get("/missing", summary="List orders that other records name, but that have no fulfilment")
+async def missing(db: DatabaseDependency, after: AfterOrder = "", limit: Limit = 100) -> MissingOrders:
+    """Every page scans these records."""
+    async with db.connection() as connection:
+        rows = await connection.fetch(MISSING, after, limit)
+    return MissingOrders(ids=[row["order_id"] for row in rows])
+
+
+class ReceivedGoods(WireModel):
+    """Pieces of an article received on all purchase orders."""
+
+    sku: str
+    received: int
+
+
+class Received(WireModel):
+    received: list[ReceivedGoods]
+
+
+@router.get("/received", summary="List the pieces per article received on purchase orders")
+async def received(db: DatabaseDependency, after: AfterSku = "", limit: Limit = 100) -> Received:
+    """Every page scans all purchase orders."""
+    async with db.connection() as connection:
+        page = await purchase.received_quantities(connection, after, limit)
+    return Received(received=[ReceivedGoods(sku=sku, received=quantity) for sku, quantity in page])
 
 
 class Stock(WireModel):
@@ -81,7 +160,15 @@ async def total_demand(
         return Demand(demand=await demand.totals(connection, after, limit))
 
 
-def _reconciled(order: Fulfilment, stock: OrderStock, live: list[Invoice]) -> ReconciledOrder:
+def _reconciled(
+    order: Fulfilment,
+    stock: OrderStock,
+    live: list[Invoice],
+    versions: Versions,
+    *,
+    claimed: list[Quantity],
+    is_bought: bool,
+) -> ReconciledOrder:
     open_reservations = [each for each in stock.reservations if each.status == "OPEN"]
     return ReconciledOrder(
         id=order.id,
@@ -90,6 +177,13 @@ def _reconciled(order: Fulfilment, stock: OrderStock, live: list[Invoice]) -> Re
         lines=order.lines,
         reserved=[Quantity(sku=each.sku, quantity=each.quantity) for each in open_reservations],
         waiting=stock.waiting_since is not None,
+        parked=stock.waiting_parked_at is not None,
+        claimed=claimed,
+        is_bought=is_bought,
+        invoice_id=order.invoice_id,
         live_invoices=[each.id for each in live],
+        invoice_status=live[0].status if live else None,
+        forwarded_version=versions.forwarded.get(order.id),
+        handled_version=versions.handled.get(order.id),
         address_digest=digest(live[0].delivery_address) if live else None,
     )

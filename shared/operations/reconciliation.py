@@ -1,9 +1,12 @@
 """Figures about a service's events and state, to compare services with each other."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from snsqs import WireModel
+from snsqs.postgres import Connection
 
 from shared.operations.checksum import StateChecksum, state_checksum
 from shared.web import AnyAccess, DatabaseDependency
@@ -28,6 +31,34 @@ MESSAGES = """
     ORDER BY consumer
 """
 
+FORWARDED_VERSIONS = """
+    SELECT subject, max(sequence) AS version
+    FROM event_log
+    WHERE subject = ANY ($1) AND decision = 'forwarded'
+    GROUP BY subject
+"""
+
+# The key begins with the consumer, so the few consumers are found first, each with one index scan.
+HANDLED_VERSIONS = """
+    WITH RECURSIVE known AS (
+        (SELECT consumer FROM inbox_version ORDER BY consumer LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT inbox_version.consumer
+            FROM inbox_version
+            WHERE inbox_version.consumer > known.consumer
+            ORDER BY inbox_version.consumer
+            LIMIT 1
+        )
+        FROM known
+        WHERE known.consumer IS NOT NULL
+    )
+    SELECT subject, max(sequence) AS version
+    FROM known JOIN inbox_version USING (consumer)
+    WHERE subject = ANY ($1) AND sequence >= 0
+    GROUP BY subject
+"""
+
 AfterOrder = Annotated[
     str, Query(pattern=r"^([0-9]{20})?$", description="Last order id of the previous page.")
 ]
@@ -38,6 +69,32 @@ OrderLimit = Annotated[int, Query(ge=1, le=100)]
 AfterSku = Annotated[
     str, Query(pattern=r"^[A-Za-z0-9._-]{0,64}$", description="Last SKU of the previous page.")
 ]
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Versions of the same orders on both sides of the event path, by order id."""
+
+    forwarded: dict[str, int]
+    """Newest version that this service published and the adapter forwarded."""
+    handled: dict[str, int]
+    """Newest version of another service that this one has handled."""
+
+
+async def versions_of(connection: Connection, order_ids: Sequence[str]) -> Versions:
+    """Return the versions of these orders that are known."""
+    forwarded = await connection.fetch(FORWARDED_VERSIONS, order_ids)
+    handled = await connection.fetch(HANDLED_VERSIONS, order_ids)
+    return Versions(
+        {row["subject"]: row["version"] for row in forwarded},
+        {row["subject"]: row["version"] for row in handled},
+    )
+
+
+class MissingOrders(WireModel):
+    """Ids of orders that other records name, but that have no record of their own."""
+
+    ids: list[str]
 
 
 class Consumed(WireModel):

@@ -32,6 +32,8 @@ RECONCILIATION: Mapping[str, Any] = {
     "/reconciliation/stock": {"stock": []},
     "/reconciliation/demand": {"demand": []},
     "/reconciliation/events": {"waiting": 0, "parked": 0, "consumed": []},
+    "/reconciliation/missing": {"ids": []},
+    "/reconciliation/received": {"received": []},
     "/partner-office/purchase-orders": [],
 }
 

@@ -54,8 +54,12 @@ async def test_an_order_is_listed_without_its_buyer(lone_order: Served) -> None:
         "completedAt": order["completedAt"],
         "addressDigest": digest(ORDER["deliveryAddress"]),
         "lines": [{"sku": "mug", "quantity": 5}, {"sku": "tray", "quantity": 1}],
+        "totalPrice": 6,
+        "priceOfLines": 6,
         "eventsWaiting": 2,
         "eventsParked": 0,
+        "forwardedVersion": None,
+        "handledVersion": None,
     }
 
 

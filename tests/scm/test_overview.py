@@ -83,7 +83,14 @@ async def test_the_reconciliation_lists_reservations_and_invoices(scm_alone: Scm
         "lines": [{"sku": "desk", "quantity": 2}],
         "reserved": [{"sku": "desk", "quantity": 2}],
         "waiting": False,
+        "parked": False,
+        "claimed": [],
+        "isBought": False,
+        "invoiceId": invoice["id"],
         "liveInvoices": [invoice["id"]],
+        "invoiceStatus": "ISSUED",
+        "forwardedVersion": None,
+        "handledVersion": 2,
         "addressDigest": digest(dict(reversed(ADDRESS.items()))),
     }
 

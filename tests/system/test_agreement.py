@@ -22,7 +22,7 @@ from snsqs.outbox.http import HttpSink
 from snsqs.postgres import Database, connect
 from snsqs.testing import Faults, MemoryBroker, MemoryQueue, message_handler
 
-from local.reconcile import differences, read_snapshot
+from local.reconcile import compare
 from services.adapter.bridge import Bridge
 from services.adapter.decisions import Decisions
 from services.adapter.main import create_app as create_adapter
@@ -244,7 +244,7 @@ async def test_both_services_end_in_the_same_state(
     for step in steps:
         await landscape.take(step)
     await landscape.settle()
-    assert list(differences(await read_snapshot(landscape.order, landscape.scm))) == []
+    assert (await compare(landscape.order, landscape.scm)).differences == []
 
 
 @limited

@@ -16,7 +16,7 @@ from snsqs import AwsClients, Message, SnsChannel, Topology, aws_clients
 from snsqs.headers import ID
 
 from local.postgres import Postgres
-from local.reconcile import differences, read_snapshot
+from local.reconcile import compare
 from tests.conftest import REGION, emptied, fresh_database
 from tests.console.letters import dead_letter_reason
 from tests.order.test_api import ORDER
@@ -231,7 +231,7 @@ async def test_an_address_changed_after_dispatch_is_reverted(order: Served, scm:
     await eventually(is_received)
     [invoice] = await get(scm, "/external-api/invoices", orderId=order_id)
     assert (invoice["status"], invoice["deliveryAddress"]) == ("DISPATCHED", ORDER["deliveryAddress"])
-    found = differences(await read_snapshot(order.http, scm.http))
+    found = (await compare(order.http, scm.http)).differences
     assert [each for each in found if order_id in each] == []
 
 

@@ -1,10 +1,13 @@
 """Inventory's state of an order, for overview and reconciliation."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
 from snsqs import WireModel
 from snsqs.postgres import Connection
+
+from services.scm.events import Line
 
 RESERVATIONS = """
     SELECT order_id, sku, quantity, status
@@ -17,6 +20,13 @@ WAITING = """
     SELECT order_id, since AS waiting_since, last_error AS waiting_error, parked_at AS waiting_parked_at
     FROM waiting_order
     WHERE order_id = ANY ($1)
+"""
+
+CLAIMS = """
+    SELECT order_id, sku, quantity
+    FROM waiting_line
+    WHERE order_id = ANY ($1) AND position IS NOT NULL
+    ORDER BY order_id, sku
 """
 
 
@@ -54,3 +64,11 @@ async def stock_of_orders(connection: Connection, order_ids: Sequence[str]) -> d
 async def stock_of_order(connection: Connection, order_id: str) -> OrderStock:
     """Return the state of an order; an empty one for an unknown order."""
     return (await stock_of_orders(connection, [order_id]))[order_id]
+
+
+async def claims_of_orders(connection: Connection, order_ids: Sequence[str]) -> dict[str, list[Line]]:
+    """Return the pieces that waiting orders claim, by order id."""
+    claims = defaultdict[str, list[Line]](list)
+    for row in await connection.fetch(CLAIMS, order_ids):
+        claims[row["order_id"]].append(Line(row["sku"], row["quantity"]))
+    return claims

@@ -35,6 +35,17 @@ INSERT = """
     RETURNING id, supplier
 """
 
+BOUGHT_FOR = "SELECT DISTINCT order_id FROM purchase_order WHERE order_id = ANY ($1)"
+
+ORDERED = """
+    SELECT sku, sum(received)::bigint AS received
+    FROM purchase_order, jsonb_to_recordset(lines) AS line (sku text, received bigint)
+    WHERE sku > $1
+    GROUP BY sku
+    ORDER BY sku
+    LIMIT $2
+"""
+
 UPDATE = """
     UPDATE purchase_order
     SET status = $2, lines = $3, confirmed_at = $4, received_at = $5
@@ -74,6 +85,16 @@ async def page(
 async def purchase_orders_of_order(connection: Connection, order_id: str) -> list[PurchaseOrder]:
     """Return the purchase orders raised for an order: one per supplier, by id."""
     return [_to_purchase_order(row) for row in await connection.fetch(OF_ORDER, order_id)]
+
+
+async def bought_for(connection: Connection, order_ids: Sequence[str]) -> set[str]:
+    """Return the ids of those orders for which purchase orders were raised."""
+    return {row["order_id"] for row in await connection.fetch(BOUGHT_FOR, order_ids)}
+
+
+async def received_quantities(connection: Connection, after: str, limit: int) -> list[tuple[str, int]]:
+    """Return up to `limit` SKUs greater than `after` with the pieces received on all purchase orders."""
+    return [(row["sku"], row["received"]) for row in await connection.fetch(ORDERED, after, limit)]
 
 
 async def update(connection: Connection, purchase_order: PurchaseOrder) -> None:
