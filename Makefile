@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 INSTALL := install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up reconcile setup test-fast test check proofs simulate agreement chaos conformance smoke \
-	bench bench-peers screenshots chromium lock clean
+.PHONY: help demo up reconcile new-service setup test-fast test check proofs simulate agreement chaos conformance \
+	smoke bench bench-peers screenshots chromium lock clean
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -39,6 +39,10 @@ check: setup  ## lint, formatting, types, import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+new-service: setup  ## add the service NAME=billing: code, tests, migration, routes, containers
+	@$(BIN)/python -m local new-service $(or $(NAME),$(error NAME=… is missing))
+	@$(BIN)/ruff check --fix --quiet services tests; $(BIN)/ruff format --quiet services tests local
 
 ##@ Prove it (slow)
 

@@ -13,6 +13,7 @@ import typer
 from local.chaos import run_chaos
 from local.conformance import run_conformance
 from local.demo import run_demo
+from local.new_service import CannotCreate, create_service
 from local.ports import InvalidPort
 from local.program import ProgramFailed
 from local.reconcile import ServiceUnreadable, run_reconcile
@@ -70,7 +71,22 @@ def conformance() -> None:
     _run(run_conformance())
 
 
-_EXPECTED = (CannotStart, InvalidPort, ProgramFailed, ServiceUnreadable)
+@cli.command()
+def new_service(name: Annotated[str, typer.Argument(help="Name of the service, such as billing.")]) -> None:
+    """Add a service that handles and publishes events: code, tests, migration, routes, containers."""
+    root = Path(__file__).parent.parent
+    try:
+        files = create_service(root, name)
+    except CannotCreate as error:
+        raise SystemExit(_report(error)) from None
+    for file in files:
+        print(file.relative_to(root))
+    print(
+        f"services/{name} is there: run `make check`, `make test`, then `make up`; docs/building.md goes on"
+    )
+
+
+_EXPECTED = (CannotCreate, CannotStart, InvalidPort, ProgramFailed, ServiceUnreadable)
 
 
 def _run(work: Coroutine[None, None, int]) -> None:

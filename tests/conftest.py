@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 
 import asyncpg
 import pytest
@@ -20,10 +21,8 @@ from snsqs.postgres import Database, connect
 from local.ports import HOST, free_ports
 from local.postgres import Postgres, postgres
 from local.program import Program
+from local.services import DATABASES
 from local.system import aws_program
-from services.console.main import MIGRATIONS as CONSOLE_MIGRATIONS
-from services.order.main import MIGRATIONS as ORDER_MIGRATIONS
-from services.scm.main import MIGRATIONS as SCM_MIGRATIONS
 from shared.runtime.migration import migrate
 from tests.scm.supply_chain import Scm, supply_chain
 from tests.scm.warehouse import Warehouse, warehouse_at
@@ -96,9 +95,10 @@ def silence() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres_server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     with postgres(tmp_path_factory.mktemp("postgres") / "data") as server:
-        migrate(server.url("template_order"), ORDER_MIGRATIONS)
-        migrate(server.url("template_scm"), SCM_MIGRATIONS)
-        migrate(server.url("template_console"), CONSOLE_MIGRATIONS, messaging=False)
+        for service in DATABASES:
+            main = import_module(f"services.{service}.main")
+            has_messages = hasattr(main, "HANDLERS")
+            migrate(server.url(f"template_{service}"), main.MIGRATIONS, messaging=has_messages)
         yield server
 
 

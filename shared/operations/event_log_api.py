@@ -4,10 +4,11 @@ import uuid
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 from snsqs import WireModel
-from snsqs.outbox import EventLog, ParkedEvent, parked_events, resubmit
+from snsqs.inbox import ReceivedMessage, received
+from snsqs.outbox import EventLog, LoggedEvent, ParkedEvent, history, parked_events, resubmit
 
 from shared.operations.event_search import EventPage, Search, State, count, search
 from shared.operations.selection import Filter, Selection, criteria
@@ -59,6 +60,25 @@ async def event_log(
     if page.next is not None:
         link_next(request, response, after=page.next)
     return page
+
+
+class SubjectEvents(WireModel):
+    """Events that a service published about an aggregate, and messages that it received about it."""
+
+    published: list[LoggedEvent]
+    received: list[ReceivedMessage]
+
+
+@router.get("/subjects/{subject}/events", summary="List the events of an aggregate")
+async def subject_events(
+    subject: Annotated[str, Path(pattern=r"^[\x21-\x7e]{1,128}$")], db: DatabaseDependency
+) -> SubjectEvents:
+    """Published events with the adapter's decisions, and received messages with their outcomes, without
+    their data. Empty lists for an unknown aggregate."""
+    async with db.snapshot() as connection:
+        return SubjectEvents(
+            published=await history(connection, subject), received=await received(connection, subject)
+        )
 
 
 class EventCount(WireModel):

@@ -23,7 +23,7 @@ class VersionRepair(RequestModel):
     """The version of an order that counts as the newest one handled."""
 
     order_id: Name
-    version: Annotated[int, Field(strict=True, ge=0, le=MAX_VERSION), Integral]
+    version: Annotated[int, Field(strict=True, ge=0, lt=MAX_VERSION + 1), Integral]
     source: Annotated[str, Field(pattern=r"^[\x21-\x7e]{0,256}$")]
     """Service that publishes the order's events; empty for messages without a source."""
 

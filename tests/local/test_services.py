@@ -31,7 +31,8 @@ def test_every_service_is_in_docker_compose(service: Any, compose: dict[str, Any
     assert service.name in environment["ALLOWED_HOSTS"].split(",")
     if service.database:
         assert environment["DATABASE_URL"] == f"postgresql://postgres@postgres/{service.database}"
-        assert f"python -m services.{service.name} migrate" in compose["services"]["migrate"]["command"][2]
+        migration = f"DATABASE_URL={environment['DATABASE_URL']} python -m services.{service.name} migrate"
+        assert migration in compose["services"]["migrate"]["command"][2].splitlines()
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda each: each.name)

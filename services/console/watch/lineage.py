@@ -113,7 +113,7 @@ class Lineages:
         try:
             now, events = await asyncio.gather(
                 _read(client, f"/orders/{order_id}", AggregateNow, service=service.name),
-                _read(client, f"/orders/{order_id}/events", Events),
+                _read(client, f"/subjects/{order_id}/events", Events),
             )
         except ServiceUnavailable as error:
             return ServiceRecords(service.name, gap=Gap(service=service.name, reason=str(error)))
