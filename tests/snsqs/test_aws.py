@@ -32,7 +32,8 @@ async def test_calls_name_the_library(aws: AwsClients) -> None:
 
 
 async def test_sending_to_a_queue_recovers(aws: AwsClients, aws_url: str) -> None:
-    """SQS is unavailable at the first message. Afterwards the queue is found by its name."""
+    """SQS is unavailable at the first message, then it does not answer. Afterwards the queue is found by its
+    name."""
     await aws.sqs.create_queue(QueueName="work")
     async with (
         FaultProxy(urlsplit(aws_url).port or 0) as proxy,
@@ -42,6 +43,9 @@ async def test_sending_to_a_queue_recovers(aws: AwsClients, aws_url: str) -> Non
         async with proxy.refusing():
             [refused] = await channel.try_send([message()])
             assert isinstance(refused, SendFailed)
+        async with proxy.delaying(60), asyncio.timeout(10):
+            [unanswered] = await channel.try_send([message()])
+            assert str(unanswered) == "SQS did not accept the batch: TimeoutError"
         assert len(await channel.send([message()])) == 1
 
 

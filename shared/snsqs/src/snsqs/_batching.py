@@ -13,6 +13,9 @@ from snsqs._validation import DEFAULT_MAX_BYTES, Destination, deduplication_of
 from snsqs.aws import error_code
 from snsqs.headers import TRACEPARENT
 
+CALL_TIMEOUT = 3.5
+"""Seconds for one call with its retries and lookups: less than the publish timeout of a relay (5 s)."""
+
 _RETRY_DELAYS = (0.1, 0.3)
 """Seconds before the failed entries of a call are sent again."""
 

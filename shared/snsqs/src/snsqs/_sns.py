@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from snsqs._address import parse_address
-from snsqs._batching import Batcher, CallRejected, batch_entries, batch_results, is_rejection
+from snsqs._batching import CALL_TIMEOUT, Batcher, CallRejected, batch_entries, batch_results, is_rejection
 from snsqs._channel import MessageChannel
 from snsqs._errors import MessagingError, SendFailed
 from snsqs._message import Message
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
 
 log = logging.getLogger(__name__)
-
-
-_PUBLISH_TIMEOUT = 3.5
-"""Seconds for one call with its retries: less than the send timeout of a relay (5 s)."""
 
 
 class SnsChannel(MessageChannel):
@@ -70,7 +66,7 @@ class SnsChannel(MessageChannel):
     async def _publish(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         entries = batch_entries(messages, self._destination)
         try:
-            async with asyncio.timeout(_PUBLISH_TIMEOUT):
+            async with asyncio.timeout(CALL_TIMEOUT):
                 response = await self._client.publish_batch(
                     TopicArn=await self._arn(), PublishBatchRequestEntries=entries
                 )

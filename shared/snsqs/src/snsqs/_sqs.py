@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from snsqs._address import parse_address
-from snsqs._batching import Batcher, CallRejected, batch_entries, batch_results, is_rejection
+from snsqs._batching import CALL_TIMEOUT, Batcher, CallRejected, batch_entries, batch_results, is_rejection
 from snsqs._channel import MessageChannel
 from snsqs._errors import MAX_VISIBILITY, MessagingError, SendFailed, TopologyError
 from snsqs._message import Message
@@ -176,8 +176,9 @@ class SqsChannel(MessageChannel):
     async def _send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         entries = batch_entries(messages, self._destination)
         try:
-            url = await self._queue_url()
-            response = await self._client.send_message_batch(QueueUrl=url, Entries=entries)
+            async with asyncio.timeout(CALL_TIMEOUT):
+                url = await self._queue_url()
+                response = await self._client.send_message_batch(QueueUrl=url, Entries=entries)
         except transient_errors() as error:
             if is_rejection(error):
                 raise CallRejected(f"SQS rejected the batch for {self._address.name}: {error}") from error
