@@ -320,3 +320,27 @@ def test_a_queue_has_one_converter() -> None:
         match=r"test-queue: its handlers have different converters: CloudEventsConverter\(",
     ):
         bindings([first, other])
+
+
+async def test_the_bindings_have_a_default_converter() -> None:
+    """For all queues whose handlers name none."""
+    cloud = CloudEventsConverter()
+    seen: list[str] = []
+
+    @sqs_listener("first-queue")
+    async def first(event: Completed) -> None:
+        seen.append(f"first {event.order_id}")
+
+    @sqs_listener("second-queue", converter=EventBridgeConverter())
+    async def second(event: Completed) -> None:
+        seen.append(f"second {event.order_id}")
+
+    bound = bindings([first, second], converter=cloud)
+    assert [type(each.converter) for each in bound] == [CloudEventsConverter, EventBridgeConverter]
+    async with MemoryBroker() as broker:
+        for each in bound:
+            broker.start(each)
+        for queue, document in (("first-queue", CLOUD), ("second-queue", BRIDGE)):
+            await broker.queue(queue).send(json.dumps(document), {}, group=None, deduplication="")
+        await broker.join()
+    assert sorted(seen) == ["first 1", "second 1"]

@@ -4,23 +4,26 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
+import psycopg
 import pytest
 import snsqs.migrations
 from snsqs import Delivery
 from snsqs.events import ApplicationEventPublisher
 from snsqs.headers import SOURCE
 from snsqs.inbox import Inbox
-from snsqs.migrations import migrate
+from snsqs.migrations import apply_migrations, migrate, migrations
 from snsqs.postgres import NotMigrated, connect
 
 from local.ports import HOST, free_ports
 from local.postgres import Postgres
 from tests.conftest import fresh_database
 from tests.snsqs.queues import message
+from tests.snsqs.stacks import STACKS
 
 MIGRATIONS = Path(snsqs.migrations.__file__).parent
 IDS = sorted(file.stem for file in MIGRATIONS.glob("*.sql"))
@@ -60,6 +63,35 @@ async def test_each_migration_is_applied_once(empty_database: str) -> None:
     assert await migrate(empty_database) == []
     assert await migrate(connection) == []
     await connection.close()
+    await check_migrated(empty_database)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+async def test_migrations_are_applied_on_every_stack(empty_database: str, stack: str) -> None:
+    """In the transaction of the caller: a rollback leaves no table. A second call has nothing to do."""
+    async with STACKS[stack](empty_database) as opened:
+        with suppress(RuntimeError):
+            async with opened.begin() as resource:
+                assert await apply_migrations(opened.connection(resource)) == IDS
+                raise RuntimeError("after the migrations")
+        with pytest.raises(NotMigrated):
+            await check_migrated(empty_database)
+        for expected in (IDS, []):
+            async with opened.begin() as resource:
+                assert await apply_migrations(opened.connection(resource)) == expected
+    await check_migrated(empty_database)
+    assert await migrate(empty_database) == []
+
+
+async def test_a_tool_of_the_user_runs_the_statements(empty_database: str) -> None:
+    """Each by itself, in order; as they are idempotent, more than once. The driver is not asyncpg."""
+    program = "import sys; sys.modules['asyncpg'] = None; import snsqs.migrations, snsqs.psycopg"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    assert await process.wait() == 0
+    async with await psycopg.AsyncConnection.connect(empty_database, autocommit=True) as connection:
+        for migration in [*migrations(), *migrations()]:
+            for statement in migration.statements:
+                await connection.execute(statement.encode())
     await check_migrated(empty_database)
 
 

@@ -171,6 +171,7 @@ def bindings(
     settings: Mapping[str, QueueSettings] | None = None,
     options: Mapping[str, ListenerOptions] | None = None,
     rename: Callable[[str], str] | None = None,
+    converter: MessageConverter | None = None,
 ) -> list[Binding]:
     """Return one Binding for each queue that the marked functions name. Raises ListenerMisconfigured.
 
@@ -182,6 +183,8 @@ def bindings(
         options: options of the listeners by queue, in place of those of `@sqs_listener`.
         rename: maps the declared names of queues, dead-letter queues and topics to the names, URLs or ARNs
             of an environment.
+        converter: converter of the functions' queues for which `@sqs_listener` names none, in place of
+            JsonConverter.
     """
     bound: dict[str, Binding] = {}
     marked: dict[str, list[tuple[_Mark, HandlerFunction]]] = {}
@@ -208,7 +211,9 @@ def bindings(
         configured[queue] = binding.renamed(rename)
     for queue, on_queue in marked.items():
         chosen = settings.get(queue, QueueSettings())
-        configured[queue] = _binding(queue, on_queue, chosen, options.get(queue), rename)
+        configured[queue] = _binding(
+            queue, on_queue, chosen, options.get(queue), rename, converter or JSON_CONVERTER
+        )
     _validate_distinct({queue: each.queue for queue, each in configured.items()})
     return list(configured.values())
 
@@ -253,9 +258,10 @@ def _binding(
     settings: QueueSettings,
     options: ListenerOptions | None,
     rename: Callable[[str], str],
+    default: MessageConverter,
 ) -> Binding:
     options = options or _only(queue, "options", [mark.options for mark, _ in marked])
-    converter = _only(queue, "converters", [mark.converter for mark, _ in marked]) or JSON_CONVERTER
+    converter = _only(queue, "converters", [mark.converter for mark, _ in marked]) or default
     settings = settings.or_else(
         _only(queue, "settings", [mark.settings for mark, _ in marked]) or QueueSettings()
     )

@@ -2,12 +2,12 @@
 
 import time
 import types
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Union, get_args, get_origin
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from snsqs._event import EventDeclaration, declaration_of, mark
-from snsqs._model import MAX_VERSION, UNSET, WireModel, unset_in_python
+from snsqs._model import MAX_VERSION, UNSET, WireModel, required_in_json
 
 _YEAR_9999 = 253_370_764_800_000
 
@@ -49,10 +49,12 @@ class DomainEvent(WireModel):
     """
 
     source: Aggregate
-    occurence_on: Annotated[int, unset_in_python(_milliseconds)] = Field(
+    occurence_on: int = Field(
         default_factory=lambda: UNSET, validate_default=True, strict=True, ge=0, lt=_YEAR_9999
     )
     """Milliseconds since the epoch. Required in JSON; an event made in Python has the present time."""
+
+    _default_time = field_validator("occurence_on", mode="before")(required_in_json(_milliseconds))
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, dataclass_transform
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -43,10 +43,10 @@ class _Unset:
 UNSET: Any = _Unset()
 
 
-def unset_in_python(default: Callable[[], object]) -> BeforeValidator:
-    """Return the metadata of a field that has a default for objects made in Python, such as the present time,
-    and is required in JSON, whose reader would default to another time. The field is declared with
-    `Field(default_factory=lambda: UNSET, validate_default=True)`."""
+def required_in_json(default: Callable[[], object]) -> Callable[[object, ValidationInfo], object]:
+    """Return the `mode="before"` validator of a field that has a default for objects made in Python, such as
+    the present time, and is required in JSON, whose reader would default to another time. The field is
+    declared with `Field(default_factory=lambda: UNSET, validate_default=True)`."""
 
     def validate(value: object, info: ValidationInfo) -> object:
         if value is not UNSET:
@@ -56,4 +56,4 @@ def unset_in_python(default: Callable[[], object]) -> BeforeValidator:
             raise PydanticCustomError("missing", "Field required, spelled {name}", {"name": name})
         return default()
 
-    return BeforeValidator(validate)
+    return validate

@@ -5,11 +5,11 @@ with a `BatchResult`. See https://github.com/cloudevents/spec, JSON batch format
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, field_validator
 
-from snsqs._model import UNSET, WireModel, unset_in_python
+from snsqs._model import UNSET, WireModel, required_in_json
 
 __all__ = [
     "BATCH_CONTENT_TYPE",
@@ -49,14 +49,14 @@ class EventResult(WireModel):
     """`failed`: there is no decision yet; the event should be sent again."""
     rule: str | None = None
     """Id of the rule that decided."""
-    decided_at: Annotated[AwareDatetime, unset_in_python(lambda: datetime.now(UTC))] = Field(
-        default_factory=lambda: UNSET, validate_default=True
-    )
+    decided_at: AwareDatetime = Field(default_factory=lambda: UNSET, validate_default=True)
     """Required in JSON."""
     message_id: str | None = None
     """Id that the transport assigned to a forwarded event."""
     error: str | None = None
     """Reason of a failure."""
+
+    _default_time = field_validator("decided_at", mode="before")(required_in_json(lambda: datetime.now(UTC)))
 
 
 class BatchResult(WireModel):
