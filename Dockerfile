@@ -22,10 +22,15 @@ RUN pip --python /venv/bin/python install --no-cache-dir --require-hashes -r aws
 
 FROM base AS aws
 COPY --from=build-aws /venv /venv
+WORKDIR /app
+COPY local local
+COPY shared/__init__.py shared/
+COPY shared/runtime/__init__.py shared/runtime/browser_requests.py shared/runtime/
 # A new volume takes on the owner of the folder that it is mounted on.
 RUN install -d -o service -g service /var/lib/ministack
 USER 10001:10001
-CMD ["ministack"]
+CMD ["hypercorn", "local.aws_server:app", "--workers", "0", "--bind", "0.0.0.0:4566", "--keep-alive", "75", \
+    "--log-level", "WARNING"]
 
 FROM base AS port
 RUN apt-get update -qq \

@@ -15,7 +15,8 @@ from local.program import OnLine, Program
 from local.services import DATABASES, SERVICES, variable
 from shared.runtime.tokens import DEVELOPMENT_OPERATOR, bearer
 
-MINISTACK = Path(__file__).parent.parent / ".venv-aws" / "bin" / "ministack"
+HYPERCORN = Path(__file__).parent.parent / ".venv-aws" / "bin" / "hypercorn"
+"""ASGI server of the local SNS/SQS server."""
 REGION = "us-east-1"
 
 OPERATOR = bearer(DEVELOPMENT_OPERATOR.token)
@@ -118,18 +119,20 @@ class LocalSystem:
 
 def aws_program(port: int, folder: Path, lock: int | None = None) -> Program:
     """Return the local SNS/SQS server, on the loopback interface; its queues survive a clean restart."""
-    if not MINISTACK.exists():
+    if not HYPERCORN.exists():
         raise CannotStart("the local SNS/SQS server is not installed: run `make setup`")
     environment = {
-        "BIND_HOST": HOST,
-        "GATEWAY_PORT": str(port),
+        "ALLOWED_HOSTS": HOST,
+        "GATEWAY_PORT": str(port),  # in the URLs of queues
         "SERVICES": "sqs,sns,cloudformation",
         "DOCKER_HOST": "unix:///nonexistent.sock",  # with Docker's socket its start removes containers
         "PERSIST_STATE": "1",
         "STATE_DIR": str(folder / "aws"),
         "LOG_LEVEL": "WARNING",
     }
-    return Program("aws", [str(MINISTACK)], environment, log=folder / "logs" / "aws.log", lock=lock)
+    serve = f"local.aws_server:app --workers 0 --bind {HOST}:{port} --keep-alive 75 --log-level WARNING"
+    command = [str(HYPERCORN), *serve.split()]
+    return Program("aws", command, environment, log=folder / "logs" / "aws.log", lock=lock)
 
 
 @asynccontextmanager

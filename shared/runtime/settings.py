@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.runtime.browser_requests import ANY_HOST, LOOPBACK_HOSTS
 from shared.runtime.telemetry import LogFormat
 from shared.runtime.tokens import (
     DEVELOPMENT_OPERATOR,
@@ -70,8 +71,6 @@ def _hosts(value: object) -> object:
     return hosts
 
 
-LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
-ANY_HOST = "*"
 _HOST = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9_.-]+")
 
 Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)]

@@ -18,7 +18,8 @@ from snsqs.tracing import context_of
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.runtime.background import BackgroundLoops
-from shared.runtime.settings import LOOPBACK_HOSTS, ServiceSettings
+from shared.runtime.browser_requests import LOOPBACK_HOSTS
+from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import export_metrics, tracer
 from shared.web._access import Access, authenticate
 from shared.web._components import Components, components

@@ -16,7 +16,7 @@ from snsqs.aws import transient_errors
 from snsqs.topology import Lookup
 
 from local.ports import HOST, free_ports
-from local.system import MINISTACK
+from local.system import HYPERCORN
 from tests.conftest import REGION
 from tests.serving import eventually
 from tests.snsqs.conftest import Installation, install
@@ -41,7 +41,7 @@ def folder(installation: Installation, tmp_path: Path) -> Path:
     for name, code in FILE.findall(GUIDE.read_text()):
         (tmp_path / name).write_text(code)
     (tmp_path / ".venv").symlink_to(installation.root)
-    (tmp_path / ".venv-aws").symlink_to(MINISTACK.parent.parent)
+    (tmp_path / ".venv-aws").symlink_to(HYPERCORN.parent.parent)
     return tmp_path
 
 
