@@ -212,6 +212,46 @@ def test_short_handlers_work_while_the_visibility_cannot_be_changed() -> None:
     run_on_virtual_clock(scenario())
 
 
+def test_a_listener_that_stops_reports_what_it_could_not_delete(caplog: pytest.LogCaptureFixture) -> None:
+    """Within the time that stopping may take."""
+
+    async def scenario() -> None:
+        run = Run()
+        run.queue.refused["DeleteMessageBatch"] = "AccessDenied"
+        async with run.listening():
+            for number in range(3):
+                run.queue.add(str(number))
+            await asyncio.sleep(10)
+            stopped_at = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - stopped_at < 20
+
+    run_on_virtual_clock(scenario())
+    [line] = [each for each in lines(caplog) if "could not be deleted" in each.msg]
+    assert vars(line)["count"] == 3
+
+
+def test_a_change_of_visibility_that_hangs_is_reported() -> None:
+    """It is cut short, so that it does not cost the leases of later messages, and tried again."""
+
+    class Hanging(Guarded):
+        async def change_visibility(self, seconds: Mapping[str, int]) -> BatchOutcome:
+            self.calls["ChangeMessageVisibilityBatch"] += 1
+            await asyncio.sleep(3_600)
+            return BatchOutcome()
+
+    async def scenario() -> None:
+        run = Run(queue=Hanging(QUEUE, Faults()), duration=25)
+        async with run.listening() as container:
+            run.queue.add("1")
+            await asyncio.sleep(24)
+            assert container.degraded_reason == "SQS: no response in time"
+            await asyncio.sleep(100)
+            assert run.queue.is_empty
+            assert container.degraded_reason is None, "nothing has failed since"
+
+    run_on_virtual_clock(scenario())
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [

@@ -35,6 +35,7 @@ RESPONSES = {
     "list 400": answered("[]", 400),
     "number as type 400": answered('{"__type": 5}', 400),
     "not text 400": answered(b"\xff\xfe", 400),
+    "failed entries": answered('{"Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": false}]}'),
     "HTML 200": answered("<html>Log in</html>", 200, "text/html"),
     "empty 200": answered(""),
     "list 200": answered("[]"),

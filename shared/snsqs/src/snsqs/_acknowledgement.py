@@ -126,6 +126,7 @@ class Acknowledger:
                         self._flush()
                 finally:
                     self._stop_timer()
+        self._report_undeleted(self._undeleted)
 
     def _flush_after(self, seconds: float) -> None:
         if self._timer is None:
@@ -182,11 +183,12 @@ class Acknowledger:
         return again
 
     def _on_lost(self, leases: Sequence[Lease]) -> None:
-        if not leases:
-            return
-        about = {"queue": self._queue.name, "count": len(leases)}
-        message = "handled messages could not be deleted and will be delivered again"
-        self._log_limit(logging.ERROR, message, extra=about)
+        self._report_undeleted(len(leases))
         self._known.update(dict.fromkeys(lease.received.message_id for lease in leases))
         while len(self._known) > _MAX_KNOWN:
             del self._known[next(iter(self._known))]
+
+    def _report_undeleted(self, count: int) -> None:
+        if count:
+            message = "handled messages could not be deleted and will be delivered again"
+            self._log_limit(logging.ERROR, message, extra={"queue": self._queue.name, "count": count})
