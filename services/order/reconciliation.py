@@ -16,9 +16,9 @@ from shared.operations.reconciliation import (
     Versions,
     versions_of,
 )
-from shared.web import DatabaseDependency, Limit
+from shared.web import DatabaseDependency, Limit, ReaderAccess
 
-router = APIRouter(prefix="/reconciliation", tags=["reconciliation"])
+router = APIRouter(prefix="/reconciliation", tags=["reconciliation"], dependencies=[ReaderAccess])
 
 ORDERS = """
     SELECT id, status, version, invoice_id, completed_at, delivery_address, total_price, price_of_lines,

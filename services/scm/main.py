@@ -22,6 +22,7 @@ from services.scm.order_check import OrderCheck
 from services.scm.order_client import OrderClient
 from services.scm.settings import Settings
 from shared import operations
+from shared.runtime.tokens import bearer
 from shared.service import add_migrate, command_line, event_driven
 from shared.web import application, map_errors
 
@@ -50,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with httpx.AsyncClient() as http:
-            order_client = OrderClient(http, settings.order_url)
+            order_client = OrderClient(http, settings.order_url, bearer(settings.service_token))
             async with event_driven(
                 app,
                 settings,
@@ -70,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
         description="Supply chain management: inventory, purchase, delivery and demand.",
         lifespan=lifespan,
         settings=settings,
+        partner_tokens={"carrier": settings.carrier_tokens, "supplier": settings.supplier_tokens},
     )
     for router in ROUTERS:
         app.include_router(router)

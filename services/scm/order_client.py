@@ -1,6 +1,7 @@
 """REST client of the Order service."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -39,8 +40,8 @@ class CurrentOrder(Aggregate):
 class OrderClient:
     """Reads orders, with short timeouts, retries and a circuit breaker. Safe to share between tasks."""
 
-    def __init__(self, http: httpx.AsyncClient, order_url: str) -> None:
-        self._service = ServiceClient("order service", order_url, http, timeout=_ATTEMPT_TIMEOUT)
+    def __init__(self, http: httpx.AsyncClient, order_url: str, headers: Mapping[str, str]) -> None:
+        self._service = ServiceClient("order service", order_url, http, headers, _ATTEMPT_TIMEOUT)
         self._circuit = Circuit("order service")
         self._read_in = WeakKeyDictionary[Transaction, CurrentOrder]()
 

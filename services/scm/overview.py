@@ -11,7 +11,7 @@ from services.scm.fields import OrderId
 from services.scm.fulfilment import Fulfilment
 from services.scm.inventory import OrderStock
 from services.scm.purchase import PurchaseOrder
-from shared.web import DatabaseDependency, Problem, problems
+from shared.web import DatabaseDependency, Problem, ReaderAccess, problems
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
@@ -32,7 +32,12 @@ class OrderEvents(WireModel):
     published: list[LoggedEvent]
 
 
-@router.get("/{order_id}", responses=problems(404), summary="Read the state of an order at SCM")
+@router.get(
+    "/{order_id}",
+    dependencies=[ReaderAccess],
+    responses=problems(404),
+    summary="Read the state of an order at SCM",
+)
 async def read(order_id: OrderId, db: DatabaseDependency) -> Overview:
     async with db.snapshot() as connection:
         found = await fulfilment.find(connection, order_id)

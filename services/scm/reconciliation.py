@@ -19,9 +19,9 @@ from shared.operations.reconciliation import (
     Versions,
     versions_of,
 )
-from shared.web import DatabaseDependency, Limit
+from shared.web import DatabaseDependency, Limit, ReaderAccess
 
-router = APIRouter(prefix="/reconciliation", tags=["reconciliation"])
+router = APIRouter(prefix="/reconciliation", tags=["reconciliation"], dependencies=[ReaderAccess])
 
 
 class ReconciledOrder(WireModel):

@@ -9,7 +9,7 @@ from snsqs import WireModel
 from snsqs.postgres import Connection
 
 from shared.operations.checksum import StateChecksum, state_checksum
-from shared.web import AnyAccess, DatabaseDependency
+from shared.web import AnyAccess, DatabaseDependency, ReaderAccess
 
 router = APIRouter(tags=["reconciliation"])
 
@@ -116,7 +116,11 @@ class EventCounts(WireModel):
     consumed: list[Consumed]
 
 
-@router.get("/reconciliation/events", summary="Count events by state and messages by outcome")
+@router.get(
+    "/reconciliation/events",
+    dependencies=[ReaderAccess],
+    summary="Count events by state and messages by outcome",
+)
 async def events(db: DatabaseDependency) -> EventCounts:
     """Reads event log and inbox from end to end."""
     async with db.connection() as connection:

@@ -139,8 +139,7 @@ class ServiceSettings(EnvironmentSettings):
     def _validate_operator_tokens(
         cls, operators: tuple[NamedToken, ...], info: ValidationInfo
     ) -> tuple[NamedToken, ...]:
-        tokens = [operator.token for operator in operators]
-        _reject_in_production(any(_is_development_token(token) for token in tokens), info)
+        tokens = [operator.token for operator in reject_development_tokens(operators, info)]
         if info.data.get("service_token") in tokens:
             raise ValueError("must not contain SERVICE_TOKEN")
         if any(each.token in tokens for each in info.data.get("service_tokens", ())):
@@ -168,6 +167,12 @@ class ServiceSettings(EnvironmentSettings):
     @property
     def creates_topology(self) -> bool:
         return self.is_development
+
+
+def reject_development_tokens(tokens: tuple[NamedToken, ...], info: ValidationInfo) -> tuple[NamedToken, ...]:
+    """Return the tokens. Raises ValueError in production if one of them is a development token."""
+    _reject_in_production(any(_is_development_token(each.token) for each in tokens), info)
+    return tokens
 
 
 def _is_development_token(token: SecretStr) -> bool:

@@ -9,7 +9,9 @@ from shared.web._access import (
     Operator,
     OperatorAccess,
     OptionalOperator,
+    ReaderAccess,
     Service,
+    partner_access,
 )
 from shared.web._application import Gauges, application
 from shared.web._bounded_http import IDLE_TIMEOUT, MAX_CONNECTIONS, BoundedHttp
@@ -66,6 +68,7 @@ __all__ = [
     "OptionalOperator",
     "Preconditions",
     "Problem",
+    "ReaderAccess",
     "RequestGuard",
     "RequestModel",
     "Service",
@@ -82,6 +85,7 @@ __all__ = [
     "link_next",
     "map_errors",
     "media_type",
+    "partner_access",
     "preconditions",
     "problems",
     "with_headers",

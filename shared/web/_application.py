@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from shared.runtime.background import BackgroundLoops
 from shared.runtime.browser_requests import LOOPBACK_HOSTS
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import export_metrics, tracer
+from shared.runtime.tokens import NamedToken
 from shared.web._access import Access, authenticate
 from shared.web._components import Components, components
 from shared.web._docs import add_docs
@@ -38,6 +39,9 @@ _SECONDS = Histogram(
     "http_request_seconds", "Seconds from request to response.", ["method", "route", "status"]
 )
 _seconds_of = functools.cache(_SECONDS.labels)
+
+_NOT_CACHED = (b"cache-control", b"no-store")
+"""Of responses without a header of their own: most contain personal data or change all the time."""
 
 # FastAPI's own tracing adds three spans per request, half the cost of a read.
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
@@ -60,12 +64,14 @@ def application(
     lifespan: Lifespan,
     settings: ServiceSettings | None = None,
     body_limits: Mapping[str, int] = MappingProxyType({}),
+    partner_tokens: Mapping[str, Sequence[NamedToken]] = MappingProxyType({}),
 ) -> FastAPI:
     """Return an application with the error responses, limits and metrics that all services share.
 
-    `body_limits` are the sizes in bytes of the largest request bodies of paths that need more than 64 KiB.
-    Its components (see Components) are BackgroundLoops, Gauges and, with `settings`, Access; without, every
-    endpoint must be public.
+    `body_limits` are the sizes in bytes of the largest request bodies of paths that need more than 64 KiB,
+    `partner_tokens` the tokens of partners by their role (see `partner_access`). Its components (see
+    Components) are BackgroundLoops, Gauges and, with `settings`, Access; without, every endpoint must be
+    public.
     """
     export_metrics()
     app = DocumentedProblems(
@@ -76,9 +82,10 @@ def application(
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
+    app.state.has_open_reads = settings is not None and settings.is_development
     app.state.components = Components(BackgroundLoops(), Gauges())
     if settings is not None:
-        components(app).add(_access(settings))
+        components(app).add(_access(settings, partner_tokens))
     add_problem_handlers(app)
     app.add_middleware(_HeadAsGet)
     app.add_middleware(RequestLimits, body_limits=body_limits, authenticate=authenticate)
@@ -89,9 +96,14 @@ def application(
     return app
 
 
-def _access(settings: ServiceSettings) -> Access:
-    accepts_development_tokens = settings.is_development and not settings.service_tokens
-    return Access(settings.service_tokens, settings.operator_tokens, development=accepts_development_tokens)
+def _access(settings: ServiceSettings, partner_tokens: Mapping[str, Sequence[NamedToken]]) -> Access:
+    return Access(
+        settings.service_tokens,
+        settings.operator_tokens,
+        partner_tokens=partner_tokens,
+        development=settings.is_development and not settings.service_tokens,
+        open_reads=settings.is_development,
+    )
 
 
 async def _metrics(request: Request) -> Response:
@@ -146,6 +158,9 @@ class _Instrumentation:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                headers = message.setdefault("headers", [])
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append(_NOT_CACHED)
             await send(message)
 
         headers = dict(scope["headers"])

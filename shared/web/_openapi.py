@@ -9,6 +9,9 @@ from shared.web._problem_types import BY_STATUS
 
 Responses = dict[int | str, dict[str, Any]]
 
+READER_SCHEME = "readerToken"
+"""Security scheme of reads that need no token in development."""
+
 _METHODS = {"get", "put", "post", "delete", "patch"}
 _FASTAPI_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
@@ -64,6 +67,8 @@ class DocumentedProblems(FastAPI):
     """An application whose OpenAPI document contains the error responses of its HTTP edge."""
 
     def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema:
+            return self.openapi_schema
         document = super().openapi()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         for name in _FASTAPI_SCHEMAS:
@@ -71,19 +76,20 @@ class DocumentedProblems(FastAPI):
         schemas["Problem"] = _PROBLEM
         for path in document["paths"].values():
             for method in _METHODS & path.keys():
+                if self.state.has_open_reads and {READER_SCHEME: []} in path[method].get("security", ()):
+                    path[method]["security"].append({})
                 _add_problems(path[method])
         return document
 
 
 def _add_problems(operation: dict[str, Any]) -> None:
     responses: dict[str, Any] = operation["responses"]
-    needs_token = {} not in operation.get("security", [{}])
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
     for status, is_possible in {
         400: "requestBody" in operation,
-        401: needs_token,
-        403: needs_token,
+        401: "security" in operation,
+        403: "security" in operation,
         413: "requestBody" in operation,
         415: "requestBody" in operation,
         422: "requestBody" in operation or "parameters" in operation,

@@ -15,6 +15,7 @@ from services.adapter.bridge import Bridge
 from services.adapter.main import create_app
 from services.adapter.routes import Decision, read_routes
 from services.adapter.settings import RoutesSettings, Settings
+from shared.runtime.tokens import bearer, development_token
 from tests.order.test_api import ORDER
 from tests.serving import OPERATOR, SERVICE, Served, serving
 
@@ -43,8 +44,8 @@ def event(event_type: str = "OrderCompleted", order_id: str = "1", **changes: An
     } | changes
 
 
-async def send(adapter: Served, *events: Any) -> list[dict[str, Any]]:
-    answer = await adapter.http.post("/events", content=json.dumps(events), headers=BATCH)
+async def send(adapter: Served, *events: Any, access: dict[str, str] = SERVICE) -> list[dict[str, Any]]:
+    answer = await adapter.http.post("/events", content=json.dumps(events), headers=BATCH | access)
     assert answer.status_code == 200, answer.text
     results: list[dict[str, Any]] = answer.json()["results"]
     return results
@@ -140,7 +141,7 @@ async def test_events_of_a_paid_order_leave_with_the_same_fields(adapter: Served
 )
 async def test_a_held_back_event_names_its_rule(adapter: Served, given: dict[str, Any], rule: str) -> None:
     """An event that matches no route is held back as well."""
-    [result] = await send(adapter, given)
+    [result] = await send(adapter, given, access=bearer(development_token(given["source"])))
     assert (result["decision"], result["rule"], result["messageId"]) == ("held_back", rule, None)
 
 

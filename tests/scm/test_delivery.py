@@ -256,7 +256,7 @@ async def test_the_circuit_opens_after_five_failures() -> None:
     """Then the service is not called for a while. An unknown order is an answer, not a failure."""
     service = OrderService()
     async with serving(service.app) as served, httpx.AsyncClient() as http:
-        orders = OrderClient(http, served.url)
+        orders = OrderClient(http, served.url, {})
         for is_unavailable in (True, True, True, True, False, True, True, True, True, True, True, True):
             service.is_unavailable = is_unavailable
             with pytest.raises(Unavailable if is_unavailable else UnknownOrder):
@@ -269,14 +269,14 @@ async def test_a_broken_connection_is_retried(breaks: int, raised: type[Exceptio
     """Three attempts in all."""
     async with order_service_that_breaks(breaks) as url, httpx.AsyncClient() as http:
         with pytest.raises(raised):
-            await OrderClient(http, url).current_order("1" * 20)
+            await OrderClient(http, url, {}).current_order("1" * 20)
 
 
 async def test_a_service_that_hangs_times_out() -> None:
     """After 2 s per attempt, 3 s for all attempts."""
     async with FaultProxy(1) as proxy, proxy.delaying(60), httpx.AsyncClient() as http, asyncio.timeout(5.5):
         with pytest.raises(Unavailable):
-            await OrderClient(http, f"http://{HOST}:{proxy.port}").current_order("1" * 20)
+            await OrderClient(http, f"http://{HOST}:{proxy.port}", {}).current_order("1" * 20)
 
 
 @asynccontextmanager

@@ -108,7 +108,7 @@ async def scm_with(url: str, arrange: Arrangement) -> AsyncIterator[Scm]:
     orders, signal = OrderService(), inventory.AllocationSignal()
     app = create_app(Settings(environment="development", database_url=url))
     async with calling(orders.app) as order_http, calling(app) as http:
-        registered: list[Listener] = [*listeners(OrderClient(order_http, URL), signal), EventLog()]
+        registered: list[Listener] = [*listeners(OrderClient(order_http, URL, {}), signal), EventLog()]
         async with connect(url, ApplicationEventPublisher(arrange(registered))) as database:
             components(app).add(database)
             async with database.connection() as connection:

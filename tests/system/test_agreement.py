@@ -195,7 +195,7 @@ async def landscape(order_database: str, scm_database: str) -> AsyncIterator[Lan
         calling(scm_app) as scm,
         calling(adapter_app) as adapter,
         connect(order_database, publishing([])) as of_order,
-        connect(scm_database, publishing(scm_main.listeners(OrderClient(order, URL), signal))) as of_scm,
+        connect(scm_database, publishing(scm_main.listeners(OrderClient(order, URL, {}), signal))) as of_scm,
     ):
         for app, database in ((order_app, of_order), (scm_app, of_scm)):
             components(app).add(database)

@@ -35,6 +35,9 @@ expected-statuses = ["2XX", "304", 400, 403, 404, 409, 412]
 [auth.openapi.serviceToken]
 bearer = "{development_token("order").get_secret_value()}"
 
+[auth.openapi.readerToken]
+bearer = "{DEVELOPMENT_OPERATOR.token.get_secret_value()}"
+
 [auth.openapi.operatorToken]
 bearer = "{DEVELOPMENT_OPERATOR.token.get_secret_value()}"
 

@@ -18,13 +18,17 @@ from shared.web import (
     DatabaseDependency,
     ErrorStatuses,
     Limit,
-    OperatorAccess,
     RequestModel,
     link_next,
+    partner_access,
     problems,
 )
 
 router = APIRouter(prefix="/partner-office/purchase-orders", tags=["partner office"])
+
+_COMMAND, _READ = partner_access("supplier")
+SupplierCommand = Annotated[str | None, _COMMAND]
+SupplierRead = Annotated[str | None, _READ]
 
 STATUSES: ErrorStatuses = {PurchaseError: 409, UnknownPurchaseOrder: 404}
 
@@ -58,42 +62,56 @@ async def purchase_orders(
     request: Request,
     response: Response,
     db: DatabaseDependency,
+    caller: SupplierRead,
     supplier: Name | None = None,
     status: Status | None = None,
     after: Annotated[int, Query(ge=0, lt=2**63, description="the last id of the page before")] = 0,
     limit: Limit = 100,
 ) -> list[PurchaseOrder]:
-    """To poll for new ones, list all with status RAISED: ids do not become visible in their order."""
+    """To poll for new ones, list all with status RAISED: ids do not become visible in their order. A supplier
+    sees its own."""
     async with db.connection() as connection:
-        page = await store.page(connection, after, supplier, status, limit)
+        page = await store.page(connection, after, caller or supplier, status, limit)
     if len(page) == limit:
         link_next(request, response, after=page[-1].id)
     return page
 
 
 @router.get("/{purchase_order_id}", responses=problems(404), summary="Read a purchase order")
-async def read(purchase_order_id: PurchaseOrderId, db: DatabaseDependency) -> PurchaseOrder:
+async def read(
+    purchase_order_id: PurchaseOrderId, db: DatabaseDependency, caller: SupplierRead
+) -> PurchaseOrder:
     async with db.connection() as connection:
-        return await store.find(connection, purchase_order_id)
+        return _own(caller, await store.find(connection, purchase_order_id))
 
 
 @router.post(
     "/{purchase_order_id}/confirm",
     responses=problems(404),
-    dependencies=[OperatorAccess],
     summary="Confirm that the supplier will deliver; idempotent",
 )
-async def confirm(purchase_order_id: PurchaseOrderId, db: DatabaseDependency) -> PurchaseOrder:
+async def confirm(
+    purchase_order_id: PurchaseOrderId, db: DatabaseDependency, caller: SupplierCommand
+) -> PurchaseOrder:
     async with db.transaction() as tx:
-        return await purchasing.confirm(purchase_order_id, tx)
+        return _own(caller, await purchasing.confirm(purchase_order_id, tx))
 
 
 @router.post(
     "/{purchase_order_id}/receive",
     responses=problems(404, 409),
-    dependencies=[OperatorAccess],
     summary="Report delivered goods; idempotent per delivery note",
 )
-async def receive(purchase_order_id: PurchaseOrderId, body: Receipt, db: DatabaseDependency) -> PurchaseOrder:
+async def receive(
+    purchase_order_id: PurchaseOrderId, body: Receipt, db: DatabaseDependency, caller: SupplierCommand
+) -> PurchaseOrder:
     async with db.transaction() as tx:
+        _own(caller, await store.find(tx.connection, purchase_order_id))
         return await purchasing.receive(purchase_order_id, body.delivery_note, body.quantities(), tx)
+
+
+def _own(supplier: str | None, purchase_order: PurchaseOrder) -> PurchaseOrder:
+    """Return the purchase order, to a supplier only its own. Raises UnknownPurchaseOrder."""
+    if supplier is not None and purchase_order.supplier != supplier:
+        raise UnknownPurchaseOrder(f"{supplier} has no purchase order {purchase_order.id}")
+    return purchase_order
