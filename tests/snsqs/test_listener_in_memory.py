@@ -18,7 +18,6 @@ from snsqs import (
     Unavailable,
     bindings,
     message_of,
-    sqs_listener,
 )
 from snsqs.headers import TIME
 from snsqs.queues import BatchOutcome, ListenerQueues, Received, message_attributes
@@ -126,28 +125,6 @@ def test_a_short_pause_leaves_no_message_leased() -> None:
 
     run_on_virtual_clock(scenario())
     assert counts == [1] * 100
-
-
-@pytest.mark.virtual_clock
-async def test_long_jobs_are_shared_one_by_one(memory_broker: MemoryBroker) -> None:
-    """Ten jobs of ten minutes, two processes with one handler each: five and five, with
-    `max_messages_per_poll`."""
-    options = ListenerOptions(max_concurrency=1, max_messages_per_poll=1)
-    started: dict[int, list[int]] = {0: [], 1: []}
-
-    def job(process: int) -> Handler:
-        @sqs_listener(QUEUE)
-        async def run(event: Painted, delivery: Delivery) -> None:
-            started[process].append(delivery.receive_count)
-            await asyncio.sleep(600)
-
-        return run
-
-    for process in started:
-        memory_broker.listen(job(process), options=options)
-    await memory_broker.queue_channel(QUEUE).send([message() for _ in range(10)])
-    await memory_broker.join()
-    assert list(started.values()) == [[1] * 5, [1] * 5]
 
 
 def test_slow_deletes_run_concurrently() -> None:

@@ -39,7 +39,6 @@ def leases(visibility: Any) -> LeaseKeeper:
         (lambda: ListenerOptions(poll_timeout=0), "poll_timeout is 0; set a whole number from 1 to 20"),
         (lambda: ListenerOptions(poll_timeout=25), "poll_timeout is 25; set a whole number from 1 to 20"),
         (lambda: ListenerOptions(max_concurrency=0), "max_concurrency is 0; set a whole number"),
-        (lambda: ListenerOptions(max_messages_per_poll=11), "is 11; set a whole number from 1 to 10"),
         (lambda: ListenerOptions(max_backoff=43_201), "max_backoff is 43201; set seconds from 0 to 43200"),
         (lambda: QueueSettings(visibility=0), "visibility is 0; set a whole number from 1 to 43200"),
         (lambda: RelayOptions(batch_size=0), "RelayOptions: batch_size is 0; set a whole number"),

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from snsqs import _metrics
 from snsqs._acknowledgement import Acknowledgement, Acknowledger
 from snsqs._batch_failures import BatchFailures
 from snsqs._binding import Binding
+from snsqs._capacity import Capacity
 from snsqs._errors import HandlerTimedOut, LeaseLost, Unavailable, error_text
 from snsqs._handler import Delivery, MessageHandler
 from snsqs._lease import Lease, LeaseKeeper, held
@@ -16,13 +17,16 @@ from snsqs._message import current_message
 from snsqs._options import ListenerOptions
 from snsqs._outcome import OutcomeObserver
 from snsqs._pending import Incoming, PendingMessages, decode, leases_of, settled_before
-from snsqs._queue import ListenerQueues, Received, is_fifo
+from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received, is_fifo
 from snsqs._running_handlers import RunningHandler, RunningHandlers
 from snsqs._settlement import Settlement
 from snsqs._threads import HandlerThreads
 from snsqs.backoff import full_jitter
 
 log = logging.getLogger(__name__)
+
+_MAX_WAIT = 5.0
+"""Seconds that a message waits for a worker before it returns to the queue."""
 
 _MAX_UNAVAILABLE_PAUSE = 60.0
 """Seconds; so a handler is called about fifteen times in the five minutes of `max_unavailable`."""
@@ -64,23 +68,23 @@ class Consumer:
         self._threads = threads
         self._leases = LeaseKeeper(queues.queue, queues.visibility, options.max_lease_extension)
         self._acknowledger = Acknowledger(
-            queues.queue, self._leases, linger=0 if in_order else 0.1, on_recovery=self._notify_capacity
+            queues.queue, self._leases, linger=0 if in_order else 0.1, on_recovery=self._on_recovery
         )
         self._pending = PendingMessages(is_fifo=in_order)
         self._running = RunningHandlers(queues.queue.name, options)
         self._settlement = Settlement(
             queues, options, self._leases, self._acknowledger, self._pending, self._running, observer
         )
-        self._idle = options.max_concurrency
-        self._expected = 0
-        self._capacity = asyncio.Event()
+        self._capacity = Capacity(
+            options.max_concurrency, self._pending, batch_size=_batch_size(binding), is_fifo=in_order
+        )
         self._is_aborted = False
         """True once the workers are cancelled."""
 
     @property
     def in_flight(self) -> int:
         """Number of running handlers."""
-        return self._options.max_concurrency - self._idle
+        return self._capacity.busy
 
     @property
     def buffered(self) -> int:
@@ -102,19 +106,10 @@ class Consumer:
         """Seconds since the oldest message was sent whose lease is held; None if there is none."""
         return self._leases.oldest_message_age
 
-    @asynccontextmanager
-    async def reserve_capacity(self) -> AsyncIterator[None]:
-        """Wait until all pending and expected messages have an idle worker, and reserve capacity for one
-        receive call. So one call is ahead when all workers are busy, and several when many are idle."""
-        while not self._has_capacity:
-            self._capacity.clear()
-            await self._capacity.wait()
-        self._expected += self._options.max_messages_per_poll
-        try:
-            yield
-        finally:
-            self._expected -= self._options.max_messages_per_poll
-            self._notify_capacity()
+    def reserve_capacity(self) -> AbstractAsyncContextManager[int]:
+        """Wait until messages can be received that can start soon, and reserve capacity for one receive call.
+        Return its number of messages."""
+        return self._capacity.reserve(lambda: self.is_blocked)
 
     def add(self, messages: Sequence[Received]) -> None:
         """Add received messages to the pending ones. Their leases are extended from now on."""
@@ -128,23 +123,23 @@ class Consumer:
                 settled_before(lease) if is_known else decode(lease, self._binding, self._options)
             )
 
-    @property
-    def _has_capacity(self) -> bool:
-        return not self.is_blocked and len(self._pending) + self._expected <= self._idle
-
-    def _notify_capacity(self) -> None:
-        if self._has_capacity:
-            self._capacity.set()
+    def _on_recovery(self) -> None:
+        self._capacity.notify()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, *, returns_waiting: bool = True) -> AsyncIterator[None]:
         """Run the workers while the body runs. At its end pending messages are requeued, running handlers
         may finish within `shutdown_timeout`, after which they are cancelled and threads are abandoned, and
-        acknowledgements are flushed."""
+        acknowledgements are flushed.
+
+        With `returns_waiting` messages return to the queue, once each, that no worker has taken for five
+        seconds: handlers are slower than expected, and another instance may have an idle one."""
         async with self._leases.extending(), self._acknowledger.deleting():
             with suppress(TimeoutError):
                 async with asyncio.timeout(None) as shutdown, asyncio.TaskGroup() as tasks:
-                    checking = tasks.create_task(self._running.keep_checking())
+                    watching = [tasks.create_task(self._running.keep_checking())]
+                    if returns_waiting:
+                        watching.append(tasks.create_task(self._keep_returning()))
                     workers = [tasks.create_task(self._work()) for _ in range(self._options.max_concurrency)]
                     try:
                         yield
@@ -159,8 +154,18 @@ class Consumer:
                         self._threads.abandon()
                         raise
                     finally:
-                        checking.cancel()
+                        for task in watching:
+                            task.cancel()
             self._threads.abandon()
+
+    async def _keep_returning(self) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(_MAX_WAIT / 5)
+            if waiting := self._pending.take_waiting(now() - _MAX_WAIT):
+                log.info("messages returned, because handlers are slow", extra={"count": len(waiting)})
+                self._capacity.expect_slow()
+                await self._leases.requeue(leases_of(waiting), delay=0)
 
     def close(self) -> None:
         """Start no more handlers."""
@@ -169,14 +174,13 @@ class Consumer:
     async def _work(self) -> None:
         try:
             while not self._is_aborted and (batch := await self._pending.pop_group()) is not None:
-                self._idle -= 1
+                worker = self._capacity.begin()
                 try:
                     await self._process(batch)
                 except Exception as error:  # of the settlement
                     self._settlement.abandon(batch, error)
                 self._pending.release(batch[0])
-                self._idle += 1
-                self._notify_capacity()
+                self._capacity.end(worker, len(batch) if batch[0].handler else 0)
         except BaseException:
             self._is_aborted = True  # before the task group cancels the other workers
             raise
@@ -253,6 +257,12 @@ class Consumer:
             await asyncio.sleep(0)
         while task.cancelling():
             task.uncancel()
+
+
+def _batch_size(binding: Binding) -> int:
+    """Return the number of messages that each worker takes, if that is the same for all."""
+    takes_batches = all(handler.takes_batches for handler in binding.handlers.values())
+    return MAX_BATCH_SIZE if takes_batches else 1
 
 
 def _limited(handle: MessageHandler, seconds: float) -> MessageHandler:

@@ -21,7 +21,7 @@ from snsqs._monitored_queue import CallFailures, MonitoredQueue
 from snsqs._options import ListenerOptions, validate_observer, validate_options
 from snsqs._outcome import OutcomeObserver
 from snsqs._poll_capacity import poll_capacity
-from snsqs._queue import ListenerQueues, Received, validate_queues
+from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received, validate_queues
 from snsqs._sqs import SqsQueue
 from snsqs._threads import HandlerThreads
 from snsqs.aws import is_queue_gone, transient_errors
@@ -203,12 +203,12 @@ class ListenerContainer:
             nonlocal pollers
             is_full = True
             while is_full or not is_extra:
-                async with consumer.reserve_capacity():
+                async with consumer.reserve_capacity() as limit:
                     if halting.is_set():
                         break
-                    messages = await self._receive(queues)
+                    messages = await self._receive(queues, limit)
                     consumer.add(messages)
-                is_full = len(messages) == self._options.max_messages_per_poll
+                is_full = len(messages) == MAX_BATCH_SIZE
                 if is_full and pollers < self._options.max_pollers:
                     start_poller(is_extra=True)
             pollers -= 1
@@ -216,17 +216,15 @@ class ListenerContainer:
         async with asyncio.TaskGroup() as group:
             start_poller(is_extra=False)
 
-    async def _receive(self, queues: ListenerQueues) -> list[Received]:
-        messages = await self._until_reachable(lambda: self._try_receive(queues))
+    async def _receive(self, queues: ListenerQueues, limit: int) -> list[Received]:
+        messages = await self._until_reachable(lambda: self._try_receive(queues, limit))
         self._last_poll = datetime.now(UTC)
         return messages
 
-    async def _try_receive(self, queues: ListenerQueues) -> list[Received]:
+    async def _try_receive(self, queues: ListenerQueues, limit: int) -> list[Received]:
         try:
             return await queues.queue.receive(
-                limit=self._options.max_messages_per_poll,
-                wait=self._options.poll_timeout,
-                visibility=queues.visibility,
+                limit=limit, wait=self._options.poll_timeout, visibility=queues.visibility
             )
         except transient_errors() as error:
             if is_queue_gone(error):

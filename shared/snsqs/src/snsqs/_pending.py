@@ -42,6 +42,11 @@ class Incoming:
         return self.lease.received
 
     @property
+    def is_returnable(self) -> bool:
+        """True if it was received for the first time, and not handled yet."""
+        return self.received.receive_count == 1 and not self.is_single
+
+    @property
     def max_batch_size(self) -> int:
         """Maximum number of messages per call of the handler."""
         takes_batches = self.handler is not None and self.handler.takes_batches and not self.is_single
@@ -168,6 +173,24 @@ class PendingMessages:
         """Take out the rest of a FIFO group, which must not overtake a message that failed. Messages of a
         standard queue are independent, and stay."""
         return self._clear(self._ordering_key(failed)) if self._is_fifo else []
+
+    def take_waiting(self, received_before: float) -> list[Incoming]:
+        """Take out the messages of a standard queue that were received for the first time before a time of
+        the event loop."""
+        if self._is_fifo:
+            return []
+        waiting: list[Incoming] = []
+        for key, group in list(self._groups.items()):
+            taken = [
+                each for each in group if each.is_returnable and each.received.leased_at < received_before
+            ]
+            waiting += taken
+            if remaining := [each for each in group if each not in taken]:
+                self._groups[key] = deque(remaining)
+            else:
+                del self._groups[key]
+        self._count -= len(waiting)
+        return waiting
 
     def drain(self) -> list[Incoming]:
         """Take out all messages."""

@@ -56,7 +56,6 @@ _POLL_INTERVAL = 0.002
 
 _NO_EFFECT = {
     "max_pollers": "Lambda receives the messages",
-    "max_messages_per_poll": "Lambda receives the messages",
     "poll_timeout": "Lambda receives the messages",
     "max_poll_backoff": "Lambda receives the messages",
     "shutdown_timeout": "an invocation ends with its messages",
@@ -222,7 +221,7 @@ class LambdaHandler:
             self._observer,
         )
         deadline = clock() + seconds + _GRACE
-        async with consumer.running():
+        async with consumer.running(returns_waiting=False):
             consumer.add(messages)
             while (consumer.in_flight or consumer.buffered) and clock() < deadline:
                 await asyncio.sleep(_POLL_INTERVAL)
