@@ -32,6 +32,10 @@ class Stack(ABC):
         """Return the argument of `EventLog.append` in a transaction."""
 
     @abstractmethod
+    def savepoint(self, resource: Any) -> AbstractAsyncContextManager[Any]:
+        """Open a savepoint, as users of the stack do."""
+
+    @abstractmethod
     async def write(self, resource: Any, statement: str, value: object) -> None:
         """Run a statement with one parameter, written `:value`, as users of the stack do."""
 
@@ -48,6 +52,10 @@ class Asyncpg(Stack):
     def connection(self, resource: Transaction) -> SqlConnection:
         return resource.connection
 
+    def savepoint(self, resource: Transaction) -> AbstractAsyncContextManager[Any]:
+        context: AbstractAsyncContextManager[Any] = resource.connection.transaction()
+        return context
+
     async def write(self, resource: Transaction, statement: str, value: object) -> None:
         await resource.connection.execute(statement.replace(":value", "$1"), value)
 
@@ -63,6 +71,9 @@ class SqlAlchemySessions(Stack):
 
     def connection(self, resource: AsyncSession) -> SqlConnection:
         return SqlAlchemySession(resource)
+
+    def savepoint(self, resource: AsyncSession) -> AbstractAsyncContextManager[Any]:
+        return resource.begin_nested()
 
     async def write(self, resource: AsyncSession, statement: str, value: object) -> None:
         await resource.execute(text(statement), {"value": value})
@@ -81,6 +92,9 @@ class SqlAlchemyEngine(Stack):
     def connection(self, resource: AsyncConnection) -> SqlConnection:
         return SqlAlchemyConnection(resource)
 
+    def savepoint(self, resource: AsyncConnection) -> AbstractAsyncContextManager[Any]:
+        return resource.begin_nested()
+
     async def write(self, resource: AsyncConnection, statement: str, value: object) -> None:
         await resource.execute(text(statement), {"value": value})
 
@@ -96,6 +110,9 @@ class Psycopg(Stack):
 
     def connection(self, resource: PsycopgAsyncConnection) -> SqlConnection:
         return PsycopgConnection(resource)
+
+    def savepoint(self, resource: PsycopgAsyncConnection) -> AbstractAsyncContextManager[Any]:
+        return resource.transaction()
 
     async def write(self, resource: PsycopgAsyncConnection, statement: str, value: object) -> None:
         await resource.execute(statement.replace(":value", "%s").encode(), [value])

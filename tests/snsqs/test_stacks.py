@@ -11,8 +11,10 @@ import asyncpg
 import pytest
 from snsqs import (
     Aggregate,
+    BatchFailures,
     Delivery,
     DomainEvent,
+    ListenerOptions,
     Message,
     MessageHandler,
     MessagingError,
@@ -34,6 +36,7 @@ from snsqs.outbox import (
 from snsqs.retention import Retention
 from snsqs.sql import DatabaseUnavailable
 from snsqs.sqlalchemy import SqlAlchemyDatabase, SqlAlchemySession, UnsupportedDialect
+from snsqs.testing import MemoryBroker
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -41,7 +44,7 @@ from local.ports import HOST, free_ports
 from local.postgres import Postgres
 from tests.conftest import fresh_database
 from tests.serving import eventually
-from tests.snsqs.queues import message
+from tests.snsqs.queues import TOPIC, Painted, listener, message
 from tests.snsqs.relays import running
 from tests.snsqs.stacks import STACKS, SqlAlchemySessions, Stack
 
@@ -285,6 +288,46 @@ async def test_events_of_a_batch_have_no_single_cause(stack: Stack) -> None:
     await inbox(delivered(message(version=1), message(version=2)), handler(stack, publish))
     [event] = await log_of(stack)
     assert event.cause is None
+
+
+async def test_only_reported_events_of_a_batch_are_handled_again(
+    stack: Stack, observer: "asyncpg.Connection"
+) -> None:
+    """The transaction commits for the others; the failed ones are neither duplicates nor superseded."""
+    sizes: list[int] = []
+
+    async def handle(events: list[Painted], resource: object, failures: BatchFailures) -> None:
+        sizes.append(len(events))
+        for event in events:
+            try:
+                async with stack.savepoint(resource):
+                    key = f"{event.source.id}:{event.source.version}"
+                    await stack.write(resource, "INSERT INTO effect (key) VALUES (:value)", key)
+                    if len(sizes) == 1 and key in ("a:2", "b:1"):
+                        raise RuntimeError("not yet")
+            except RuntimeError as error:
+                failures.add(event, error)
+
+    handle.__annotations__["resource"] = stack.resource
+    options = ListenerOptions(max_concurrency=1, backoff=lambda _: 0)
+    async with MemoryBroker() as broker:
+        broker.listen(listener(handle), middleware=[Inbox(stack.database)], options=options)
+        pairs = [("a", 1), ("a", 2), ("b", 1), ("b", 2), ("c", 1)]
+        await broker.topic(TOPIC).send([message(subject=subject, version=v) for subject, v in pairs])
+        await broker.join()
+    assert sizes[0] == 5
+    assert sorted(row["key"] for row in await observer.fetch("SELECT key FROM effect")) == [
+        *("a:1", "a:2"),
+        *("b:2", "c:1"),
+    ]
+    records = await observer.fetch("SELECT subject, sequence, outcome FROM inbox ORDER BY 1, 2")
+    assert [tuple(record) for record in records] == [
+        ("a", 1, "handled"),
+        ("a", 2, "handled"),
+        ("b", 1, "superseded"),
+        ("b", 2, "handled"),
+        ("c", 1, "handled"),
+    ]
 
 
 async def test_a_lost_connection_is_waited_for(stack: Stack, observer: "asyncpg.Connection") -> None:
