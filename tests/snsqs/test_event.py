@@ -231,6 +231,11 @@ class Late(BaseModel):
         (Plain(), "Plain is not an event: declare it with @event"),
         (dict(memo), "dict is not an event"),
         (Described(order=Order(id="1"), version=1), "Described is not an event"),
+        (Completed(order=Order(id="a\n"), version=1), r"the id of OrderCompleted .* printable, not 'a\\n'"),
+        (
+            Completed(order=Order(id="x" * 257), version=1),
+            "the id of OrderCompleted must be at most 256 char",
+        ),
         (Completed(order=Order(id="1"), version=-1), "the version of OrderCompleted must be 0 to"),
         (
             Completed(order=Order(id="1"), version=1, at=datetime(2021, 7, 17)),  # without time zone

@@ -3,12 +3,16 @@
 import gc
 import weakref
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, PlainSerializer
-from snsqs import InvalidEvent, JsonConverter, event, message_of
+from snsqs import InvalidEvent, JsonConverter, event, message_of, sqs_listener
+from snsqs.testing import MemoryBroker, run_on_virtual_clock
 from typing_extensions import TypedDict
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -120,3 +124,64 @@ def test_the_types_that_a_converter_remembers_are_bounded() -> None:
         converter.to_payload(1, Annotated[int, Marker()])
     gc.collect()
     assert forgotten() is None
+
+
+class Part(BaseModel):
+    number: float
+    text: str | None = None
+
+
+@event("Anything", id="id", version="version")
+@dataclass
+class Anything:
+    id: str
+    version: int
+    parts: list[Part]
+    labels: dict[str, int | bool | None]
+    raw: bytes
+    amount: Decimal
+    at: datetime
+    more: Any
+
+
+text = st.text(st.characters(exclude_categories=()), max_size=20)  # with halves of surrogate pairs
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=5,
+)
+anything = st.builds(
+    Anything,
+    id=st.text("é1-") | st.text("é1-") | text | st.text("é", min_size=255, max_size=258),
+    version=st.integers(-1, 10**18),
+    parts=st.lists(st.builds(Part, number=st.floats(), text=text | st.none()), max_size=2),
+    labels=st.dictionaries(text, st.integers() | st.booleans() | st.none(), max_size=2),
+    raw=st.text().map(str.encode) | st.binary(max_size=5),
+    amount=st.decimals(allow_nan=False, allow_infinity=False),
+    at=st.datetimes(timezones=st.just(UTC)),
+    more=values,
+)
+
+
+@settings(deadline=None)
+@given(anything)
+def test_an_event_that_is_sent_is_received_unchanged(sent: Anything) -> None:
+    """Any other is refused when it is published."""
+    try:
+        message = message_of(sent)
+    except InvalidEvent:
+        return
+    received: list[Anything] = []
+
+    @sqs_listener("queue")
+    async def on_anything(event: Anything) -> None:
+        received.append(event)
+
+    async def program() -> None:
+        async with MemoryBroker() as broker:
+            broker.listen(on_anything)
+            await broker.queue_channel("queue").send([message])
+            await broker.join()
+
+    run_on_virtual_clock(program())
+    assert received == [sent]

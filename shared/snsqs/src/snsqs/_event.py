@@ -100,11 +100,15 @@ class EventDeclaration:
         if self._read_id is None:
             return ""
         value = self._read_id(event)
-        if type(value) is str:
-            return value
         if isinstance(value, list | tuple | set | Mapping):
             raise InvalidEvent(f"the id of {self.name} must be a string, not {type(value).__name__}")
-        return "" if value is None else str(value)
+        subject = "" if value is None else str(value)
+        if len(subject) > _MAX_CHARACTERS or not subject.isprintable():
+            raise InvalidEvent(
+                f"the id of {self.name} must be at most {_MAX_CHARACTERS} characters, and printable, "
+                f"not {subject!r:.100}"
+            )
+        return subject
 
     def version_of(self, event: object) -> int | None:
         """Return the version of the aggregate, None if the event has none. Raises InvalidEvent."""
