@@ -30,8 +30,9 @@ def _search(
     since: Annotated[ClampedTimestamp | None, Query(alias="from")] = None,
     until: Annotated[ClampedTimestamp | None, Query(alias="to", description="Exclusive.")] = None,
     ids: Annotated[list[uuid.UUID] | None, Query(max_length=100)] = None,
+    up_to: Annotated[int | None, Query(alias="upTo", ge=0, lt=2**63, description="Last position.")] = None,
 ) -> Search:
-    return Search(type, order_id, decision, since, until, ids)
+    return Search(type, order_id, decision, since, until, ids, up_to)
 
 
 SearchDependency = Annotated[Search, Depends(_search)]

@@ -12,8 +12,9 @@ from snsqs import WireModel
 from snsqs.cloudevents import CloudEvent
 from snsqs.postgres import Connection
 
-# Positions follow the time, except for long transactions and hosts whose clocks differ. So a time limits the
-# positions, with a margin of five minutes, and an old period is found without reading everything after it.
+# Positions are those of the log, times those of the clocks of the hosts that published: the two may disagree
+# by any amount. So the first and last position of a period are read from its own events, and the rest of the
+# log is skipped. `position + 0` keeps PostgreSQL from searching them along the position instead of the time.
 _CRITERIA = """
     FROM event_log
     WHERE ($1::text IS NULL OR type = $1)
@@ -21,15 +22,16 @@ _CRITERIA = """
       AND ($3::text IS NULL OR decision = $3
            OR ($3 = 'waiting' AND decision IS NULL AND parked_at IS NULL)
            OR ($3 = 'parked' AND parked_at IS NOT NULL))
-      AND ($4::timestamptz IS NULL OR occurred_at >= $4 AND position >= coalesce((
-          SELECT position FROM event_log WHERE occurred_at < $4 - interval '5 minutes'
-          ORDER BY occurred_at DESC LIMIT 1
-      ), 0))
-      AND ($5::timestamptz IS NULL OR occurred_at < $5 AND position <= coalesce((
-          SELECT position FROM event_log WHERE occurred_at > $5 + interval '5 minutes'
-          ORDER BY occurred_at LIMIT 1
-      ), 9223372036854775807))
+      AND ($4::timestamptz IS NULL OR occurred_at >= $4 AND position >= (
+          SELECT min(position + 0) FROM event_log
+          WHERE occurred_at >= $4 AND ($5::timestamptz IS NULL OR occurred_at < $5)
+      ))
+      AND ($5::timestamptz IS NULL OR occurred_at < $5 AND position <= (
+          SELECT max(position + 0) FROM event_log
+          WHERE occurred_at < $5 AND ($4::timestamptz IS NULL OR occurred_at >= $4)
+      ))
       AND ($6::uuid[] IS NULL OR id = ANY ($6))
+      AND ($7::bigint IS NULL OR position <= $7)
 """
 
 COUNT = f"SELECT count(*) {_CRITERIA}"
@@ -41,15 +43,15 @@ _SEARCH = f"""
 """
 
 NEWEST_FIRST = f"""{_SEARCH}
-      AND ($7::bigint IS NULL OR position < $7)
+      AND ($8::bigint IS NULL OR position < $8)
     ORDER BY position DESC
-    LIMIT $8
+    LIMIT $9
 """
 
 OLDEST_FIRST = f"""{_SEARCH}
-      AND ($7::bigint IS NULL OR position > $7)
+      AND ($8::bigint IS NULL OR position > $8)
     ORDER BY position
-    LIMIT $8
+    LIMIT $9
 """
 
 # Plan for the given parameters: a generic plan could not use an index, because each parameter may be NULL.
@@ -76,6 +78,8 @@ class Search:
     until: datetime | None = None
     """Exclusive."""
     ids: Sequence[uuid.UUID] | None = None
+    up_to: int | None = None
+    """Last position."""
 
 
 class FoundEvent(WireModel):

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,46 @@ async def test_what_dies_again_at_once_does_not_go_round(
         await eventually(all_dead_again)
     assert {each["reason"] for each in await letters(console)} == {"TerminalError: still no such article"}
     assert len(handled) == 30
+
+
+@asynccontextmanager
+async def clock_ahead(aws_url: str, hours: int) -> AsyncIterator[str]:
+    """URL of the SNS/SQS server as if its clock were ahead, or behind with negative hours."""
+    app = FastAPI()
+
+    def shifted(match: "re.Match[bytes]") -> bytes:
+        return b"%b%d" % (match[1], int(match[2]) + hours * 3_600_000)
+
+    async with httpx.AsyncClient(base_url=aws_url, timeout=60) as http:
+
+        @app.api_route("/{path:path}", methods=["GET", "POST"])
+        async def forward(path: str, request: Request) -> Response:
+            headers = {name: value for name, value in request.headers.items() if name != "host"}
+            answer = await http.request(
+                request.method, f"/{path}", content=await request.body(), headers=headers
+            )
+            body = re.sub(rb'("SentTimestamp": ?")(\d+)', shifted, answer.content)
+            return Response(body, answer.status_code, media_type=answer.headers.get("content-type"))
+
+        async with serving(app) as served:
+            yield served.url
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("what", ["redrive", "discard"])
+async def test_a_wrong_clock_hides_no_dead_letter(
+    console_database: str, aws_url: str, adapter: Served, dead: DeadLetterFixture, hours: int, what: str
+) -> None:
+    """SQS says that they were sent in an hour, or an hour ago: all of them are selected."""
+    await dead.add(*orders(3))
+    async with (
+        clock_ahead(aws_url, hours) as url,
+        console_service(console_database, url, adapter.registration) as console,
+    ):
+        [letter, *_] = await letters(console)
+        age = datetime.now(UTC) - datetime.fromisoformat(letter["sentAt"])
+        assert abs(age.total_seconds() + hours * 3_600) < 600
+        assert (await do(console, what))["done"] == 3
 
 
 async def test_a_corrected_body_travels_under_the_same_ids(console: Served, dead: DeadLetterFixture) -> None:

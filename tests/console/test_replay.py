@@ -217,6 +217,21 @@ async def test_what_was_sent_is_selected(system: Operated, order_id: str) -> Non
         assert ([each["eventId"] for each in done["listed"]], done["error"]) == ([event_id] * count, None)
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_wrong_clock_of_the_service_hides_no_event(
+    system: Operated, order_id: str, hours: int
+) -> None:
+    """Its events are from an hour ago, or in an hour: they are selected by their position."""
+    await run(
+        system.order.database,
+        "UPDATE event_log SET occurred_at = occurred_at + make_interval(hours => $1) WHERE subject = $2",
+        hours,
+        order_id,
+    )
+    replayed = await replay(system.console, {"orderId": order_id})
+    assert (replayed["expected"], replayed["done"], replayed["proof"]["unchanged"]) == (1, 1, True)
+
+
 async def test_a_long_log_is_replayed_from_its_beginning(system: Operated, long_log: int) -> None:
     """Oldest first, page after page."""
     done = await replay(system.console, {"type": "OrderCancelled"}, dryRun=True)

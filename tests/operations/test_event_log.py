@@ -159,9 +159,39 @@ async def test_events_are_found_by_their_time(order: Served, log: Database) -> N
     ]
 
 
+async def test_a_period_is_that_of_the_clock_that_published(order: Served, log: Database) -> None:
+    """One instance's clock is an hour ahead, another's an hour behind: times go back and forth along the log,
+    and no event of a period is missed on any page."""
+    await append(log, 9)
+    for version in range(1, 10):
+        hour = (11, 9, 10)[version % 3]
+        at = datetime(2026, 1, 1, hour, version, tzinfo=UTC)
+        await run(log, "UPDATE event_log SET occurred_at = $1 WHERE sequence = $2", at, version)
+    for hour, expected in ((9, [7, 4, 1]), (10, [8, 5, 2]), (11, [9, 6, 3])):
+        period = {"from": f"2026-01-01T{hour:02}:00:00Z", "to": f"2026-01-01T{hour + 1:02}:00:00Z"}
+        assert await versions(order, **period) == expected
+        assert await versions(order, **period, limit="2") == expected[:2]
+        assert await versions(order, **period, oldestFirst="true") == expected[::-1]
+        counted = await order.http.get("/event-log/count", params=period, headers=OPERATOR)
+        assert counted.json() == {"events": 3}
+    assert await versions(order, to="2026-01-01T10:00:00Z") == [7, 4, 1]
+    assert await versions(order, **{"from": "2026-01-01T11:00:00Z"}) == [9, 6, 3]
+
+
+async def test_a_search_ends_at_a_position(order: Served, log: Database) -> None:
+    """Inclusive, whatever the times of the events are."""
+    await append(log, 4)
+    positions = [each["position"] for each in (await page(order))["events"]]
+    assert await versions(order, upTo=str(positions[1])) == [3, 2, 1]
+    counted = await order.http.get("/event-log/count", params={"upTo": positions[1]}, headers=OPERATOR)
+    assert counted.json() == {"events": 3}
+    assert await versions(order, upTo="0") == []
+
+
 @pytest.mark.parametrize(
     "asked",
     [
+        {"upTo": "-1"},
         {"limit": "501"},
         {"limit": "0"},
         {"after": "9223372036854775808"},
@@ -209,13 +239,13 @@ SEARCHES = [
     Search(ids=[uuid.uuid4()]),
     Search(until=datetime(2026, 1, 1, 1, tzinfo=UTC)),
     Search(since=datetime(2026, 1, 2, tzinfo=UTC), until=datetime(2026, 1, 2, 1, tzinfo=UTC)),
-    Search("Common", decision=State.FORWARDED, until=datetime(2026, 1, 2, tzinfo=UTC)),
+    Search("Common", decision=State.FORWARDED, until=datetime(2026, 1, 1, 12, tzinfo=UTC)),
 ]
 
 
 async def test_a_page_costs_little_however_long_the_log_is(log: Database) -> None:
-    """A page reads few of the blocks that 20,000 events fill. Counted instead of timed, so that the speed of
-    the machine does not matter."""
+    """A page reads few of the blocks that 20,000 events fill; one of a period reads that period. Counted
+    instead of timed, so that the speed of the machine does not matter."""
     await run(log, FILL)
     await run(log, "ANALYZE event_log")
     [[blocks]] = await run(log, "SELECT pg_relation_size('event_log') / 8192")

@@ -75,6 +75,12 @@ def dead_letter(received: Received, queue: str) -> DeadLetter:
     )
 
 
+def original_id(received: Received) -> str:
+    """Return the id that the message had in its queue. SQS keeps it when it moves a message by itself."""
+    original = _details(received).get("messageId")
+    return original if isinstance(original, str) else received.message_id
+
+
 def _details(received: Received) -> dict[str, Any]:
     try:
         details = json.loads(received.attributes.get(DEAD_LETTER_DETAILS, "{}"))

@@ -15,7 +15,7 @@ from snsqs.queues import MAX_BATCH_SIZE, Received, batched, is_fifo, original_at
 from services.console.queues import DeadLetterQueue
 from services.console.recovery.audit import Audit
 from services.console.recovery.browsing import BrowseSession, browse_session
-from services.console.recovery.dead_letter import DeadLetter, dead_letter
+from services.console.recovery.dead_letter import DeadLetter, dead_letter, original_id
 from services.console.recovery.operation import Operation, Selected
 from services.console.recovery.outcomes import Outcomes
 from services.console.recovery.rate_limit import PerSecond, RateLimit
@@ -85,8 +85,9 @@ class Remover:
     A letter is deleted after its source queue accepted it. When the process dies between the two, the next
     redrive sends it once more under the same event id, which the consumer's inbox recognises: at least once.
 
-    Letters that arrived after the operation began are left alone; otherwise one whose handler fails again at
-    once would circulate for ever.
+    Letters that it has sent back itself and that have failed again are left alone; otherwise one whose
+    handler fails at once would circulate for ever. They are recognised by their message ids, not by time: the
+    clocks of SQS and of the console may differ.
     """
 
     def __init__(self, queue: DeadLetterQueue, removal: Removal, audit: Audit, registry: Registry) -> None:
@@ -98,6 +99,8 @@ class Remover:
         is_one_by_one = removal.per_second is not None or is_fifo(queue.name)
         self._batch_size = 1 if is_one_by_one else MAX_BATCH_SIZE
         self._broken_groups: set[str] = set()
+        self._sent: set[str] = set()
+        """Ids of the messages that were sent back."""
 
     async def remove(self, operation: Operation) -> bool:
         """Return False when it was stopped early. Raises errors of the SDK, AuditUnavailable and
@@ -115,7 +118,7 @@ class Remover:
         async with browse_session(self._queue.queue) as session:
             async for batch in session.batches():
                 operation.looked_at += len(batch)
-                chosen = self._chosen(batch, operation)
+                chosen = self._chosen(batch)
                 for part in batched(chosen, self._batch_size):
                     if not await self._rate_limit.acquire(unless=operation.stop):
                         return False
@@ -128,12 +131,12 @@ class Remover:
         operation.error = f"not found: {', '.join(missing)}" if missing else session.incomplete
         return True
 
-    def _chosen(self, batch: Sequence[Received], operation: Operation) -> list[_Chosen]:
+    def _chosen(self, batch: Sequence[Received]) -> list[_Chosen]:
         letters = [_Chosen(each, dead_letter(each, self._queue.name)) for each in batch]
         return [
             each
             for each in letters
-            if each.letter.sent_at < operation.began_at and each.letter.fits(self._removal.selection)
+            if original_id(each.message) not in self._sent and each.letter.fits(self._removal.selection)
         ]
 
     async def _remove(
@@ -178,12 +181,13 @@ class Remover:
             return "an earlier one of its group could not be sent"
         try:
             body = message.body if self._removal.body is None else _corrected(chosen, self._removal.body)
-            await self._queue.source.send(
+            sent = await self._queue.source.send(
                 body,
                 original_attributes(message),
                 group=message.group,
                 deduplication=_deduplication(message, body),
             )
+            self._sent.add(sent)
         except transient_errors(WrongBody) as error:
             if message.group is not None:
                 self._broken_groups.add(message.group)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Annotated
 from uuid import UUID
@@ -94,7 +93,7 @@ class Replays:
             dry_run=replay.dry_run,
             proof=Proof(),
         )
-        events = SentEvents(service, replay.selection, operation.began_at)
+        events = SentEvents(service, replay.selection, await last_position(service))
         operation.expected = await events.count()
         decide = self._adapter.evaluate if replay.dry_run else self._adapter.send
         replayer = Replayer(
@@ -118,15 +117,21 @@ class Replays:
         return await Consumers.find(topics, await self._registry.services(), client, subscribed)
 
 
-class SentEvents:
-    """The selected, forwarded events of a service's log up to a time. Methods raise ServiceUnavailable and
-    RequestRejected."""
+async def last_position(service: ServiceClient) -> int:
+    """Return the position of the newest event in a service's log, 0 for an empty one. Raises
+    ServiceUnavailable and RequestRejected."""
+    page = EventPage.model_validate(await service.get("/event-log", {"limit": 1}))
+    return page.events[0].position if page.events else 0
 
-    def __init__(self, service: ServiceClient, selection: SentSelection, before: datetime) -> None:
+
+class SentEvents:
+    """The selected, forwarded events of a service's log up to a position, not to a time: the clocks of the
+    service and of the console may differ. Methods raise ServiceUnavailable and RequestRejected."""
+
+    def __init__(self, service: ServiceClient, selection: SentSelection, up_to: int) -> None:
         self._service = service
-        bounded = selection.model_copy(update={"until": min(selection.until or before, before)})
-        query = bounded.model_dump(mode="json", by_alias=True, exclude={"all"}, exclude_none=True)
-        self._query = query | {"decision": "forwarded"}
+        query = selection.model_dump(mode="json", by_alias=True, exclude={"all"}, exclude_none=True)
+        self._query = query | {"decision": "forwarded", "upTo": up_to}
 
     async def count(self) -> int:
         answer = await self._service.get("/event-log/count", self._query)
