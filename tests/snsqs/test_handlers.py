@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import itertools
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,7 +30,7 @@ from snsqs.postgres import Transaction
 from snsqs.testing import MemoryBroker, run_on_virtual_clock
 
 from tests.serving import eventually
-from tests.snsqs.engines import Engine, listening
+from tests.snsqs.engines import AwsEngine, Engine, listening
 from tests.snsqs.queues import TOPIC, Painted, Sold, fifo, listener, message
 
 
@@ -521,6 +522,8 @@ async def test_events_that_a_batch_handler_reports_fail_alone(engine: Engine) ->
 
 async def test_a_reported_failure_holds_back_the_rest_of_its_fifo_group(engine: Engine) -> None:
     """Also the messages that are not part of the batch."""
+    if isinstance(engine, AwsEngine) and "SNS_SQS_URL" in os.environ:
+        pytest.skip("LocalStack delivers later messages of a group while it requeues earlier ones one by one")
     handled: list[int] = []
 
     @fifo
