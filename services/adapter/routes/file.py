@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +50,14 @@ class RouteFile:
         """Parse and check the text of a file. Raises nothing: errors are findings."""
         try:
             document = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except tomllib.TOMLDecodeError as error:
             line = re.search(r"at line (\d+)", str(error))
             return cls(name, [Finding(line=int(line[1]) if line else 1, reason=f"not TOML: {error}")])
+        except (ValueError, RecursionError) as error:
+            reason = (
+                "nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
+            )
+            return cls(name, [Finding(line=_line_of(type(error), text), reason=reason)])
         return _Reader(document, Lines(text)).read(name)
 
     def usable(self) -> Routes:
@@ -59,6 +65,21 @@ class RouteFile:
         if self.routes is None:
             raise RoutesInvalid("\n".join(f"{self.name}:{error.line}: {error}" for error in self.errors))
         return self.routes
+
+
+def _line_of(error_type: type[Exception], text: str) -> int:
+    """Return the line at which tomllib raises an error without a position: the last one of the shortest text
+    that raises it."""
+    lines = text.split("\n")
+
+    def raises(count: int) -> bool:
+        try:
+            tomllib.loads("\n".join(lines[:count]))
+        except (ValueError, RecursionError) as error:
+            return type(error) is error_type
+        return False
+
+    return bisect_left(range(len(lines)), True, key=raises)
 
 
 def read_routes(path: Path) -> Routes:

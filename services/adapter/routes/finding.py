@@ -9,7 +9,7 @@ from typing import NamedTuple
 from snsqs import WireModel
 
 _TABLE = re.compile(r"\s*(\[{1,2})\s*([^][]+?)\s*\]{1,2}\s*(#.*)?")
-_KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=(?!=)""")
+_KEY = re.compile(r"""\s*["']?([\w-]+)["']?(?:\s*\.\s*["']?[\w-]+["']?)*\s*=(?!=)""")
 
 
 class Fault(NamedTuple):
@@ -55,8 +55,11 @@ class Lines:
     """Line numbers of the tables and keys of a TOML document, which `tomllib` does not report.
 
     Finds `[table]`, `[[table]]` and `key =` at the beginning of a line, in multi-line strings too. Anything
-    else has the line of the table or key that contains it.
+    else has the line of the table or key that contains it: of `a.b = 1` that of `a`.
     """
+
+    _MAX_DEPTH = 3
+    """Names of a table of which each has a line, as in `[published.order]`."""
 
     def __init__(self, text: str) -> None:
         self._found: dict[Place, int] = {}
@@ -68,7 +71,8 @@ class Lines:
                 if header[1] == "[[":
                     arrays[table] += 1
                     table = (*table, arrays[table] - 1)
-                self._found.setdefault(table, number)
+                for depth in range(1, min(len(table), self._MAX_DEPTH) + 1):
+                    self._found.setdefault(table[:depth], number)
             elif key := _KEY.match(line):
                 self._found.setdefault((*table, key[1]), number)
 

@@ -7,6 +7,9 @@ from typing import Any, TypeAlias
 
 _FIELD = re.compile(r"[A-Za-z_]\w*(\[\])?(\.[A-Za-z_]\w*(\[\])?)*", re.ASCII)
 
+_MAX_DEPTH = 20
+"""Names in one field."""
+
 
 @dataclass(frozen=True)
 class Plain:
@@ -46,6 +49,8 @@ class Published:
         for field in fields:
             if not _FIELD.fullmatch(field):
                 raise ValueError(f"{field!r} is no field; write id, orderLines[].sku, tags[]")
+            if field.count(".") >= _MAX_DEPTH:
+                raise ValueError(f"{field[:40]}… is nested too deeply; {_MAX_DEPTH} names are the limit")
             if not _add(field.split("."), shape):
                 raise ValueError(f"{field} contradicts another field of the list")
         if fields and shape.get("id") != Plain():
