@@ -1,10 +1,11 @@
 """Settings of a process, read from environment variables and validated before it starts."""
 
+import os
 import re
 import socket
 import sys
 from typing import Annotated, Literal, NoReturn, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -20,11 +21,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.runtime.browser_requests import ANY_HOST, LOOPBACK_HOSTS
 from shared.runtime.telemetry import LogFormat
 from shared.runtime.tokens import (
+    DEVELOPMENT_DATABASE_PASSWORD,
     DEVELOPMENT_OPERATOR,
     NamedToken,
     NamedTokens,
     Token,
-    development_service,
+    has_development_token,
 )
 
 
@@ -119,6 +121,26 @@ class ServiceSettings(EnvironmentSettings):
     operator_tokens: NamedTokens = Field((DEVELOPMENT_OPERATOR,), validate_default=True)
     """Tokens of operators: `name:token`, separated by commas."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _validate_no_development_token(cls, value: object, info: ValidationInfo) -> object:
+        """Look into every variable: a token may be part of a URL. Those for tokens have their own message."""
+        is_checked = isinstance(value, str) and not (info.field_name or "").startswith(
+            ("service_token", "operator")
+        )
+        if is_checked and has_development_token(unquote(str(value))) and _is_production(info):
+            raise ValueError("must not contain a development token in production")
+        return value
+
+    @field_validator("database_url", check_fields=False)
+    @classmethod
+    def _validate_database_password(cls, url: str, info: ValidationInfo) -> str:
+        if _database_password(url).lower() == DEVELOPMENT_DATABASE_PASSWORD and _is_production(info):
+            raise ValueError(
+                "must not have the development password in production (in the URL or PGPASSWORD)"
+            )
+        return url
+
     @field_validator("service_token")
     @classmethod
     def _validate_service_token(cls, token: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -176,12 +198,22 @@ def reject_development_tokens(tokens: tuple[NamedToken, ...], info: ValidationIn
 
 
 def _is_development_token(token: SecretStr) -> bool:
-    """Return whether it is the development token of a service or the operator."""
-    return token == DEVELOPMENT_OPERATOR.token or bool(development_service(token.get_secret_value()))
+    return has_development_token(token.get_secret_value())
+
+
+def _database_password(url: str) -> str:
+    """Return the password that drivers use: that of the URL, or PGPASSWORD."""
+    parts = urlsplit(url)
+    [in_query] = parse_qs(parts.query).get("password", [""])[-1:]
+    return in_query or unquote(parts.password or "") or os.environ.get("PGPASSWORD", "")
+
+
+def _is_production(info: ValidationInfo) -> bool:
+    return bool(info.data.get("environment", "production") == "production")
 
 
 def _reject_in_production(is_development_default: bool, info: ValidationInfo) -> None:
-    if is_development_default and info.data.get("environment", "production") == "production":
+    if is_development_default and _is_production(info):
         raise ValueError("must be set in production and differ from the development default")
 
 

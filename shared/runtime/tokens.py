@@ -69,6 +69,17 @@ def development_token(service: str) -> SecretStr:
     return SecretStr(f"development-{service}-service-token")
 
 
+_ANY_DEVELOPMENT_TOKEN = re.compile(r"development-(operator|[a-z0-9-]+-service)-token", re.IGNORECASE)
+
+DEVELOPMENT_DATABASE_PASSWORD = "postgres"  # noqa: S105
+"""Password of docker-compose.yml."""
+
+
+def has_development_token(text: str) -> bool:
+    """Return whether the text has the development token of a service or the operator anywhere in it."""
+    return _ANY_DEVELOPMENT_TOKEN.search(text) is not None
+
+
 def development_service(token: str) -> str | None:
     """Return the name of the service whose development token it is, None for any other token."""
     match = _DEVELOPMENT_SERVICE.fullmatch(token)

@@ -180,6 +180,10 @@ INVALID = [
     ("OPERATOR_TOKENS", "", "must be set in production"),
     ("OPERATOR_TOKENS", "kim:development-scm-service-token", "must be set in production and differ from"),
     ("OPERATOR_TOKENS", "kim:development-operator-token", "must be set in production and differ from the"),
+    ("SERVICE_TOKEN", "Development-SCM-Service-Token", "must be set in production and differ from the"),
+    ("SERVICE_TOKENS", "scm:DEVELOPMENT-scm-service-token", "must be set in production and differ from"),
+    ("OPERATOR_TOKENS", "kim:Development-Operator-Token", "must be set in production and differ from the"),
+    ("OPERATOR_TOKENS", "kim:x-development-operator-token", "must be set in production and differ from the"),
     ("OPERATOR_TOKENS", "secretsecretsecret", "must be name:token, separated by commas"),
     ("OPERATOR_TOKENS", "secret kim:secretsecretsecret", "a name consists of letters"),
     ("OPERATOR_TOKENS", ":secretsecretsecret", "must be name:token"),
@@ -234,6 +238,63 @@ def test_production_does_not_start_with_the_development_token(
     assert (
         "environment variable SERVICE_TOKEN is invalid: must be set in production" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("settings", [Settings, ScmSettings, AdapterSettings, ConsoleSettings])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CONSOLE_URL", "http://console:development-operator-token@console"),
+        ("AWS_ENDPOINT_URL", "http://aws/?token=DEVELOPMENT%2DOPERATOR%2DTOKEN"),
+        ("ADVERTISED_URL", "http://Development-Order-Service-Token@order"),
+        ("SERVICE_VERSION", "development-scm-service-token"),
+        ("DATABASE_URL", "postgresql://order:development-operator-token@database/orders"),
+    ],
+)
+def test_production_has_no_development_token_in_any_variable(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: type[EnvironmentSettings],
+    variable: str,
+    value: str,
+) -> None:
+    """Nor in a part of it, nor in other letters."""
+    if variable.lower() not in settings.model_fields:
+        pytest.skip(f"{settings.__module__} has no {variable}")
+    for name, text in (ENVIRONMENT | {variable: value}).items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(SystemExit):
+        load(settings, "service")
+    reason = "must not contain a development token in production"
+    assert capsys.readouterr().err == f"service: environment variable {variable} is invalid: {reason}\n"
+
+
+@pytest.mark.parametrize("settings", [Settings, ScmSettings, ConsoleSettings])
+@pytest.mark.parametrize(
+    ("url", "password"),
+    [
+        ("postgresql://order:postgres@database/orders", ""),
+        ("postgresql://order:POSTGRES@database/orders", ""),
+        ("postgresql://order:%70ostgres@database/orders", ""),
+        ("postgresql://order@database/orders?password=postgres", ""),
+        ("postgresql://order@database/orders", "postgres"),
+    ],
+)
+def test_production_has_no_development_password(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: type[EnvironmentSettings],
+    url: str,
+    password: str,
+) -> None:
+    """Of the database, in its URL or in PGPASSWORD."""
+    for name, text in (ENVIRONMENT | {"DATABASE_URL": url, "PGPASSWORD": password}).items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(SystemExit):
+        load(settings, "service")
+    assert "DATABASE_URL is invalid: must not have the development password" in capsys.readouterr().err
+    monkeypatch.setenv("ENVIRONMENT", "development")
+    load(settings, "service")
 
 
 @pytest.mark.parametrize("settings", [Settings, ScmSettings, AdapterSettings, ConsoleSettings])
