@@ -6,6 +6,7 @@ from typing import Protocol
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
+from snsqs.background import error_reason
 
 Check = Callable[[], Awaitable[None]]
 """Readiness check: uses the resource and raises an error if that fails."""
@@ -74,5 +75,5 @@ async def _failure(check: Check) -> str | None:
     except TimeoutError:
         return f"no answer within {CHECK_TIMEOUT:g} s"
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return error_reason(error)
     return None

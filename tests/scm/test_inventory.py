@@ -232,10 +232,15 @@ async def test_a_terminal_error_parks_the_order_without_its_claim(warehouse: War
     assert await warehouse.waiting() == [third]
 
 
-async def test_an_order_is_parked_after_max_attempts(warehouse: Warehouse) -> None:
-    """Any error counts. A parked order can be withdrawn."""
+class PanicException(BaseException):
+    """Derived as pyo3_runtime.PanicException."""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a defect"), PanicException("index")])
+async def test_an_order_is_parked_after_max_attempts(warehouse: Warehouse, error: BaseException) -> None:
+    """Any error counts, a panic too. A parked order can be withdrawn."""
     order_id = await warehouse.order(mug=2)
-    warehouse.invoicing.errors[order_id] = ZeroDivisionError("a defect")
+    warehouse.invoicing.errors[order_id] = error
 
     async def is_parked() -> bool:
         [waiting] = await warehouse.get("/back-office/waiting-orders")

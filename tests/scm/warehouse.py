@@ -40,7 +40,7 @@ class FakeInvoicing:
     does when the Order service is unavailable or does not know the order."""
 
     def __init__(self) -> None:
-        self.errors: dict[str, Exception] = {}
+        self.errors: dict[str, BaseException] = {}
         self.attempts: list[str] = []
         self.may_proceed = asyncio.Event()
         self.may_proceed.set()

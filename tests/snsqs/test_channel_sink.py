@@ -190,13 +190,18 @@ async def test_a_message_that_the_channel_rejects_fails_alone(database: Database
     assert [each.decision for each in await log_of(database)] == ["forwarded", None, "forwarded"]
 
 
-async def test_an_event_that_a_channel_fails_on_is_parked(database: Database) -> None:
+class PanicException(BaseException):
+    """Derived as pyo3_runtime.PanicException."""
+
+
+@pytest.mark.parametrize("error", [KeyError("colour"), PanicException("index"), SystemExit(0)], ids=repr)
+async def test_an_event_that_a_channel_fails_on_is_parked(database: Database, error: BaseException) -> None:
     """G5, also for a defect of a channel: the relay goes on, and the error is on the row."""
 
     class Defective(FakeChannel):
         async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
             if any(each.sequence == 2 for each in messages):
-                raise KeyError("colour")
+                raise error
             return await super().try_send(messages)
 
     await append(database, 5)
@@ -207,7 +212,7 @@ async def test_an_event_that_a_channel_fails_on_is_parked(database: Database) ->
 
     async with running(relay_to(Defective(), database, max_attempts=2)):
         event = await eventually(parked)
-    assert event.last_error == "Defective: KeyError: 'colour'"
+    assert event.last_error == f"Defective: {type(error).__name__}: {error}"
     assert [each.version for each in await log_of(database) if each.decision] == [1, 3, 4, 5]
 
 

@@ -13,6 +13,7 @@ from typing import NoReturn
 import pytest
 from snsqs import (
     Acknowledgement,
+    BatchFailures,
     Delivery,
     JsonConverter,
     ListenerHealth,
@@ -673,3 +674,69 @@ def test_a_time_limit_also_ends_a_handler_that_acknowledged_early() -> None:
             return [str(each.reason) for each in broker.outcomes]
 
     assert run_on_virtual_clock(scenario()) == ["HandlerTimedOut: timed out after 60 s"]
+
+
+def test_an_error_of_a_batch_that_is_none_fails_the_batch() -> None:
+    """Its message would be neither handled nor failed."""
+
+    @listener
+    async def handler(events: list[Painted], failures: BatchFailures) -> None:
+        if events[0].source.id == "bad":
+            failures.add(events[0], None)  # type: ignore[arg-type]
+
+    assert_failed(run(handler), TypeError())
+
+
+def test_a_batch_handler_may_report_an_error_that_is_no_exception() -> None:
+    @listener
+    async def handler(events: list[Painted], failures: BatchFailures) -> None:
+        if events[0].source.id == "bad":
+            failures.add(events[0], PanicException("index"))
+
+    assert_failed(run(handler), PanicException())
+
+
+def test_an_invalid_message_of_a_fair_queue_takes_no_neighbour_along() -> None:
+    """Forty messages of one tenant on a standard queue that reorders, some invalid, and a batch handler: each
+    invalid one is a dead letter by itself."""
+
+    @listener
+    async def handler(events: list[Painted]) -> None:
+        if any(event.source.id.startswith("bad") for event in events):
+            raise ValueError("a bad one")
+
+    async def scenario(seed: int) -> tuple[int, set[str]]:
+        faults = Faults(seed, reorder=0.5, delay=0.3)
+        async with MemoryBroker(faults=faults) as broker:
+            broker.listen(handler)
+            for number in range(40):
+                names = [f"good{number}"] + [f"bad{number}"] * (number % 4 == 0)
+                await broker.topic(TOPIC).send(
+                    [message(subject=name).copy(group_id="tenant") for name in names]
+                )
+                await asyncio.sleep(1)
+            await broker.join(raise_errors=False)
+            dead = {each.message.subject for each in broker.dead_letters()}
+            return len(broker.handled(Painted)), dead
+
+    for seed in range(5):
+        handled, dead = run_on_virtual_clock(scenario(seed))
+        assert (handled, dead) == (40, {f"bad{number}" for number in range(0, 40, 4)})
+
+
+@pytest.mark.parametrize("hours", [7, 12])
+def test_a_long_visibility_timeout_covers_a_job_almost_to_the_limit_of_sqs(hours: int) -> None:
+    """SQS rejects an extension beyond 12 h from the receive; a minute less is possible."""
+
+    @listener
+    async def handler(event: Painted) -> None:
+        await asyncio.sleep(12 * 3600 - 60)
+
+    async def scenario() -> list[tuple[str, int]]:
+        async with MemoryBroker(settings=QueueSettings(visibility=hours * 3600)) as broker:
+            broker.listen(handler)
+            await broker.topic(TOPIC).send([message()])
+            await broker.join()
+            return [(each.outcome, each.receive_count) for each in broker.outcomes]
+
+    assert run_on_virtual_clock(scenario()) == [("handled", 1)]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from snsqs.background import wait_for_event
+from snsqs.background import error_reason, wait_for_event
 from snsqs.postgres import Database, DatabaseUnavailable
 
 from services.console.recovery import audit, operation_table
@@ -133,8 +133,10 @@ class Operations:
     async def _run(self, operation: Operation, work: Work, details: dict[str, object]) -> None:
         try:
             status = Status.DONE if await work(operation) else Status.CANCELLED
-        except Exception as error:
-            status, operation.error = Status.FAILED, f"{type(error).__name__}: {error}"
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # such as a panic; the operation must not seem to run on
+            status, operation.error = Status.FAILED, error_reason(error)
             log.warning("operation failed", operation=operation.id, exc_info=error)
         ended = operation.model_copy(update={"status": status, "ended_at": datetime.now(UTC)})
         while not await self._end(ended, details):

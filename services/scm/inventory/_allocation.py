@@ -116,7 +116,9 @@ class Allocation(PollingLoop):
             return False
         except Unavailable as error:
             await self._postpone(order_id, error)
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # such as a panic; it must not stop the other orders
             await self._record_failure(order_id, error)
         else:
             self._unavailable = 0
@@ -129,7 +131,7 @@ class Allocation(PollingLoop):
         if self._unavailable >= _MAX_UNAVAILABLE:
             raise error
 
-    async def _record_failure(self, order_id: str, error: Exception) -> None:
+    async def _record_failure(self, order_id: str, error: BaseException) -> None:
         max_attempts = 1 if isinstance(error, TerminalError) else self._options.max_attempts
         async with self._database.transaction() as tx:
             if await waiting.record_failure(tx.connection, order_id, error, max_attempts=max_attempts):

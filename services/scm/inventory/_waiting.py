@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
+from snsqs.background import error_reason
 from snsqs.postgres import Connection
 
 from services.scm.events import Line
@@ -156,11 +157,11 @@ async def find_servable(connection: Connection, limit: int) -> list[str]:
 
 
 async def record_failure(
-    connection: Connection, order_id: str, error: Exception, *, max_attempts: int
+    connection: Connection, order_id: str, error: BaseException, *, max_attempts: int
 ) -> bool:
     """Count a failed attempt. The order is retried with exponential backoff; after `max_attempts` it is
     parked: not retried, and without a claim. Return whether it was parked now."""
-    reason = f"{type(error).__name__}: {error}"
+    reason = error_reason(error)
     row = await connection.fetchrow(FAILED, order_id, reason, max_attempts)
     is_parked = row is not None and row["parked_at"] is not None
     if is_parked:

@@ -23,20 +23,22 @@ class BatchFailures:
 
     def __init__(self) -> None:
         self._events: list[tuple[object, str]] = []
-        self._errors: dict[str, Exception] = {}
+        self._errors: dict[str, BaseException] = {}
 
     @property
-    def errors(self) -> Mapping[str, Exception]:
+    def errors(self) -> Mapping[str, BaseException]:
         """Errors by the ids of their messages."""
         return MappingProxyType(self._errors)
 
-    def add(self, event: object, error: Exception) -> None:
+    def add(self, event: object, error: BaseException) -> None:
         """Report that an event of the batch failed. Raises ValueError if it is no event of this batch; a copy
-        is none.
+        is none. Raises TypeError for an error that is no exception.
 
         `TerminalError` moves the message to the dead-letter queue, `RetryAfter` sets its next receive, and
         any other error, `Unavailable` included, is retried with the listener's backoff.
         """
+        if not isinstance(error, BaseException):
+            raise TypeError(f"BatchFailures: {error!r} is no exception; pass the error of the event")
         for known, message_id in self._events:
             if known is event:
                 self._errors[message_id] = error

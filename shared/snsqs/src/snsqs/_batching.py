@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from snsqs._errors import MessagingError, SendFailed, TerminalError
+from snsqs._errors import MessagingError, SendFailed, TerminalError, error_reason
 from snsqs._message import Message
 from snsqs._queue import MAX_BATCH_SIZE
 from snsqs._trace_header import aws_trace_header
@@ -174,7 +174,9 @@ class Batcher:
             async with self._calls:
                 results = await self._results([pending.message for pending in batch])
         except Exception as error:
-            failure = error if isinstance(error, MessagingError) else SendFailed(f"not sent: {error!r}")
+            failure = (
+                error if isinstance(error, MessagingError) else SendFailed(f"not sent: {error_reason(error)}")
+            )
             results = [failure] * len(batch)
         finally:
             for pending, result in zip(batch, results, strict=True):

@@ -69,7 +69,7 @@ class Settlement:
             self._record(incoming, outcome)
 
     async def succeed_partly(
-        self, batch: Sequence[Incoming], outcomes: Mapping[str, str], errors: Mapping[str, Exception]
+        self, batch: Sequence[Incoming], outcomes: Mapping[str, str], errors: Mapping[str, BaseException]
     ) -> None:
         """Settle messages of a batch whose handler reported some as failed."""
         handled = [incoming for incoming in batch if incoming.message.id not in errors]

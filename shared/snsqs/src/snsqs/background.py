@@ -6,11 +6,13 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from snsqs._errors import error_reason, error_text
 from snsqs._log_limit import LogLimit
 from snsqs.backoff import full_jitter
 
 __all__ = [
     "PollingLoop",
+    "error_reason",
     "wait_for_event",
 ]
 
@@ -110,7 +112,7 @@ class PollingLoop:
     async def _back_off(self, error: Exception, failures: int) -> None:
         floor = min(_MIN_BACKOFF, self._max_backoff)
         pause = full_jitter(failures, base=1, cap=self._max_backoff, floor=floor)
-        self._error = str(error) or type(error).__name__
+        self._error = error_text(error) or type(error).__name__
         about = {"error": self._error, "retry_in": round(pause, 1)}
         self._log_limit(logging.WARNING, f"{self.name} waits", extra=about)
         await wait_for_event(self._wake if self._wake_ends_backoff else self.stopping, pause)

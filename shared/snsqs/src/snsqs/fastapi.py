@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from snsqs._binding import Binding, bindings
+from snsqs._errors import error_reason
 from snsqs._handler import HandlerFunction, Middleware
 from snsqs._listener import ListenerContainer
 from snsqs._options import ListenerOptions
@@ -151,7 +152,7 @@ def _condition(loop: BackgroundLoop, task: "asyncio.Task[None]") -> str:
     if not task.done():
         return loop.degraded_reason or "ok"
     error = None if task.cancelled() else task.exception()
-    return f"{type(error).__name__}: {error}" if error else "ended"
+    return "ended" if error is None else error_reason(error)
 
 
 def _log_error(task: "asyncio.Task[None]") -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import get_meter
 
+from snsqs._errors import error_reason
 from snsqs._ranges import require_integer, require_seconds
 from snsqs.background import MIN_INTERVAL, PollingLoop
 from snsqs.cloudevents import EventResult
@@ -168,9 +169,11 @@ class Relay(PollingLoop):
             raise BatchFailed(f"{self._sink}: no answer within {seconds}") from error
         except (SinkUnavailable, BatchRejected):
             raise
-        except Exception as error:  # a defect of the sink, perhaps with one event only
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # a defect of the sink, perhaps a panic, and with one event only
             log.exception("sink failed")
-            raise BatchFailed(f"{self._sink}: {type(error).__name__}: {error}") from error
+            raise BatchFailed(f"{self._sink}: {error_reason(error)}") from error
 
     async def _is_ready(self) -> bool:
         try:
@@ -178,7 +181,9 @@ class Relay(PollingLoop):
                 return await self._sink.is_ready()
         except TimeoutError:
             return False
-        except Exception:
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
             log.exception("sink failed")
             return False
 
