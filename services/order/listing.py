@@ -22,8 +22,7 @@ MAX_BYTES = 512 * 1024
 # An id is the time of placing, so the period and the cursor are both bounds on it.
 PAGE = """
     WITH matching AS (
-        SELECT id, version, status, buyer, delivery_address, order_lines, total_price, memo, invoice_id,
-               placed_at, completed_at
+        SELECT *
         FROM orders
         WHERE id >= $1 AND id < $2 {conditions}
         ORDER BY id DESC

@@ -1,4 +1,4 @@
-"""Store of orders: one row per order, whose JSON columns are the aggregate's parts.
+"""Store of orders: one row per order, with a column for each field of the aggregate, its parts as JSON.
 
 A former delivery address is kept for each change, because a parcel may have left with it.
 """
@@ -9,30 +9,24 @@ from snsqs.postgres import Connection
 from services.order.order import DeliveryAddress, Order, UnknownOrder
 from services.order.order_id import is_id, next_id
 
+_FIELDS = tuple(Order.model_fields)
+"""Columns of the table, one for each field of an order, so that none is forgotten."""
+
+_PARAMETERS = ", ".join(f"${number}" for number in range(1, len(_FIELDS) + 1))
+
+_COLUMNS = ", ".join(_FIELDS)
+
 # When two orders are placed in one microsecond, the later one takes the next id.
-INSERT = """
-    INSERT INTO orders (
-        id, version, status, buyer, delivery_address, order_lines, total_price, memo, invoice_id,
-        placed_at, completed_at
-    )
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+INSERT = f"""
+    INSERT INTO orders ({_COLUMNS})
+    VALUES ({_PARAMETERS})
     ON CONFLICT (id) DO NOTHING
     RETURNING id
-"""
+"""  # noqa: S608 - names of fields
 
-UPDATE = """
-    UPDATE orders
-    SET version = $2, status = $3, buyer = $4, delivery_address = $5, order_lines = $6, total_price = $7,
-        memo = $8, invoice_id = $9, placed_at = $10, completed_at = $11
-    WHERE id = $1
-"""
+UPDATE = f"UPDATE orders SET ({_COLUMNS}) = ({_PARAMETERS}) WHERE id = $1"  # noqa: S608 - names of fields
 
-FIND = """
-    SELECT id, version, status, buyer, delivery_address, order_lines, total_price, memo, invoice_id,
-           placed_at, completed_at
-    FROM orders
-    WHERE id = $1
-"""
+FIND = "SELECT * FROM orders WHERE id = $1"
 
 FIND_FOR_UPDATE = f"{FIND} FOR UPDATE"
 
@@ -100,16 +94,4 @@ async def _find(connection: Connection, statement: str, order_id: str) -> Order:
 
 
 def _row(order: Order) -> list[object]:
-    return [
-        order.id,
-        order.version,
-        order.status,
-        order.buyer,
-        order.delivery_address,
-        order.order_lines,
-        order.total_price,
-        order.memo,
-        order.invoice_id,
-        order.placed_at,
-        order.completed_at,
-    ]
+    return [getattr(order, name) for name in _FIELDS]
