@@ -9,11 +9,15 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import BaseModel
 from snsqs import (
+    AwsClients,
     InvalidEvent,
     JsonConverter,
     ListenerMisconfigured,
     Message,
+    MessageChannel,
     MessageConverter,
+    SnsChannel,
+    Topology,
     UndecodableMessage,
     bindings,
     event,
@@ -33,7 +37,7 @@ from snsqs.headers import CONTENT_TYPE, TYPE
 from snsqs.testing import MemoryBroker
 
 from tests.serving import eventually
-from tests.snsqs.engines import Bench, Engine, listening
+from tests.snsqs.engines import AwsEngine, Bench, Engine, listening
 from tests.snsqs.queues import QUEUE, TOPIC, Handler
 
 E = TypeVar("E")
@@ -344,3 +348,30 @@ async def test_the_bindings_have_a_default_converter() -> None:
             await broker.queue(queue).send(json.dumps(document), {}, group=None, deduplication="")
         await broker.join()
     assert sorted(seen) == ["first 1", "second 1"]
+
+
+@pytest.mark.parametrize(
+    "converter", [None, CloudEventsConverter(source="order"), SnsEnvelopeConverter(JsonConverter())]
+)
+async def test_a_subscription_without_raw_delivery_is_read(
+    aws: AwsClients, converter: MessageConverter | None
+) -> None:
+    """The envelope that SNS makes, with all headers."""
+    handler, seen = recording(converter)
+    completed = Completed(order_id="1", version=3)
+    sent = message_of(completed)
+    topic = (await aws.sns.create_topic(Name="other-topic"))["TopicArn"]
+    url = (await aws.sqs.create_queue(QueueName=QUEUE))["QueueUrl"]
+    arn = (await aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"]))["Attributes"][
+        "QueueArn"
+    ]
+    await aws.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    async with listening(AwsEngine(aws), handler) as bench:
+        channel: MessageChannel = SnsChannel(aws.sns, Topology(aws, create=True), "other-topic")
+        if converter is not None:
+            channel = ConvertingChannel(channel, converter)
+        await channel.send([sent])
+        await eventually(lambda: _has(seen, 1))
+        await no_dead_letters(bench)
+    [(event, received)] = seen
+    assert (event, received.id, received.sequence) == (completed, sent.id, 3)

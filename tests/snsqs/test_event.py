@@ -12,21 +12,24 @@ from snsqs import (
     Aggregate,
     DomainEvent,
     InvalidEvent,
+    JsonConverter,
     ListenerMisconfigured,
     ListenerOptions,
     Message,
+    MessageConverter,
     bindings,
     event,
     message_of,
     sqs_listener,
 )
+from snsqs.converters import CloudEventsConverter
 from snsqs.headers import ID, SEQUENCE, SUBJECT, TYPE
 from snsqs.testing import MemoryBroker
 from typing_extensions import TypedDict
 
 from tests.serving import eventually
 from tests.snsqs.engines import Engine, listening
-from tests.snsqs.queues import Handler, listener
+from tests.snsqs.queues import QUEUE, TOPIC, Handler, listener
 
 
 @event("OrderCompleted", id="order.id", version="version", time="at")
@@ -81,6 +84,17 @@ class Changed(BaseModel, Generic[T]):
     value: T
 
 
+class Parcel(Aggregate):
+    weight: int
+
+
+A = TypeVar("A", bound=Aggregate)
+
+
+class Moved(DomainEvent, Generic[A]):
+    source: A
+
+
 completed = Completed(order=Order(id="1"), version=3, at=datetime(2021, 7, 17, tzinfo=UTC))
 second = CompletedV2(uuid.UUID(int=1))
 memo = MemoWritten(order_id="1", version=4)
@@ -92,32 +106,38 @@ EVENTS: list[tuple[Any, Any]] = [
     (Cash(order_id="2"), Paid),
     (Refunded(Cash(order_id="1")), Refunded),
     (Changed[int](value=5), Changed[int]),
+    (Moved[Parcel](source=Parcel(id="1", version=1, weight=2)), Moved[Parcel]),
     (Shipped(source=Aggregate(id="1", version=1)), Shipped),
 ]
 
 
-async def test_events_of_every_kind_reach_their_handlers(engine: Engine) -> None:
+@pytest.mark.parametrize("converter", [None, CloudEventsConverter(source="order")])
+async def test_events_of_every_kind_reach_their_handlers(
+    engine: Engine, converter: MessageConverter | None
+) -> None:
     """As single parameters, in a union and in batches; two versions of a type on one queue."""
     seen: list[Any] = []
+    on_event = sqs_listener(QUEUE, topic=TOPIC, converter=converter)
 
-    @listener
+    @on_event
     async def on_completed(event: Completed, sent: Message[str]) -> None:
         seen.append(event)
 
-    @listener
+    @on_event
     async def on_others(event: CompletedV2 | MemoWritten | Refunded | Shipped) -> None:
         seen.append(event)
 
-    @listener
+    @on_event
     async def on_paid(events: list[Paid]) -> None:
         seen.extend(events)
 
-    @listener
-    async def on_changed(event: Changed[int]) -> None:
+    @on_event
+    async def on_changed(event: Changed[int] | Moved[Parcel]) -> None:
         seen.append(event)
 
     async with listening(engine, on_completed, on_others, on_paid, on_changed) as bench:
-        await bench.publish(*(message_of(sent, kind) for sent, kind in EVENTS))
+        messages = [message_of(sent, kind) for sent, kind in EVENTS]
+        await bench.publish(*((converter or JsonConverter()).to_wire(each) for each in messages))
         await eventually(bench.is_empty)
         assert await bench.dead_letters() == []
     assert len(seen) == len(EVENTS)
