@@ -5,13 +5,16 @@ import sys
 import typing
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, NewType, Optional, TypeAlias, TypeVar, Union
+from typing import Annotated, Any, NewType, Optional, TypeAlias, TypeVar, Union, cast
 
 import pytest
 from snsqs import (
     Aggregate,
+    Binding,
+    ChannelMisconfigured,
     Delivery,
     DomainEvent,
+    InterceptedChannel,
     ListenerMisconfigured,
     ListenerOptions,
     Message,
@@ -21,6 +24,9 @@ from snsqs import (
     provide,
     sqs_listener,
 )
+from snsqs.aws_lambda import LambdaHandler
+from snsqs.converters import S3Converter
+from snsqs.fastapi import Messaging
 from snsqs.testing import MemoryBroker, run_on_virtual_clock
 from snsqs.tracing import Tracing
 from typing_extensions import TypeAliasType
@@ -411,6 +417,8 @@ async def resource(delivery: Delivery) -> AsyncIterator[str]:
     ("arguments", "reason"),
     [
         ({"observer": observe}, "the observer observe is a coroutine function, whose body would never run"),
+        ({"observer": "print"}, "the observer is 'print'; set a function of a MessageOutcome"),
+        ({"options": {"max_concurrency": 1}}, "test-queue: options is {'max_concurrency': 1}; set an object"),
         ({"middleware": [Tracing]}, "<class 'snsqs.tracing.Tracing'> is no middleware; pass an object with"),
         ({"middleware": [resource]}, "is no middleware; pass an object with `provides`"),
     ],
@@ -424,6 +432,82 @@ def test_what_is_called_around_a_handler_is_validated_too(arguments: dict[str, A
 
     with pytest.raises(ListenerMisconfigured) as raised:
         run_on_virtual_clock(scenario())
+    assert reason in str(raised.value)
+
+
+async def opener(delivery: Delivery) -> AsyncIterator[str]:  # without @asynccontextmanager
+    yield ""
+
+
+async def coroutine() -> Any: ...
+
+
+def declared(**arguments: Any) -> list[Binding]:
+    @sqs_listener(QUEUE, topic=TOPIC, **arguments)
+    async def handler(event: Painted) -> None: ...
+
+    return bindings([handler])
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (
+            lambda: declared(converter=S3Converter),
+            "@sqs_listener: converter is <class 'snsqs.converters.S3Converter'>; set an object of a Message",
+        ),
+        (
+            lambda: declared(settings={"visibility": 60}),
+            "@sqs_listener: settings is {'visibility': 60}; set an object of QueueSettings",
+        ),
+        (
+            lambda: declared(options=ListenerOptions),
+            "@sqs_listener: options is <class 'snsqs._options.ListenerOptions'>; set an object of Listener",
+        ),
+        (
+            lambda: bindings([with_alias], settings={QUEUE: cast("Any", {"visibility": 60})}),
+            "settings of test-queue is {'visibility': 60}; set an object of QueueSettings",
+        ),
+        (
+            lambda: bindings([with_alias], rename=lambda name: cast("Any", None)),
+            "rename('test-topic') returns None; return a name, URL or ARN",
+        ),
+        (
+            lambda: provide(str, cast("Any", opener)),
+            "provide(str): opener returns no asynchronous context manager; decorate",
+        ),
+        (lambda: provide(str, cast("Any", None)), "provide(str) is None; set a function that opens it"),
+        (
+            lambda: LambdaHandler([with_alias], middleware=cast("Any", coroutine)),
+            "LambdaHandler: middleware: coroutine returns no asynchronous context manager",
+        ),
+        (
+            lambda: LambdaHandler([with_alias], topology=cast("Any", coroutine)),
+            "LambdaHandler: topology: coroutine returns no asynchronous context manager",
+        ),
+        (
+            lambda: LambdaHandler([with_alias], options=cast("Any", {"max_concurrency": 1})),
+            "LambdaHandler: options is {'max_concurrency': 1}; set an object of ListenerOptions",
+        ),
+        (
+            lambda: Messaging(cast("Any", coroutine)),
+            "Messaging: coroutine returns no asynchronous context manager",
+        ),
+        (
+            lambda: MemoryBroker(faults=cast("Any", {"delay": 1})),
+            "MemoryBroker: faults is {'delay': 1}; set an object of Faults",
+        ),
+        (
+            lambda: InterceptedChannel(MemoryBroker().topic(TOPIC), cast("Any", Tracing)),
+            "<class 'snsqs.tracing.Tracing'> is no interceptor; pass an `async def`",
+        ),
+    ],
+    ids=range(13),
+)
+def test_an_argument_of_another_kind_is_an_error(make: Callable[[], Any], reason: str) -> None:
+    """At the declaration, and not with the first message."""
+    with pytest.raises((ListenerMisconfigured, ChannelMisconfigured)) as raised:
+        make()
     assert reason in str(raised.value)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from snsqs._address import is_name, parse_address, queue_name
+from snsqs._arguments import require_converter, require_instance
 from snsqs._converter import JSON_CONVERTER, MessageConverter
 from snsqs._errors import (
     ListenerMisconfigured,
@@ -73,6 +74,9 @@ def sqs_listener(
     queues = _names(queue, "queue", "set a name, URL or ARN, or several of them")
     remedy = "set a name or ARN, or several of them, or leave it unset for a work queue"
     topics = () if topic is None else _names(topic, "topic", remedy)
+    require_converter(converter, "@sqs_listener: converter")
+    require_instance(settings, QueueSettings, "@sqs_listener: settings")
+    require_instance(options, ListenerOptions, "@sqs_listener: options")
 
     def mark(function: F) -> F:
         if not inspect.isroutine(function) or isinstance(function, staticmethod | classmethod):
@@ -204,6 +208,10 @@ def bindings(
                 f"{argument} name {', '.join(unknown)}, for which there is no handler; the queues are "
                 f"{', '.join(declared)}"
             )
+    require_converter(converter, "converter")
+    for queue in declared:
+        require_instance(settings.get(queue), QueueSettings, f"settings of {queue}")
+        require_instance(options.get(queue), ListenerOptions, f"options of {queue}")
     configured = {}
     for queue, binding in bound.items():
         chosen = settings.get(queue, QueueSettings()).or_else(binding.settings)
@@ -227,6 +235,7 @@ def _resources(
 ) -> dict[str, Any]:
     """Return the fields of a Binding that name resources, with their new names."""
     dead_letters = settings.dead_letter_queue
+    rename = _validated(rename)
     names = {topic: rename(topic) if is_name(topic) else topic for topic in topics}
     if len(set(names.values())) < len(names):
         raise ListenerMisconfigured(f"{queue}: two topics have the same new name: {names}")
@@ -237,6 +246,18 @@ def _resources(
         "topics": {names[topic]: types for topic, types in topics.items()},
         "settings": replace(settings, dead_letter_queue=dead_letters and rename(dead_letters)),
     }
+
+
+def _validated(rename: Callable[[str], str]) -> Callable[[str], str]:
+    """Return the function with an error for a result that is no name."""
+
+    def renamed(name: str) -> str:
+        new: object = rename(name)
+        if not isinstance(new, str):
+            raise ListenerMisconfigured(f"rename({name!r}) returns {new!r}; return a name, URL or ARN")
+        return new
+
+    return renamed
 
 
 def _validate_distinct(names: Mapping[str, str]) -> None:

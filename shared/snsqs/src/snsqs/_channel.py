@@ -1,10 +1,11 @@
 """MessageChannel: the destination of messages, and interceptors around it."""
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from snsqs._errors import BatchSendFailed, MessagingError
+from snsqs._errors import BatchSendFailed, ChannelMisconfigured, MessagingError
 from snsqs._message import Message
 
 
@@ -54,16 +55,25 @@ class ChannelInterceptor(Protocol):
 
 
 class InterceptedChannel(MessageChannel):
-    """A MessageChannel: another channel inside interceptors, the first of them outermost."""
+    """A MessageChannel: another channel inside interceptors, the first of them outermost. Raises
+    ChannelMisconfigured for an object that cannot be called as one."""
 
     def __init__(self, channel: MessageChannel, *interceptors: ChannelInterceptor) -> None:
         send: Send = channel.try_send
         for interceptor in reversed(interceptors):
+            _validate(interceptor)
             send = _wrap(interceptor, send)
         self._send = send
 
     async def try_send(self, messages: Sequence[Message[str]]) -> list[str | MessagingError]:
         return await self._send(messages)
+
+
+def _validate(interceptor: object) -> None:
+    if not callable(interceptor) or isinstance(interceptor, type) or inspect.isasyncgenfunction(interceptor):
+        raise ChannelMisconfigured(
+            f"{interceptor!r} is no interceptor; pass an `async def` of messages and proceed"
+        )
 
 
 def _wrap(interceptor: ChannelInterceptor, inner: Send) -> Send:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, get_args
 
 from snsqs._acknowledgement import Acknowledgement
+from snsqs._arguments import require_instance
 from snsqs._errors import MAX_VISIBILITY, ListenerMisconfigured
 from snsqs._outcome import OutcomeObserver
 from snsqs._ranges import reject, require_integer, require_seconds
@@ -110,7 +111,9 @@ def changed_options(options: ListenerOptions) -> list[str]:
 
 
 def validate_observer(observer: OutcomeObserver | None) -> None:
-    """Raise ListenerMisconfigured for an observer that is called without an effect."""
+    """Raise ListenerMisconfigured for an observer that cannot be called, or without an effect."""
+    if observer is not None and not callable(observer):
+        raise ListenerMisconfigured(f"the observer is {observer!r}; set a function of a MessageOutcome")
     if inspect.iscoroutinefunction(observer):
         raise ListenerMisconfigured(
             f"the observer {observer.__qualname__} is a coroutine function, whose body would never run; "
@@ -120,6 +123,7 @@ def validate_observer(observer: OutcomeObserver | None) -> None:
 
 def validate_options(binding: "Binding", options: ListenerOptions) -> None:
     """Raise ListenerMisconfigured for options that do not fit the handlers of a binding."""
+    require_instance(options, ListenerOptions, f"{binding.queue}: options")
     if options.default_type is not None:
         _validate_default_type(binding, options)
     if options.manual_ack:

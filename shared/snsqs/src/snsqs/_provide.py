@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar
 
+from snsqs._arguments import require_opener
 from snsqs._handler import Delivery, MessageHandler, Middleware
 
 T = TypeVar("T")
@@ -21,8 +22,10 @@ def provide(kind: type[T], factory: Callable[[Delivery], AbstractAsyncContextMan
 
     It is entered for each delivery, also if the handler has no such parameter, and again for each try after
     `Unavailable`. Its exit receives the error of the handler. Errors of enter and exit are errors of the
-    message. An exit that suppresses the error of the handler does not make the message handled.
+    message. An exit that suppresses the error of the handler does not make the message handled. Raises
+    ListenerMisconfigured for a factory without @asynccontextmanager.
     """
+    require_opener(factory, f"provide({getattr(kind, '__name__', kind)})")
     return _Provider(kind, factory)
 
 

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TypeAlias
 
+from snsqs._arguments import require_instance, require_opener
 from snsqs._binding import Binding, bindings
 from snsqs._consumer import Consumer
 from snsqs._dispatch import message_handler
@@ -118,7 +119,12 @@ class LambdaHandler:
 
     def _validate(self) -> None:
         validate_observer(self._observer)
+        if callable(self._open_middleware):
+            require_opener(self._open_middleware, "LambdaHandler: middleware")
+        if self._open_topology is not None:
+            require_opener(self._open_topology, "LambdaHandler: topology")
         for binding in self._bindings.values():
+            require_instance(self._options[binding.queue], ListenerOptions, "LambdaHandler: options")
             self._validate_options(self._options[binding.queue])
             validate_options(binding, self._options[binding.queue])
             if binding.settings != QueueSettings() and self._open_topology is None:

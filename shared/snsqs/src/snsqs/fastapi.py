@@ -20,6 +20,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from snsqs._arguments import require_opener
 from snsqs._binding import Binding, bindings
 from snsqs._errors import error_reason
 from snsqs._handler import HandlerFunction, Middleware
@@ -96,6 +97,7 @@ class Messaging:
             open_loops: called at the start of the application. What it opens is closed at its end, after the
                 loops have been stopped and their running handlers have returned.
         """
+        require_opener(open_loops, "Messaging")
         self._open_loops = open_loops
         self._tasks: dict[str, tuple[BackgroundLoop, asyncio.Task[None]]] = {}
         self.router = APIRouter(tags=["health"])

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from snsqs._address import parse_address, queue_name
+from snsqs._arguments import require_instance
 from snsqs._binding import Binding, bindings
 from snsqs._converter import JSON_CONVERTER, MessageConverter, message_of
 from snsqs._errors import TerminalError, TopologyError
@@ -85,6 +86,8 @@ class MemoryBroker:
             faults: faults of all topics and queues but dead-letter queues.
             middleware: middleware of all listeners, outside of their own; for example `Inbox(database)`.
         """
+        require_instance(settings, QueueSettings, "MemoryBroker: settings")
+        require_instance(faults, Faults, "MemoryBroker: faults")
         self.settings = settings or QueueSettings()
         self.faults = faults or Faults()
         self._topics: dict[str, MemoryTopic] = {}

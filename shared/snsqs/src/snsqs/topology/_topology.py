@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from snsqs._address import is_name, parse_address
+from snsqs._arguments import require_instance
 from snsqs._binding import Binding
 from snsqs._errors import TopologyError
 from snsqs._queue import ListenerQueues
@@ -49,6 +50,7 @@ class Topology:
         self._clients = clients
         self._lookup = Lookup(clients)
         self._create = create
+        require_instance(settings, QueueSettings, "Topology: settings")
         self.settings = settings or QueueSettings()
 
     async def topic_arn(self, topic: str) -> str:
