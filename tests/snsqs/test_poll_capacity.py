@@ -101,6 +101,22 @@ async def test_busy_listeners_on_a_small_pool_delay_no_other_call() -> None:
             await handles_a_long_message(front, handlers)
 
 
+async def test_a_busy_listener_leaves_the_others_their_polls() -> None:
+    """Also on the smallest pool: its extra polls end soon after its queue is empty."""
+    handlers = Handlers(3)
+    async with serving_front(connections=6) as (front, clients), listening(clients, handlers.all):
+        for _ in range(60):
+            front.put("queue-0", message(subject="quick"))
+        for _ in range(3):
+            front.put("queue-1", message(subject="quick"))
+
+            async def are_empty() -> bool:
+                return all(each.is_empty for each in front.queues.values())
+
+            await eventually(are_empty, within=10)
+            await asyncio.sleep(0.2)
+
+
 async def test_a_pool_that_is_too_small_is_an_error_at_start() -> None:
     """It says how many connections the listeners need."""
     async with serving_front(connections=6) as (_, clients):

@@ -31,6 +31,10 @@ T = TypeVar("T")
 
 _NOT_CONNECTED = "not connected yet"
 
+_EXTRA_POLL_TIMEOUT = 1
+"""Seconds that a poller beside the first one waits for messages. It ends when the queue is empty, and must
+not occupy a connection that the first poller of another listener needs."""
+
 _HALT_TIMEOUT = 0.5
 """Seconds before a running receive call is cancelled when the listener is paused or stopped."""
 
@@ -201,12 +205,13 @@ class ListenerContainer:
 
         async def keep_polling(*, is_extra: bool) -> None:
             nonlocal pollers
+            wait = _EXTRA_POLL_TIMEOUT if is_extra else self._options.poll_timeout
             is_full = True
             while is_full or not is_extra:
                 async with consumer.reserve_capacity() as limit:
                     if halting.is_set():
                         break
-                    messages = await self._receive(queues, limit)
+                    messages = await self._receive(queues, limit, wait)
                     consumer.add(messages)
                 is_full = len(messages) == MAX_BATCH_SIZE
                 if is_full and pollers < self._options.max_pollers:
@@ -216,16 +221,14 @@ class ListenerContainer:
         async with asyncio.TaskGroup() as group:
             start_poller(is_extra=False)
 
-    async def _receive(self, queues: ListenerQueues, limit: int) -> list[Received]:
-        messages = await self._until_reachable(lambda: self._try_receive(queues, limit))
+    async def _receive(self, queues: ListenerQueues, limit: int, wait: int) -> list[Received]:
+        messages = await self._until_reachable(lambda: self._try_receive(queues, limit, wait))
         self._last_poll = datetime.now(UTC)
         return messages
 
-    async def _try_receive(self, queues: ListenerQueues, limit: int) -> list[Received]:
+    async def _try_receive(self, queues: ListenerQueues, limit: int, wait: int) -> list[Received]:
         try:
-            return await queues.queue.receive(
-                limit=limit, wait=self._options.poll_timeout, visibility=queues.visibility
-            )
+            return await queues.queue.receive(limit=limit, wait=wait, visibility=queues.visibility)
         except transient_errors() as error:
             if is_queue_gone(error):
                 with suppress(TopologyError):  # in production; waited out, as any other error of the queue
