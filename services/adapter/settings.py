@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from shared.runtime.settings import EnvironmentSettings, HttpUrl, Port, ServiceSettings
-from shared.runtime.tokens import Token, development_token
+from shared.runtime.tokens import DEVELOPMENT_OPERATOR, Token, development_token
 
 _TOPIC_ARN = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+(\.fifo)?")
 
@@ -31,6 +31,13 @@ class RoutesSettings(EnvironmentSettings):
     order_url: HttpUrl = "http://127.0.0.1:8001"
     scm_url: HttpUrl = "http://127.0.0.1:8003"
     service_token: Token = Field(development_token("adapter"), validate_default=True)
+
+
+class DryRunSettings(RoutesSettings):
+    """Settings of the `routes dry-run` command: the adapter whose routes it compares with."""
+
+    adapter_url: HttpUrl = "http://127.0.0.1:8002"
+    operator_token: Token = DEVELOPMENT_OPERATOR.token
 
 
 class Settings(RoutesSettings, ServiceSettings):

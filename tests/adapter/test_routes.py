@@ -630,7 +630,7 @@ async def test_recorded_events_are_explained_and_tried(
     file.write_text(MEMOS_LEAVE)
 
     def command(*arguments: str) -> Awaitable[Result]:
-        environment = {"ORDER_URL": order.url, "SCM_URL": scm.url}
+        environment = {"ORDER_URL": order.url, "SCM_URL": scm.url, "ADAPTER_URL": desk.url}
         return asyncio.to_thread(run, *arguments, env=environment)  # it has a loop of its own
 
     for event_type, decision, rule_id in (
@@ -663,14 +663,58 @@ async def test_recorded_events_are_explained_and_tried(
     ended = await command("dry-run", str(RoutesSettings().routes_file), "--last", "1")
     assert ended.exit_code == 0
     assert ended.stdout.startswith("0 of 1 events would change")
+    other = ("--routes", str(file))
+    assert json.loads((await command("dry-run", str(file), *other, "--json")).stdout)["changes"] == []
+    assert (await command("dry-run", str(RoutesSettings().routes_file), *other)).exit_code == 1
 
 
-async def test_without_the_services_nothing_is_tried(tmp_path: Path, file: Path) -> None:
+async def test_a_file_that_was_changed_in_place_is_compared_with_the_running_routes(
+    silence: None, aws_url: str, order: Served, scm: Served, tmp_path: Path
+) -> None:
+    """The adapter was started with the former content of the same file."""
+    await order_with_a_memo(order, scm)
+    file = tmp_path / "routes.toml"
+    file.write_text(SHIPPED)
+    settings = Settings(
+        environment="development",
+        aws_endpoint_url=aws_url,
+        order_url=order.url,
+        scm_url=scm.url,
+        routes_file=file,
+    )
+    async with serving(create_app(settings)) as adapter:
+        file.write_text(MEMOS_LEAVE)
+        environment = {"ADAPTER_URL": adapter.url, "ROUTES_FILE": str(file)}
+        ended = await asyncio.to_thread(run, "dry-run", str(file), "--json", env=environment)
+    assert ended.exit_code == 1
+    assert [each["type"] for each in json.loads(ended.stdout)["changes"]] == ["MemoWritten"]
+
+
+AWAY = "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ((), "error: adapter at http://127.0.0.1:1: "),
+        (("--routes", str(RoutesSettings().routes_file)), "error: order at http://127.0.0.1:1: "),
+    ],
+)
+async def test_without_the_services_nothing_is_tried(
+    file: Path, options: tuple[str, ...], reason: str
+) -> None:
     """The error names it; the exit code is 2."""
-    away = {"ORDER_URL": "http://127.0.0.1:1", "SCM_URL": "http://127.0.0.1:1"}
-    ended = await asyncio.to_thread(run, "dry-run", str(file), env=away)
+    away = {"ADAPTER_URL": AWAY, "ORDER_URL": AWAY, "SCM_URL": AWAY}
+    ended = await asyncio.to_thread(run, "dry-run", str(file), *options, env=away)
     assert ended.exit_code == 2
-    assert ended.stderr.startswith("error: order at http://127.0.0.1:1: ")
+    assert ended.stderr.startswith(reason)
+
+
+async def test_a_wrong_token_tries_nothing(lone_adapter: Served, file: Path) -> None:
+    """The adapter's reason is printed; the exit code is 2."""
+    environment = {"ADAPTER_URL": lone_adapter.url, "OPERATOR_TOKEN": "token-of-another-system"}
+    ended = await asyncio.to_thread(run, "dry-run", str(file), env=environment)
+    assert (ended.exit_code, ended.stderr) == (2, "error: adapter: Unknown token\n")
 
 
 def test_a_file_with_errors_is_not_tried(tmp_path: Path) -> None:

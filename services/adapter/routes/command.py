@@ -15,13 +15,13 @@ from snsqs import WireModel
 
 from services.adapter.cloud_event import CloudEvent, describe_errors
 from services.adapter.routes import printed
-from services.adapter.routes.dry_run import dry_run
+from services.adapter.routes.dry_run import DryRun, dry_run
 from services.adapter.routes.explanation import explain
 from services.adapter.routes.file import RouteFile, RoutesInvalid
 from services.adapter.routes.finding import Finding
 from services.adapter.routes.recorded import EventLogs
-from services.adapter.settings import RoutesSettings
-from shared.runtime.service_client import ServiceClient, ServiceUnavailable
+from services.adapter.settings import DryRunSettings, RoutesSettings
+from shared.runtime.service_client import RequestRejected, ServiceClient, ServiceUnavailable
 from shared.runtime.settings import load
 from shared.runtime.tokens import bearer
 
@@ -91,23 +91,37 @@ def explain_event(
 @cli.command("dry-run")
 def try_file(
     file: Annotated[Path, typer.Argument(help="The changed route file.")],
-    last: Annotated[int, typer.Option(min=1, max=10_000, help="Number of events: the newest.")] = 100,
-    routes: RoutesOption = None,
+    last: Annotated[int, typer.Option(min=1, max=1_000, help="Number of events: the newest.")] = 100,
+    routes: Annotated[
+        Path | None, typer.Option("--routes", help="Compare with this file instead of the running adapter.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the effect of a changed route file on the last recorded events. Publishes nothing.
 
-    They are read from ORDER_URL and SCM_URL with the SERVICE_TOKEN. The exit code is 1 when anything would
-    change, 2 when it could not be tried, else 0."""
+    It is compared with the routes of the adapter that runs at ADAPTER_URL, with the OPERATOR_TOKEN. With
+    --routes, the events are read from ORDER_URL and SCM_URL with the SERVICE_TOKEN. The exit code is 1 when
+    anything would change, 2 when it could not be tried, else 0."""
     with _exit_on_refusal():
-        before = RouteFile.open(routes or _settings().routes_file).usable()
-        after = RouteFile.open(file).usable()
-        result = dry_run(before, after, asyncio.run(_newest(last)))
+        changed = RouteFile.open(file)
+        after = changed.usable()
+        if routes is None:
+            result = asyncio.run(_dry_run_at_adapter(file.read_text(), last))
+        else:
+            result = dry_run(RouteFile.open(routes).usable(), after, asyncio.run(_newest(last)))
     if as_json:
         _print_json(result)
     else:
         printed.dry_run(result)
     raise SystemExit(1 if result.changes else 0)
+
+
+async def _dry_run_at_adapter(text: str, last: int) -> DryRun:
+    settings = load(DryRunSettings, "adapter")
+    async with httpx.AsyncClient() as http:
+        adapter = ServiceClient("adapter", settings.adapter_url, http, bearer(settings.operator_token))
+        answer = await adapter.send("POST", "/api/routes/dry-run", {"toml": text, "last": last})
+    return DryRun.model_validate(answer)
 
 
 async def _newest(limit: int, **query: str) -> list[CloudEvent]:
@@ -152,7 +166,7 @@ def _exit_on_refusal() -> Iterator[None]:
     """Exit with code 2, and a line for every reason, when a command cannot answer."""
     try:
         yield
-    except (RoutesInvalid, NoSuchEvent, ServiceUnavailable) as error:
+    except (RoutesInvalid, NoSuchEvent, ServiceUnavailable, RequestRejected) as error:
         for line in str(error).splitlines():
             typer.echo(f"error: {line}", err=True)
         raise SystemExit(2) from None
