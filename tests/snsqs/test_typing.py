@@ -76,5 +76,5 @@ def test_the_examples_of_the_documentation_pass_type_checkers(
     code, output = check(checker, folder, *names, "wrong.py", installed=full_installation)
     assert code == 1
 
-    [error] = re.findall(r"^ *(\S+\.py):(\d+):.* error", output, re.MULTILINE)
-    assert (Path(error[0]).name, error[1]) == ("wrong.py", "4"), output
+    errors = re.findall(r"^ *(\S+\.py):(\d+):.* error", output, re.MULTILINE)
+    assert [(Path(name).name, line) for name, line in errors] == [("wrong.py", "4")], output
