@@ -400,13 +400,20 @@ async def finished(items: list[Any], count: int) -> bool:
 
 
 async def test_a_trace_beyond_ten_headers_is_an_error_of_its_message(account: Account) -> None:
-    """Its neighbours are sent."""
+    """Its neighbours are sent; one that has room for a traceparent only is sent without the tracestate."""
     channel = InterceptedChannel(await account.channel("queue"), propagate_trace)
-    full = message().copy(headers={f"header-{number}": "x" for number in range(5)})
+    nine, ten = (
+        message().copy(headers={f"header-{number}": "x" for number in range(count)}) for count in (5, 6)
+    )
     with trace.use_span(span(("vendor", "a"))):
-        results = await channel.try_send([message(), full, message()])
+        results = await channel.try_send([message(), ten, nine])
     assert [type(each) for each in results] == [str, MessageTooLarge, str]
     assert str(results[1]) == "the message has 11 headers, the limit is 10"
+    received = await receive(await account.queue("queue"), 2)
+    assert sorted((len(each.attributes), each.attributes.get("tracestate")) for each in received) == [
+        (6, "vendor=a"),
+        (10, None),
+    ]
 
 
 async def test_the_trace_header_of_aws_is_sent_on_request(aws: AwsClients) -> None:

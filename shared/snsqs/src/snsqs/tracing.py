@@ -10,6 +10,7 @@ from snsqs._channel import Send
 from snsqs._errors import MessagingError
 from snsqs._handler import Delivery, MessageHandler
 from snsqs._message import Message
+from snsqs._validation import MAX_ATTRIBUTES
 from snsqs.headers import TRACEPARENT, TRACESTATE
 
 __all__ = [
@@ -53,16 +54,21 @@ async def propagate_trace(messages: Sequence[Message[str]], proceed: Send) -> li
     """ChannelInterceptor that adds the current trace as `traceparent`, and `tracestate` if there is one.
 
     A message that has a traceparent keeps it, with its tracestate. Both are headers, of which a message may
-    have ten.
+    have ten: without room for both, the tracestate is left out, as W3C permits.
     """
     if (traceparent := current_traceparent()) is None:
         return await proceed(messages)
-    headers = {TRACEPARENT: traceparent}
-    if (tracestate := current_tracestate()) is not None:
-        headers[TRACESTATE] = tracestate
-    return await proceed(
-        [each if TRACEPARENT in each.headers else each.copy(headers=headers) for each in messages]
-    )
+    parent = {TRACEPARENT: traceparent}
+    tracestate = current_tracestate()
+    full = parent if tracestate is None else parent | {TRACESTATE: tracestate}
+
+    def traced(message: Message[str]) -> Message[str]:
+        if TRACEPARENT in message.headers:
+            return message
+        has_room = len(message.headers.keys() | full.keys()) <= MAX_ATTRIBUTES
+        return message.copy(headers=full if has_room else parent)
+
+    return await proceed([traced(message) for message in messages])
 
 
 def trace_id_of(traceparent: str) -> str:
