@@ -85,7 +85,7 @@ class ServiceClient:
             if response.is_success:
                 return document
             detail = document["detail"]
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise ServiceUnavailable(
                 f"{self}: HTTP {response.status_code}, unexpected response body"
             ) from error

@@ -217,7 +217,11 @@ async def test_an_unreachable_service_is_a_gap(system: Operated, console_databas
     assert "ConnectError" in over["error"]
 
 
-@pytest.mark.parametrize(("status", "text"), [(502, "<h1>Bad gateway</h1>"), (500, "[]"), (200, "fine")])
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [(502, "<h1>Bad gateway</h1>"), (500, "[]"), (200, "fine"), (200, "[" * 100_000)],
+    ids=["HTML", "no problem document", "no JSON", "deeply nested"],
+)
 async def test_a_service_with_an_unexpected_response_is_a_gap(
     system: Operated, console_database: str, status: int, text: str
 ) -> None:
