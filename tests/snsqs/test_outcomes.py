@@ -28,7 +28,7 @@ from snsqs import (
     provide,
     sqs_listener,
 )
-from snsqs.testing import Faults, MemoryBroker, run_on_virtual_clock
+from snsqs.testing import Faults, MemoryBroker, VirtualClockLoop, run_on_virtual_clock
 
 from tests.snsqs.queues import QUEUE, TOPIC, Handler, Painted, listener, message
 
@@ -740,3 +740,34 @@ def test_a_long_visibility_timeout_covers_a_job_almost_to_the_limit_of_sqs(hours
             return [(each.outcome, each.receive_count) for each in broker.outcomes]
 
     assert run_on_virtual_clock(scenario()) == [("handled", 1)]
+
+
+@pytest.mark.parametrize("awaits", [False, True])
+def test_a_blocked_event_loop_is_logged_and_degrades_the_health(
+    awaits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether or not the handler that blocks awaits something afterwards, and is cancelled there."""
+    blocked = False
+
+    @listener
+    async def handler(event: Painted) -> None:
+        nonlocal blocked
+        if not blocked:
+            blocked = True
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualClockLoop)
+            loop.advance(40)  # what time.sleep(40) would do to a real one
+            if awaits:
+                await asyncio.sleep(0.1)
+
+    async def scenario() -> None:
+        async with MemoryBroker() as broker:
+            [container] = broker.listen(handler)
+            await broker.topic(TOPIC).send([message()])
+            await broker.join()
+            await asyncio.sleep(10)
+            assert [each.outcome for each in broker.outcomes] == ["lease_lost", "handled"]
+            assert "the event loop was blocked" in str(container.health.reason)
+
+    run_on_virtual_clock(scenario())
+    assert "event loop blocked" in caplog.messages

@@ -41,6 +41,7 @@ class Capacity:
         """Seconds that a message takes. It follows slower messages at once, and faster ones slowly, so that a
         few of them between slow ones do not count. Pessimistic until there are some."""
         self._changed = asyncio.Event()
+        self._is_awaited = False
         self._time = asyncio.get_running_loop().time
 
     @property
@@ -52,6 +53,7 @@ class Capacity:
     async def reserve(self, is_blocked: Callable[[], bool]) -> AsyncIterator[int]:
         """Wait until messages can be requested, and reserve capacity for one call. Return their number."""
         while is_blocked() or (limit := self._requestable) < 1:
+            self._is_awaited = True
             self._changed.clear()
             await self._changed.wait()
         self._expected += limit
@@ -63,7 +65,8 @@ class Capacity:
 
     def notify(self) -> None:
         """Let those that wait for capacity ask again, if there may be some."""
-        if self._waiting <= self._idle:
+        if self._is_awaited and self._waiting <= self._idle:
+            self._is_awaited = False
             self._changed.set()
 
     def expect_slow(self) -> None:
@@ -80,9 +83,13 @@ class Capacity:
         """Free the worker, which called a handler for this number of messages."""
         seconds = self._time() - self._running.pop(token)
         if handled:
-            each = seconds / handled
-            self._estimate = max(each, each + (self._estimate - each) * _DECAY**handled)
+            self._adapt(seconds / handled, handled)
         self.notify()
+
+    def _adapt(self, seconds: float, count: int) -> None:
+        """Adapt the estimate to messages that took this time each."""
+        above = self._estimate - seconds
+        self._estimate = seconds + above * _DECAY**count if above > 0 else seconds
 
     @property
     def _idle(self) -> int:

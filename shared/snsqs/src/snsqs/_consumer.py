@@ -161,7 +161,7 @@ class Consumer:
     async def _keep_returning(self) -> None:
         now = asyncio.get_running_loop().time
         while True:
-            await asyncio.sleep(_MAX_WAIT / 5)
+            await asyncio.sleep(_MAX_WAIT / 2)
             if waiting := self._pending.take_waiting(now() - _MAX_WAIT):
                 log.info("messages returned, because handlers are slow", extra={"count": len(waiting)})
                 self._capacity.expect_slow()

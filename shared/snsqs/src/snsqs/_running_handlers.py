@@ -19,7 +19,12 @@ _OVERDUE_AFTER = 1.0
 _REPORT_TIME = 5 * 60.0
 """Seconds that an incident is part of a listener's health."""
 
-_CHECK_INTERVAL = 30.0
+_MAX_INCIDENTS = 3
+
+_CHECK_INTERVAL = 5.0
+
+_BLOCKED_AFTER = 5.0
+"""Seconds that the event loop is blocked before that is reported. Leases are extended at half time."""
 
 
 @dataclass(eq=False)
@@ -46,8 +51,8 @@ class RunningHandlers:
         self._limit = options.max_concurrency
         self._timeout = options.handler_timeout
         self._running: set[RunningHandler] = set()
-        self._incident: str | None = None
-        self._incident_ends_at = 0.0
+        self._incidents: dict[str, float] = {}
+        """Times until which incidents are reported, the latest last."""
         self._time = asyncio.get_running_loop().time
 
     def add(self, name: str, leases: Sequence[Lease]) -> RunningHandler:
@@ -62,25 +67,33 @@ class RunningHandlers:
 
     def report(self, incident: str) -> None:
         """Report something that must not remain unnoticed, for the next five minutes."""
-        self._incident, self._incident_ends_at = incident, self._time() + _REPORT_TIME
+        self._incidents.pop(incident, None)
+        self._incidents[incident] = self._time() + _REPORT_TIME
+        if len(self._incidents) > _MAX_INCIDENTS:
+            del self._incidents[next(iter(self._incidents))]
 
     @property
     def degraded_reason(self) -> str | None:
         """Reason why messages are handled late or not at all, or None."""
-        reason = self._stuck or self._overdue or self._waiting
-        if reason is None and self._time() < self._incident_ends_at:
-            reason = self._incident
-        return reason
+        return self._stuck or self._overdue or self._waiting or self._recent
 
     async def keep_checking(self) -> None:
-        """Log when handlers do not end, once until they do."""
+        """Log when handlers do not end, once until they do, and when the event loop was blocked."""
         reported = None
         while True:
+            due_at = self._time() + _CHECK_INTERVAL
             await asyncio.sleep(_CHECK_INTERVAL)
+            self._check_event_loop(self._time() - due_at)
             reason = self._stuck or self._overdue
             if reason is not None and reported is None:
                 log.error("handlers do not end", extra={"queue": self._queue, "reason": reason})
             reported = reason
+
+    def _check_event_loop(self, late: float) -> None:
+        if late < _BLOCKED_AFTER:
+            return
+        log.error("event loop blocked", extra={"queue": self._queue, "seconds": round(late, 1)})
+        self.report(f"the event loop was blocked for {late:.1f} s; declare handlers that block with `def`")
 
     @property
     def _stuck(self) -> str | None:
@@ -106,6 +119,11 @@ class RunningHandlers:
         if not waiting:
             return None
         return f"{len(waiting)} of {self._limit} handlers wait for a dependency: {waiting[0].waits_for}"
+
+    @property
+    def _recent(self) -> str | None:
+        now = self._time()
+        return "; ".join(incident for incident, end in self._incidents.items() if now < end) or None
 
     def _is_overdue(self, running: RunningHandler) -> bool:
         if running.waits_for is not None:
