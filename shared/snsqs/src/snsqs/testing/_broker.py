@@ -17,11 +17,11 @@ from snsqs._listener import ListenerContainer
 from snsqs._message import Message
 from snsqs._options import ListenerOptions
 from snsqs._outcome import MessageOutcome, OutcomeObserver
-from snsqs._queue import DEFAULT_MAX_RECEIVE_COUNT, DEFAULT_VISIBILITY, ListenerQueues
+from snsqs._queue import DEFAULT_MAX_RECEIVE_COUNT
 from snsqs._settings import DEFAULT_DEAD_LETTER_RETENTION, DEFAULT_RETENTION, QueueSettings
 from snsqs._validation import DEFAULT_MAX_BYTES
 from snsqs.testing._channels import MemoryQueueChannel, MemoryTopic
-from snsqs.testing._client import MemoryQueueClient
+from snsqs.testing._client import MemoryConsumer
 from snsqs.testing._clock import NoProgress
 from snsqs.testing._faults import Faults
 from snsqs.testing._outbox import OutboxRelay
@@ -34,35 +34,9 @@ _MAX_PAUSE = 0.5
 """Longest time, in seconds, between two checks of `join`."""
 
 
-class _Consumer:
-    """Queue source of one listener, in place of a Topology."""
-
-    def __init__(self, broker: "MemoryBroker") -> None:
-        self._broker = broker
-        self._clients: list[MemoryQueueClient] = []
-
-    async def listener_queues(self, binding: Binding) -> ListenerQueues:
-        clients = [MemoryQueueClient(queue) for queue in self._broker.subscribe(binding)]
-        self._clients.extend(clients)
-        settings = self._broker.settings_of(binding)
-        queue, dead_letters = clients
-        return ListenerQueues(
-            queue,
-            dead_letters,
-            visibility=settings.visibility or DEFAULT_VISIBILITY,
-            max_receive_count=settings.max_receive_count or DEFAULT_MAX_RECEIVE_COUNT,
-            retention=settings.retention or DEFAULT_RETENTION,
-            dead_letter_retention=settings.dead_letter_retention or DEFAULT_DEAD_LETTER_RETENTION,
-        )
-
-    def crash(self) -> None:
-        for client in self._clients:
-            client.crash()
-
-
 @dataclass(frozen=True)
 class _Running:
-    consumer: _Consumer
+    consumer: MemoryConsumer
     task: "asyncio.Task[None]"
 
 
@@ -173,7 +147,7 @@ class MemoryBroker:
         """Start the listener of one binding."""
         self.subscribe(binding)
         self._converters[binding.queue] = binding.converter
-        consumer = _Consumer(self)
+        consumer = MemoryConsumer(self.subscribe, self.settings_of)
         container = ListenerContainer(
             consumer,
             binding,
