@@ -132,7 +132,6 @@ async def test_events_of_a_paid_order_leave_with_the_same_fields(adapter: Served
     ("given", "rule"),
     [
         (event("OrderPlaced"), "placed-is-not-paid"),
-        (event("MemoWritten"), "memos-stay-here"),
         (event("OrderCancelled"), "cancelled-before-scm-knew"),
         (event("DeliveryAddressChanged"), "address-changed-before-scm-knew"),
         (event("OrderArchived"), "no-route"),
@@ -223,7 +222,7 @@ async def test_each_event_has_the_result_of_its_own_message() -> None:
     batch = [
         event(id="a"),
         event("StockShort", id="b", **reply),
-        event("MemoWritten", id="c"),
+        event("OrderPlaced", id="c"),
         event(id="d"),
         "not an event",
         event("StockShort", id="e", **reply),
@@ -288,7 +287,7 @@ async def progress(adapter: Served, **params: str) -> Any:
 async def test_progress_has_the_decisions_after_a_cursor(adapter: Served) -> None:
     """Oldest first, each once; without a cursor none."""
     cursor = (await progress(adapter))["cursor"]
-    forwarded, held_back, failed = event(), event("MemoWritten"), event(subject="2")
+    forwarded, held_back, failed = event(), event("OrderPlaced"), event(subject="2")
     results = await send(adapter, forwarded, held_back, failed)
     found = await progress(adapter, after=cursor)
     assert (found["decisions"][0], found["missed"]) == (
@@ -314,7 +313,7 @@ async def test_progress_has_the_decisions_after_a_cursor(adapter: Served) -> Non
 
 async def test_progress_counts_by_rule_and_topic(adapter: Served) -> None:
     """The members of the other services are there, and empty."""
-    await send(adapter, event(), event(), event("MemoWritten"), "not an event")
+    await send(adapter, event(), event(), event("OrderPlaced"), "not an event")
     found = await progress(adapter)
     bridge = found["bridge"]
     assert bridge["counts"] == {"forwarded": 2, "held_back": 1, "failed": 1}
@@ -322,7 +321,7 @@ async def test_progress_counts_by_rule_and_topic(adapter: Served) -> None:
     assert bridge["topics"] == ["order-events", "scm-events"]
     assert bridge["rules"] == [
         {"rule": "completed-orders-to-scm", "decision": "forwarded", "count": 2},
-        {"rule": "memos-stay-here", "decision": "held_back", "count": 1},
+        {"rule": "placed-is-not-paid", "decision": "held_back", "count": 1},
         {"rule": None, "decision": "failed", "count": 1},
     ]
     members = ("service", "relay", "listeners", "settled")

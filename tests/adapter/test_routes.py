@@ -607,16 +607,15 @@ async def desk(aws_url: str, order: Served, scm: Served) -> AsyncIterator[Served
 
 
 SHIPPED = RoutesSettings().routes_file.read_text()
-MEMOS_LEAVE = SHIPPED.replace("MemoWritten = []", 'MemoWritten = ["id", "memo"]').replace(
-    'type = "MemoWritten"\nhold_back = true', 'type = "MemoWritten"\ntopic = "order-events"'
+PLACED_LEAVE = SHIPPED.replace("OrderPlaced = []", 'OrderPlaced = ["id", "status"]').replace(
+    'type = "OrderPlaced"\nhold_back = true', 'type = "OrderPlaced"\ntopic = "order-events"'
 )
 
 
-async def order_with_a_memo(order: Served, scm: Served) -> str:
+async def prepared_order(order: Served, scm: Served) -> str:
     """Return the id of a completed order that SCM prepares."""
     await stock(scm, **{"MUG-01": 10})
     order_id = await completed_order(order, **{"MUG-01": 2})
-    await order.http.put(f"/orders/{order_id}/memo", json={"memo": "ring twice"})
     await eventually(partial(status_is, order, order_id, "PREPARING"))
     return order_id
 
@@ -625,16 +624,16 @@ async def test_recorded_events_are_explained_and_tried(
     silence: None, order: Served, scm: Served, desk: Served, tmp_path: Path
 ) -> None:
     """On the command line and over the API, with the events in the logs of both services."""
-    order_id = await order_with_a_memo(order, scm)
+    order_id = await prepared_order(order, scm)
     file = tmp_path / "changed.toml"
-    file.write_text(MEMOS_LEAVE)
+    file.write_text(PLACED_LEAVE)
 
     def command(*arguments: str) -> Awaitable[Result]:
         environment = {"ORDER_URL": order.url, "SCM_URL": scm.url, "ADAPTER_URL": desk.url}
         return asyncio.to_thread(run, *arguments, env=environment)  # it has a loop of its own
 
     for event_type, decision, rule_id in (
-        ("MemoWritten", "held_back", "memos-stay-here"),
+        ("OrderPlaced", "held_back", "placed-is-not-paid"),
         ("StockReserved", "forwarded", "stock-to-order"),
     ):
         ended = await command("explain", "--order", order_id, "--type", event_type, "--json")
@@ -650,15 +649,15 @@ async def test_recorded_events_are_explained_and_tried(
     tried = json.loads(ended.stdout)
     [change] = tried["changes"]
     assert ended.exit_code == 1
-    assert (change["type"], change["orderId"]) == ("MemoWritten", order_id)
-    assert (change["before"]["rule"], change["after"]["topic"]) == ("memos-stay-here", "order-events")
-    assert (change["added"], change["removed"]) == (["source.id", "source.memo"], [])
+    assert (change["type"], change["orderId"]) == ("OrderPlaced", order_id)
+    assert (change["before"]["rule"], change["after"]["topic"]) == ("placed-is-not-paid", "order-events")
+    assert (change["added"], change["removed"]) == (["source.id", "source.status"], [])
     assert tried["counts"]["changed"] == 1
-    answer = await desk.http.post("/api/routes/dry-run", json={"toml": MEMOS_LEAVE}, headers=OPERATOR)
+    answer = await desk.http.post("/api/routes/dry-run", json={"toml": PLACED_LEAVE}, headers=OPERATOR)
     assert answer.json() == tried
 
     ended = await command("dry-run", str(file))
-    assert "order MemoWritten  held back" in ended.stdout
+    assert "order OrderPlaced  held back" in ended.stdout
     assert f"1 of {tried['counts']['events']} events would change; forwarded " in ended.stdout
     ended = await command("dry-run", str(RoutesSettings().routes_file), "--last", "1")
     assert ended.exit_code == 0
@@ -672,7 +671,7 @@ async def test_a_file_that_was_changed_in_place_is_compared_with_the_running_rou
     silence: None, aws_url: str, order: Served, scm: Served, tmp_path: Path
 ) -> None:
     """The adapter was started with the former content of the same file."""
-    await order_with_a_memo(order, scm)
+    await prepared_order(order, scm)
     file = tmp_path / "routes.toml"
     file.write_text(SHIPPED)
     settings = Settings(
@@ -683,11 +682,11 @@ async def test_a_file_that_was_changed_in_place_is_compared_with_the_running_rou
         routes_file=file,
     )
     async with serving(create_app(settings)) as adapter:
-        file.write_text(MEMOS_LEAVE)
+        file.write_text(PLACED_LEAVE)
         environment = {"ADAPTER_URL": adapter.url, "ROUTES_FILE": str(file)}
         ended = await asyncio.to_thread(run, "dry-run", str(file), "--json", env=environment)
     assert ended.exit_code == 1
-    assert [each["type"] for each in json.loads(ended.stdout)["changes"]] == ["MemoWritten"]
+    assert [each["type"] for each in json.loads(ended.stdout)["changes"]] == ["OrderPlaced"]
 
 
 AWAY = "http://127.0.0.1:1"
@@ -743,7 +742,7 @@ async def test_the_rules_can_be_read(lone_adapter: Served) -> None:
     assert found["routes"][0]["id"] == "completed-orders-to-scm"
     assert found["routes"][0]["topic"] == "order-events"
     assert found["routes"][0]["holdBack"] is False
-    assert found["published"]["order"]["MemoWritten"] == []
+    assert found["published"]["order"]["OrderPlaced"] == []
     assert found["warnings"] == []
 
 
@@ -762,7 +761,7 @@ async def test_an_event_is_explained_over_the_api(lone_adapter: Served) -> None:
 
 async def test_events_are_evaluated_over_the_api(lone_adapter: Served) -> None:
     """As the bridge would decide, whether or not SNS is available; what is not an event fails alone."""
-    events = [event(), event("MemoWritten"), {"id": "\ud800"}, event(subject="2")]
+    events = [event(), event("OrderPlaced"), {"id": "\ud800"}, event(subject="2")]
     answer = await lone_adapter.http.post(
         "/api/routes/evaluate",
         content=json.dumps(events),
@@ -771,7 +770,7 @@ async def test_events_are_evaluated_over_the_api(lone_adapter: Served) -> None:
     results = answer.json()["results"]
     assert [(each["id"], each["decision"], each["rule"], each["topic"]) for each in results] == [
         (events[0]["id"], "forwarded", "completed-orders-to-scm", "order-events"),
-        (events[1]["id"], "held_back", "memos-stay-here", None),
+        (events[1]["id"], "held_back", "placed-is-not-paid", None),
         ("?", "failed", None, None),
         (events[3]["id"], "failed", "completed-orders-to-scm", None),
     ]

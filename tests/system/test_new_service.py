@@ -1,17 +1,11 @@
 """`make new-service`: a fourth service is complete as generated, and every tool knows it."""
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from local.new_service import CannotCreate, create_service
-
-ROOT = Path(__file__).parent.parent.parent
-TIMEOUT = 600
+from tests.system.copies import copy_to, run
 
 pytestmark = pytest.mark.usefixtures("processes")
 
@@ -19,36 +13,9 @@ pytestmark = pytest.mark.usefixtures("processes")
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this repository with the service billing."""
-    root = tmp_path_factory.mktemp("copy") / "repository"
-    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".*", "__pycache__", "node_modules"))
-    for name in (".venv-aws", ".env.example", ".editorconfig", ".github", ".ci"):
-        (root / name).symlink_to(ROOT / name)
-    (root / ".env.example").unlink()
-    shutil.copy(ROOT / ".env.example", root)
+    root = copy_to(tmp_path_factory.mktemp("copy"))
     run(root, "local", "new-service", "billing")
     return root
-
-
-def run(root: Path, *module: str) -> str:
-    """Run a module in the copy, and return its output; a failure shows it."""
-    path = os.pathsep.join(map(str, (root, root / "shared" / "snsqs" / "src")))
-    result = subprocess.run(
-        [sys.executable, "-m", *module],
-        cwd=root,
-        env={
-            **os.environ,
-            "PYTHONPATH": path,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=TIMEOUT,
-    )
-    assert result.returncode == 0, result.stdout[-4000:]
-    return result.stdout
 
 
 def test_what_is_generated_passes_all_checks(copy: Path) -> None:
