@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -37,7 +37,7 @@ from snsqs.events import ApplicationEventPublisher
 from snsqs.inbox import Inbox
 from snsqs.postgres import Transaction, connect
 from snsqs.queues import ListenerQueues, Received
-from snsqs.testing import MemoryBroker
+from snsqs.testing import MemoryBroker, VirtualClockLoop
 
 from tests.conftest import REGION
 
@@ -509,3 +509,58 @@ def test_the_inbox_makes_an_effect_happen_once(scm_database: str) -> None:
             assert handler({"Records": records}, None) == {"batchItemFailures": failed}
     assert [each.outcome for each in outcomes] == ["handled", "duplicate", "superseded", "failed"]
     assert asyncio.run(bills()) == [("1", 2)]
+
+
+class PanicException(BaseException):
+    """Derived as pyo3_runtime.PanicException."""
+
+
+class Unprintable(Exception):
+    """An error that cannot be formatted."""
+
+    def __str__(self) -> str:
+        raise KeyError("detail")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PanicException("index"), SystemExit(0), KeyboardInterrupt(), asyncio.CancelledError(), Unprintable()],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_message_is_reported_whatever_its_handler_raises(error: BaseException) -> None:
+    """The others of the invocation are handled, and the function returns."""
+
+    @sqs_listener("billing-order-event-queue", topic="order-events")
+    async def on_order_completed(event: OrderCompleted) -> None:
+        if event.source.id == "bad":
+            raise error
+
+    assert failures(LambdaHandler([on_order_completed]), record("bad"), record("good")) == ["bad"]
+
+
+class VirtualClocks(asyncio.DefaultEventLoopPolicy):
+    """Policy by which every new event loop has a virtual clock."""
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return VirtualClockLoop()
+
+
+@pytest.fixture
+def virtual_clocks() -> Iterator[None]:
+    policy = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(VirtualClocks())
+    yield
+    asyncio.set_event_loop_policy(policy)
+
+
+@pytest.mark.usefixtures("virtual_clocks")
+def test_messages_of_an_invocation_wait_for_slow_handlers() -> None:
+    """They are not returned, as a listener does: Lambda gives them to no other function meanwhile."""
+
+    @sqs_listener("billing-order-event-queue", topic="order-events")
+    async def on_order_completed(event: OrderCompleted) -> None:
+        await asyncio.sleep(20)
+
+    options = ListenerOptions(max_concurrency=1)
+    records = [record(number) for number in "12345"]
+    assert failures(LambdaHandler([on_order_completed], options=options), *records) == []

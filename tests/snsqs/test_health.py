@@ -140,10 +140,12 @@ def values():
         for scope in resource.scope_metrics for metric in scope.metrics for point in metric.data.data_points
     }
 
+class Panic(BaseException): ...
+
 @listener
 async def handler(event: Painted, delivery: Delivery) -> None:
     if delivery.receive_count == 1:
-        raise RuntimeError("not yet")
+        raise Panic("not yet")
     await asyncio.sleep(100)
 
 async def main():
@@ -175,6 +177,7 @@ def test_a_listener_has_metrics() -> None:
         "messaging.destination.name": QUEUE,
         "value": 2,
     }
+    assert running["messages_settled"] == {"queue": QUEUE, "outcome": "failed", "value": 1}
     assert running["messages_redelivered"] == {"queue": QUEUE, "value": 1}
     assert running["messages_in_flight"] == {"queue": QUEUE, "value": 1}
     assert "leases_lost" not in running
