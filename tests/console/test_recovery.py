@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from snsqs import AwsClients, ListenerContainer, Message, TerminalError, Topology, bindings, sqs_listener
 from snsqs.headers import DEAD_LETTER_DETAILS, DEAD_LETTER_REASON
+from snsqs.queues import RawAttributes
 
 from local.ports import HOST
 from tests.console.letters import (
@@ -130,6 +131,17 @@ async def test_what_sqs_moved_by_itself_has_no_reason(console: Served, dead: Dea
     [letter] = await letters(console)
     assert (letter["reason"], letter["receiveCount"], letter["type"]) == (None, None, None)
     assert letter["body"] == "not JSON"
+
+
+@pytest.mark.parametrize("details", ["{", "[]", "[" * 50_000])
+async def test_a_dead_letter_with_malformed_details_is_shown(
+    console: Served, dead: DeadLetterFixture, details: str
+) -> None:
+    """Whoever may send to the queue can write them; they hide no other dead letter."""
+    attributes: RawAttributes = {DEAD_LETTER_DETAILS: {"DataType": "String", "StringValue": details}}
+    await dead.queues.dead_letters.send("{}", attributes, group=None, deduplication="")
+    [letter] = await letters(console)
+    assert (letter["error"], letter["receiveCount"]) == (None, None)
 
 
 async def test_a_redriven_message_is_as_it_was(console: Served, dead: DeadLetterFixture) -> None:
@@ -308,6 +320,7 @@ async def test_a_body_about_something_else_is_not_sent(console: Served, dead: De
     [letter] = await letters(console)
     for body, why in {
         "{": "the body is no domain event",
+        '{"source": ' + "[" * 20_000: "the body is no domain event",
         '{"source": {"id": "8", "version": 2}}': "the body is not about version 2 of 7",
         '{"source": {"id": "7", "version": 3}}': "the body is not about version 2 of 7",
     }.items():

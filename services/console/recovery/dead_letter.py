@@ -84,6 +84,6 @@ def original_id(received: Received) -> str:
 def _details(received: Received) -> dict[str, Any]:
     try:
         details = json.loads(received.attributes.get(DEAD_LETTER_DETAILS, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return details if isinstance(details, dict) else {}

@@ -203,7 +203,7 @@ def _corrected(chosen: _Chosen, body: str) -> str:
     try:
         source = json.loads(body)["source"]
         order_id, version = source["id"], source.get("version")
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise WrongBody(f"the body is no domain event: {error!r}") from error
     if letter.order_id not in (None, order_id) or letter.version not in (None, version):
         raise WrongBody(f"the body is not about version {letter.version} of {letter.order_id}")
