@@ -66,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
                     services,
                     dead_letters,
                     replays,
+                    recovery.HeldBackEvents(services, adapter, audit),
                     live,
                     stations,
                     lineages,
@@ -119,6 +120,7 @@ cli.add_typer(commands.dead_letters, name="dead-letters")
 cli.add_typer(commands.parked, name="parked")
 cli.add_typer(commands.listeners, name="listeners")
 cli.add_typer(commands.versions, name="versions")
+cli.add_typer(commands.held_back, name="held-back")
 cli.add_typer(commands.operations, name="operations")
 cli.add_typer(commands.services, name="services")
 cli.command("replay")(commands.replay)

@@ -10,13 +10,32 @@ from snsqs import WireModel
 from snsqs.inbox import ReceivedMessage, received
 from snsqs.outbox import EventLog, LoggedEvent, ParkedEvent, history, parked_events, resubmit
 
-from shared.operations.event_search import EventPage, Search, State, count, search
-from shared.operations.selection import Filter, Selection, criteria
-from shared.web import AnyAccess, ClampedTimestamp, DatabaseDependency, Operator, component, link_next
+from shared.operations.event_search import EventPage, Search, State, count, release, search
+from shared.operations.selection import (
+    ExplicitSelection,
+    Filter,
+    Name,
+    Selection,
+    allow_duplicates,
+    criteria,
+)
+from shared.web import (
+    AnyAccess,
+    ClampedTimestamp,
+    DatabaseDependency,
+    Operator,
+    RequestModel,
+    component,
+    link_next,
+)
 
 log = structlog.get_logger(__name__)
 
 MAX_RESUBMITTED = 1_000
+
+MAX_RELEASED = 1_000
+
+Ids = Annotated[frozenset[uuid.UUID], Field(min_length=1, max_length=100, json_schema_extra=allow_duplicates)]
 
 router = APIRouter(tags=["event log"])
 
@@ -31,8 +50,9 @@ def _search(
     until: Annotated[ClampedTimestamp | None, Query(alias="to", description="Exclusive.")] = None,
     ids: Annotated[list[uuid.UUID] | None, Query(max_length=100)] = None,
     up_to: Annotated[int | None, Query(alias="upTo", ge=0, lt=2**63, description="Last position.")] = None,
+    rule: _Text = None,
 ) -> Search:
-    return Search(type, order_id, decision, since, until, ids, up_to)
+    return Search(type, order_id, decision, since, until, ids, up_to, rule)
 
 
 SearchDependency = Annotated[Search, Depends(_search)]
@@ -90,6 +110,45 @@ class EventCount(WireModel):
 async def event_count(db: DatabaseDependency, query: SearchDependency) -> EventCount:
     async with db.connection() as connection:
         return EventCount(events=await count(connection, query))
+
+
+class EventSelection(ExplicitSelection):
+    """Selection of events of the log; all given criteria must match."""
+
+    ids: Ids | None = None
+    type: Name | None = None
+    order_id: Name | None = None
+    since: Annotated[ClampedTimestamp | None, Field(alias="from")] = None
+    until: Annotated[ClampedTimestamp | None, Field(alias="to")] = None
+    """Exclusive."""
+
+
+class ReleaseHeldBack(RequestModel):
+    """Request to decide again on events that were held back by a rule."""
+
+    rule: Name
+    selection: EventSelection
+
+
+class Released(WireModel):
+    """Ids of the released events."""
+
+    ids: list[uuid.UUID]
+
+
+@router.post("/event-log/release", summary="Decide again on events that were held back")
+async def release_held_back(
+    command: ReleaseHeldBack, operator: Operator, db: DatabaseDependency, event_log: EventLogDependency
+) -> Released:
+    """They are relayed again, and the present routes decide. At most 1000, those published first."""
+    chosen = command.selection
+    ids = None if chosen.ids is None else list(chosen.ids)
+    query = Search(chosen.type, chosen.order_id, None, chosen.since, chosen.until, ids, rule=command.rule)
+    async with db.transaction() as tx:
+        released = await release(tx.connection, query, MAX_RELEASED)
+        event_log.wake_relay_after_commit(tx)
+    log.warning("events released", count=len(released), rule=command.rule, by=operator)
+    return Released(ids=released)
 
 
 class ParkedFilter(Filter):

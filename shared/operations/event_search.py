@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -32,6 +32,7 @@ _CRITERIA = """
       ))
       AND ($6::uuid[] IS NULL OR id = ANY ($6))
       AND ($7::bigint IS NULL OR position <= $7)
+      AND ($8::text IS NULL OR rule = $8)
 """
 
 COUNT = f"SELECT count(*) {_CRITERIA}"
@@ -43,15 +44,30 @@ _SEARCH = f"""
 """
 
 NEWEST_FIRST = f"""{_SEARCH}
-      AND ($8::bigint IS NULL OR position < $8)
+      AND ($9::bigint IS NULL OR position < $9)
     ORDER BY position DESC
-    LIMIT $9
+    LIMIT $10
 """
 
 OLDEST_FIRST = f"""{_SEARCH}
-      AND ($8::bigint IS NULL OR position > $8)
+      AND ($9::bigint IS NULL OR position > $9)
+    ORDER BY position
+    LIMIT $10
+"""
+
+RELEASABLE = f"""SELECT position {_CRITERIA}
     ORDER BY position
     LIMIT $9
+    FOR UPDATE
+"""
+
+# Due from now on, and so after those that were never tried: many released events delay no new one.
+RELEASE = """
+    UPDATE event_log
+    SET decision = NULL, decided_at = NULL, rule = NULL, message_id = NULL, relayed_at = NULL, attempts = 0,
+        next_attempt_at = now()
+    WHERE position = ANY ($1) AND decision = 'held_back'
+    RETURNING id
 """
 
 # Plan for the given parameters: a generic plan could not use an index, because each parameter may be NULL.
@@ -80,6 +96,8 @@ class Search:
     ids: Sequence[uuid.UUID] | None = None
     up_to: int | None = None
     """Last position."""
+    rule: str | None = None
+    """Rule that decided."""
 
 
 class FoundEvent(WireModel):
@@ -143,6 +161,15 @@ async def search(
         rows = await connection.fetch(statement, *astuple(query), after, limit + 1)
     found = [FoundEvent(**{**row, "data": json.loads(row["data"])}) for row in rows[:limit]]
     return EventPage(events=found, next=found[-1].position if len(rows) > limit else None)
+
+
+async def release(connection: Connection, query: Search, limit: int) -> list[uuid.UUID]:
+    """Let up to `limit` of the events that were held back wait again, those published first. Return their
+    ids. Wake the relay with `EventLog.wake_relay_after_commit`."""
+    await connection.execute(CUSTOM_PLAN)
+    held_back = replace(query, decision=State.HELD_BACK)
+    rows = await connection.fetch(RELEASABLE, *astuple(held_back), limit)
+    return [row["id"] for row in await connection.fetch(RELEASE, [row["position"] for row in rows])]
 
 
 async def count(connection: Connection, query: Search) -> int:

@@ -106,7 +106,7 @@ def try_file(
         changed = RouteFile.open(file)
         after = changed.usable()
         if routes is None:
-            result = asyncio.run(_dry_run_at_adapter(file.read_text(), last))
+            result = asyncio.run(_dry_run_at_adapter(file.read_text("utf-8"), last))
         else:
             result = dry_run(RouteFile.open(routes).usable(), after, asyncio.run(_newest(last)))
     if as_json:

@@ -12,6 +12,7 @@ from services.console.queues import UnknownQueue
 from services.console.recovery.audit import Audit, AuditUnavailable, Record
 from services.console.recovery.consumers import Paused
 from services.console.recovery.dead_letters import Browsed, DeadLetters, HasRedrivePolicy
+from services.console.recovery.held_back import HeldBackEvents, Release, ReleasedEvents
 from services.console.recovery.operation import Operation
 from services.console.recovery.operations import Busy, Operations, UnknownOperation
 from services.console.recovery.redrive import Discard, Redrive
@@ -59,6 +60,7 @@ AwsErrors = Depends(_aws_errors)
 IdentityDependency = Annotated[OperatorIdentity, Depends(_identity)]
 DeadLettersDependency = Annotated[DeadLetters, component(DeadLetters)]
 ReplaysDependency = Annotated[Replays, component(Replays)]
+HeldBackDependency = Annotated[HeldBackEvents, component(HeldBackEvents)]
 ServicesDependency = Annotated[Services, component(Services)]
 OperationsDependency = Annotated[Operations, component(Operations)]
 AuditDependency = Annotated[Audit, component(Audit)]
@@ -151,6 +153,17 @@ async def resubmit(
     command: Resubmit, operator: IdentityDependency, services: ServicesDependency
 ) -> Resubmitted:
     return await services.resubmit(command, operator)
+
+
+@router.post(
+    "/held-back/release", responses=problems(404), summary="Decide again on events that were held back"
+)
+async def release_held_back(
+    command: Release, operator: IdentityDependency, held_back: HeldBackDependency
+) -> ReleasedEvents:
+    """Of events that no route matched, unless `rule` names another rule. A dry run shows the decisions of the
+    present routes."""
+    return await held_back.release(command, operator)
 
 
 @router.get("/listeners", summary="The listeners of all services, and which of them are paused")

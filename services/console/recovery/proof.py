@@ -20,6 +20,16 @@ class DecisionCount(BaseModel):
     events: int = 0
 
 
+def count_decision(counts: list[DecisionCount], event_type: str, decision: str, rule: str | None) -> None:
+    """Add one event to the counts."""
+    about = (event_type, decision, rule)
+    for counted in counts:
+        if (counted.type, counted.decision, counted.rule) == about:
+            counted.events += 1
+            return
+    counts.append(DecisionCount(type=event_type, decision=decision, rule=rule, events=1))
+
+
 class Deliveries(WireModel):
     """Outcomes of deliveries at the consumers' inboxes."""
 
@@ -106,12 +116,7 @@ class Proof(BaseModel):
     def count(self, event_type: str, decision: str, rule: str | None) -> None:
         """Count the decision about one event."""
         self.held_back += decision == "held_back"
-        about = (event_type, decision, rule)
-        for counted in self.tallies:
-            if (counted.type, counted.decision, counted.rule) == about:
-                counted.events += 1
-                return
-        self.tallies.append(DecisionCount(type=event_type, decision=decision, rule=rule, events=1))
+        count_decision(self.tallies, event_type, decision, rule)
 
     def settle(self, deliveries: Deliveries, sent: int) -> None:
         """Update the outcomes of the `sent` deliveries."""

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Annotated
-from uuid import UUID
 
 from pydantic import Field, StrictBool
 from snsqs.background import wait_for_event
@@ -20,10 +19,10 @@ from services.console.recovery.proof import Deliveries, Proof, State
 from services.console.recovery.rate_limit import PerSecond, RateLimit
 from services.console.recovery.services import OperatorIdentity
 from services.console.registry import Registry
+from shared.operations.event_log_api import EventSelection
 from shared.operations.event_search import EventPage
-from shared.operations.selection import ExplicitSelection, Name, allow_duplicates
 from shared.runtime.service_client import ServiceClient
-from shared.web import ClampedTimestamp, RequestModel
+from shared.web import RequestModel
 
 _PAGE_SIZE = 100
 _MIN_POLL, _MAX_POLL = 0.1, 1.6
@@ -36,25 +35,12 @@ CountMessages = Callable[[Collection[str]], Awaitable[int]]
 Decide = Callable[[Sequence[CloudEvent]], Awaitable[list[EventResult]]]
 """Sends events and returns the decisions about them, or, in a dry run, only returns them."""
 
-Ids = Annotated[frozenset[UUID], Field(min_length=1, max_length=100, json_schema_extra=allow_duplicates)]
-
-
-class SentSelection(ExplicitSelection):
-    """Selection of forwarded events; all given criteria must match."""
-
-    ids: Ids | None = None
-    type: Name | None = None
-    order_id: Name | None = None
-    since: Annotated[ClampedTimestamp | None, Field(alias="from")] = None
-    until: Annotated[ClampedTimestamp | None, Field(alias="to")] = None
-    """Exclusive. Events after the start of the replay are never replayed."""
-
 
 class Replay(RequestModel):
     """Request to send events of a service's log once more, by the present routes."""
 
     service: str = "order"
-    selection: SentSelection
+    selection: EventSelection
     dry_run: StrictBool = False
     per_second: PerSecond = None
     wait_seconds: Annotated[float, Field(strict=True, ge=0, le=600)] = 60.0
@@ -128,7 +114,7 @@ class SentEvents:
     """The selected, forwarded events of a service's log up to a position, not to a time: the clocks of the
     service and of the console may differ. Methods raise ServiceUnavailable and RequestRejected."""
 
-    def __init__(self, service: ServiceClient, selection: SentSelection, up_to: int) -> None:
+    def __init__(self, service: ServiceClient, selection: EventSelection, up_to: int) -> None:
         self._service = service
         query = selection.model_dump(mode="json", by_alias=True, exclude={"all"}, exclude_none=True)
         self._query = query | {"decision": "forwarded", "upTo": up_to}
