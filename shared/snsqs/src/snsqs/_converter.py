@@ -97,10 +97,11 @@ class JsonConverter(MessageConverter):
             document = json_object(body)
             if is_sns_envelope(document):
                 body, attributes = unwrap_sns_envelope(document)
-        content = attributes.get(CONTENT_TYPE, JSON).partition(";")[0].strip().lower()
-        if content != JSON and not content.endswith("+json"):
-            shown = content[:MAX_HEADER_CHARACTERS]
-            raise UndecodableMessage(f"{CONTENT_TYPE} must be {JSON}, not {shown}")
+        if (content := attributes.get(CONTENT_TYPE, JSON)) != JSON:
+            media_type = content.partition(";")[0].strip().lower()
+            if media_type != JSON and not media_type.endswith("+json"):
+                shown = media_type[:MAX_HEADER_CHARACTERS]
+                raise UndecodableMessage(f"{CONTENT_TYPE} must be {JSON}, not {shown}")
         return Message(body, attributes)
 
     def from_message(self, message: Message[str], event_type: type[E]) -> E:

@@ -41,7 +41,8 @@ def message_handler(
             if error is raised:
                 raise
             raise error from raised
-        delivery.outcomes.update((message.id, "handled") for message in delivery.messages)
+        for message in delivery.messages:
+            delivery.outcomes[message.id] = "handled"
 
     handle: MessageHandler = dispatch
     for layer in reversed(middleware):

@@ -100,7 +100,7 @@ class EventDeclaration:
         if self._read_id is None:
             return ""
         value = self._read_id(event)
-        if isinstance(value, list | tuple | set | Mapping):
+        if type(value) is not str and isinstance(value, list | tuple | set | Mapping):
             raise InvalidEvent(f"the id of {self.name} must be a string, not {type(value).__name__}")
         subject = "" if value is None else str(value)
         if len(subject) > _MAX_CHARACTERS or not subject.isprintable():

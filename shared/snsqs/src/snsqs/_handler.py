@@ -173,10 +173,11 @@ class HandlerMethod:
         duplicates and older versions are detected by headers."""
         event = self._convert(message)
         subject, version = _identity(self._declarations[message.type], event)
-        if message.subject != subject and message.subject and subject:
-            raise UndecodableMessage(f"the payload is about {subject}, {SUBJECT} about {message.subject}")
-        if message.sequence != version and message.sequence is not None and version is not None:
-            raise UndecodableMessage(f"the payload has version {version}, {SEQUENCE} {message.sequence}")
+        sent_subject, sequence = message.subject, message.sequence
+        if sent_subject != subject and sent_subject and subject:
+            raise UndecodableMessage(f"the payload is about {subject}, {SUBJECT} about {sent_subject}")
+        if sequence != version and sequence is not None and version is not None:
+            raise UndecodableMessage(f"the payload has version {version}, {SEQUENCE} {sequence}")
         return event
 
     def with_identity(self, message: Message[str]) -> Message[str]:

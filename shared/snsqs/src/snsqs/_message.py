@@ -12,6 +12,8 @@ from snsqs.headers import ID, SEQUENCE, SUBJECT, TYPE
 
 T = TypeVar("T")
 
+_MAX_DIGITS = len(str(MAX_VERSION))
+
 
 @dataclass(frozen=True, slots=True)
 class Message(Generic[T]):
@@ -61,7 +63,7 @@ class Message(Generic[T]):
     def sequence(self) -> int | None:
         """Version of the aggregate, or None if there is no valid one."""
         value = self.headers.get(SEQUENCE, "")
-        is_version = value.isascii() and value.isdigit() and len(value) <= len(str(MAX_VERSION))
+        is_version = value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS
         return int(value) if is_version else None
 
 
