@@ -126,9 +126,9 @@ import asyncio, json
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from snsqs import Delivery
+from snsqs import Delivery, bindings
 from snsqs.testing import Faults, MemoryBroker, run_on_virtual_clock
-from tests.snsqs.queues import Painted, TOPIC, listener, message
+from tests.snsqs.queues import QUEUE, TOPIC, Painted, listener, message
 
 reader = InMemoryMetricReader()
 metrics.set_meter_provider(MeterProvider(metric_readers=[reader]))
@@ -151,7 +151,8 @@ async def handler(event: Painted, delivery: Delivery) -> None:
 async def main():
     faults = Faults()
     async with MemoryBroker(faults=faults) as broker:
-        broker.listen(handler)
+        names = {QUEUE: f"arn:aws:sqs:us-east-1:111122223333:{QUEUE}"}
+        broker.listen(*bindings([handler], rename=lambda name: names.get(name, name)))
         await broker.topic(TOPIC).send([message()])
         await asyncio.sleep(10)
         print(json.dumps(values()))
@@ -167,7 +168,8 @@ run_on_virtual_clock(main())
 
 @pytest.mark.usefixtures("processes")
 def test_a_listener_has_metrics() -> None:
-    """Through the OpenTelemetry API, collected with its SDK."""
+    """Through the OpenTelemetry API, collected with its SDK. Their label is the name of a queue, here of one
+    that is given by its ARN."""
     ended = subprocess.run([sys.executable, "-c", METRICS], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     running, lost = map(json.loads, ended.stdout.splitlines())
