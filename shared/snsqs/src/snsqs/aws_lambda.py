@@ -8,13 +8,10 @@
 """
 
 import asyncio
-import base64
 import dataclasses
-import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -24,13 +21,13 @@ from snsqs._consumer import Consumer
 from snsqs._dispatch import message_handler
 from snsqs._errors import ListenerMisconfigured
 from snsqs._handler import HandlerFunction, Middleware
+from snsqs._invocation import InvocationQueue, ReportingQueue, received
 from snsqs._listener import QueueSource
 from snsqs._options import ListenerOptions, changed_options, validate_observer, validate_options
 from snsqs._outcome import OutcomeObserver
-from snsqs._queue import BatchOutcome, ListenerQueues, Queue, RawAttributes, Received, validate_queues
+from snsqs._queue import ListenerQueues, Received, validate_queues
 from snsqs._settings import QueueSettings
 from snsqs._threads import HandlerThreads
-from snsqs.headers import DEAD_LETTER_REASON
 
 __all__ = [
     "LambdaHandler",
@@ -38,8 +35,6 @@ __all__ = [
     "OpenTopology",
     "lambda_handler",
 ]
-
-log = logging.getLogger(__name__)
 
 OpenMiddleware: TypeAlias = Callable[[], AbstractAsyncContextManager[Sequence[Middleware]]]
 """Opens what middleware needs, such as a database, and returns the middleware."""
@@ -179,7 +174,7 @@ class LambdaHandler:
         by_queue: dict[str, list[Received]] = {}
         for record in records:
             name = record["eventSourceARN"].rpartition(":")[2]
-            by_queue.setdefault(name, []).append(_received(record))
+            by_queue.setdefault(name, []).append(received(record))
         done: set[str] = set()
         for name, messages in by_queue.items():
             done |= await self._handled(self._binding(name), messages, middleware, seconds)
@@ -216,7 +211,7 @@ class LambdaHandler:
         options = dataclasses.replace(options, max_lease_extension=limit, shutdown_timeout=0)
         queues = await self._queues_of(binding)
         validate_queues(middleware, queues)
-        batch = _Batch(queues.queue)
+        batch = InvocationQueue(queues.queue)
         consumer = Consumer(
             # Leases that reach their limit at once are not extended: Lambda's own has begun before.
             dataclasses.replace(queues, queue=batch, visibility=math.ceil(limit)),
@@ -236,7 +231,7 @@ class LambdaHandler:
     async def _queues_of(self, binding: Binding) -> ListenerQueues:
         if binding.queue not in self._queues:
             if self._topology is None:
-                reporting = _Reporting(binding.queue)
+                reporting = ReportingQueue(binding.queue)
                 self._queues[binding.queue] = ListenerQueues(reporting, reporting)
             else:
                 self._queues[binding.queue] = await self._topology.listener_queues(binding)
@@ -247,74 +242,7 @@ lambda_handler = LambdaHandler
 """`LambdaHandler`, for its use as a function that returns the entry point."""
 
 
-# ruff: noqa: ARG002 - methods of a queue that does less
-class _Reporting:
-    """Queue without a topology: what fails is reported to Lambda, and nothing else."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    async def receive(self, *, limit: int, wait: int, visibility: int) -> list[Received]:
-        return []
-
-    async def delete(self, handles: Sequence[str]) -> BatchOutcome:
-        return BatchOutcome()
-
-    async def change_visibility(self, seconds: Mapping[str, int]) -> BatchOutcome:
-        return BatchOutcome()
-
-    async def send(
-        self, body: str, attributes: RawAttributes, *, group: str | None, deduplication: str
-    ) -> str:
-        reason = attributes[DEAD_LETTER_REASON]["StringValue"]
-        about = {"queue": self.name, "message_id": deduplication, "reason": reason}
-        log.error("message cannot succeed, it is reported to Lambda", extra=about)
-        raise ConnectionError("LambdaHandler has no `topology` that finds the dead-letter queue")
-
-
-class _Batch(_Reporting):
-    """Queue of one invocation. What is deleted is done: Lambda deletes it. All else is reported."""
-
-    def __init__(self, queue: Queue) -> None:
-        super().__init__(queue.name)
-        self.deleted: set[str] = set()
-        self._queue = queue
-
-    async def delete(self, handles: Sequence[str]) -> BatchOutcome:
-        self.deleted.update(handles)
-        return BatchOutcome()
-
-    async def change_visibility(self, seconds: Mapping[str, int]) -> BatchOutcome:
-        return await self._queue.change_visibility(seconds)
-
-
 def _seconds_left(context: Any) -> float:
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     seconds = _NO_TIMEOUT if remaining is None else remaining() / 1000
     return max(seconds - _MARGIN, 0.1)
-
-
-def _received(record: Mapping[str, Any]) -> Received:
-    system = record.get("attributes", {})
-    return Received(
-        message_id=record["messageId"],
-        receipt_handle=record["receiptHandle"],
-        body=record["body"],
-        raw_attributes={
-            name: _attribute(value) for name, value in record.get("messageAttributes", {}).items()
-        },
-        receive_count=int(system.get("ApproximateReceiveCount", "1")),
-        leased_at=asyncio.get_running_loop().time(),
-        group=system.get("MessageGroupId"),
-        trace_header=system.get("AWSTraceHeader"),
-        sent_at=datetime.fromtimestamp(int(system["SentTimestamp"]) / 1000, UTC)
-        if "SentTimestamp" in system
-        else None,
-    )
-
-
-def _attribute(value: Mapping[str, Any]) -> Any:
-    """Lambda spells the members of an attribute in lower case, and encodes binary values."""
-    if value.get("stringValue") is not None:
-        return {"DataType": value["dataType"], "StringValue": value["stringValue"]}
-    return {"DataType": value["dataType"], "BinaryValue": base64.b64decode(value.get("binaryValue", ""))}
