@@ -153,6 +153,16 @@ async def test_an_event_without_a_version_is_refused(database: Database) -> None
     assert await log_of(database) == []
 
 
+def test_the_events_of_an_outbox_are_validated_at_start() -> None:
+    """On request: all types that the service publishes."""
+    memo = Annotated[MemoWritten, event("MemoCopied", id="order_id", version="version")]
+    EventLog(OrderPlaced, MemoWritten, memo)
+    with pytest.raises(InvalidEvent, match=r"MemoErased has no id or no version, .*\('MemoErased', id=…"):
+        EventLog(MemoWritten, MemoErased)
+    with pytest.raises(InvalidEvent, match="object is not an event"):
+        EventLog(object)
+
+
 @event("MemoWeighed", id="order_id", version="version")
 @dataclass(frozen=True)
 class MemoWeighed:

@@ -203,3 +203,14 @@ async def test_a_lookup_of_a_topic_raises_a_transient_error() -> None:
             await Topology(clients, create=False).topic_arn("topic")
 
     await for_each(RESPONSES, scenario)
+
+
+async def test_a_message_without_a_time_of_sending_has_none() -> None:
+    """Not that of 1970, from which its age would be counted."""
+    async with serving_front() as (front, aws):
+        url = (await aws.sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"]
+        front.answers["ReceiveMessage"] = answered(
+            '{"Messages": [{"MessageId": "1", "ReceiptHandle": "h", "Body": "{}"}]}'
+        )
+        [received] = await SqsQueue(aws.sqs, QUEUE, url).receive(limit=1, wait=0)
+    assert received.sent_at is None

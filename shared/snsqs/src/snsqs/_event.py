@@ -57,9 +57,14 @@ class EventDeclaration:
         return (self.name, *self.aliases)
 
     @property
-    def has_identity(self) -> bool:
-        """True when the event declares an id or a version."""
-        return self._read_id is not None or self._read_version is not None
+    def has_id(self) -> bool:
+        """True when the event declares an id."""
+        return self._read_id is not None
+
+    @property
+    def has_version(self) -> bool:
+        """True when the event declares a version."""
+        return self._read_version is not None
 
     def __call__(self, cls: C) -> C:
         """Mark a class as an event of this declaration. Raises InvalidEvent."""

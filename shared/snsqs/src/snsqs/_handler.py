@@ -186,7 +186,7 @@ class HandlerMethod:
         if message.subject and message.sequence is not None:
             return message
         declaration = self._declarations[message.type]
-        if not declaration.has_identity:
+        if not (declaration.has_id or declaration.has_version):
             return message
         try:
             subject, version = _identity(declaration, self._convert(message))

@@ -213,8 +213,12 @@ def _received(message: "MessageTypeDef", leased_at: float) -> Received:
         leased_at=leased_at,
         group=system.get("MessageGroupId"),
         trace_header=system.get("AWSTraceHeader"),
-        sent_at=datetime.fromtimestamp(int(system.get("SentTimestamp", "0")) / 1000, UTC),
+        sent_at=_time(system.get("SentTimestamp")),
     )
+
+
+def _time(milliseconds: str | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
 
 
 def _batch_outcome(

@@ -41,7 +41,16 @@ class EventLog:
     this process. Without in-process events, or with SQLAlchemy or psycopg, `append` does the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *event_types: Any) -> None:
+        """
+        Args:
+            event_types: types that the service publishes, to find those without a declared id or version when
+                it starts; otherwise the first publishing of such an event fails. Raises InvalidEvent.
+        """
+        for event_type in event_types:
+            declaration = declared(event_type)
+            if not declaration.has_id or not declaration.has_version:
+                raise _incomplete(declaration.name)
         self.wake = asyncio.Event()
         """Set after a commit with events to relay; the relay clears it."""
 
@@ -90,10 +99,7 @@ class EventLog:
         declaration = declared(kind)
         subject, version = declaration.id_of(event), declaration.version_of(event)
         if not subject or version is None:
-            raise InvalidEvent(
-                f"{declaration.name} has no id or no version, which the event log needs; declare them: "
-                f"@event({declaration.name!r}, id=…, version=…)"
-            )
+            raise _incomplete(declaration.name)
         await connection.execute(
             APPEND,
             uuid.uuid4(),
@@ -113,6 +119,13 @@ class EventLog:
 
     async def _wake_relay(self) -> None:
         self.wake.set()
+
+
+def _incomplete(name: str) -> InvalidEvent:
+    return InvalidEvent(
+        f"{name} has no id or no version, which the event log needs; declare them: "
+        f"@event({name!r}, id=…, version=…)"
+    )
 
 
 class LoggedEvent(WireModel):
