@@ -14,6 +14,7 @@ from snsqs import (
     ListenerContainer,
     ListenerOptions,
     MessageHandler,
+    Middleware,
     TerminalError,
     Topology,
     aws_clients,
@@ -123,18 +124,9 @@ async def event_driven(
     ):
         relay = _relay(settings, database, http, event_log, source, decided)
         topology = Topology(clients, create=settings.creates_topology)
-        inbox = Inbox(
-            database,
-            max_version_jump=MAX_VERSION_JUMP,
-            retention_days=settings.inbox_retention_days,
-        )
+        middleware: list[Middleware] = [Tracing(), SourceGuard(accepts), _inbox(settings, database)]
         containers = [
-            ListenerContainer(
-                topology,
-                binding,
-                middleware=[Tracing(), SourceGuard(accepts), inbox],
-                observer=settled.add,
-            )
+            ListenerContainer(topology, binding, middleware=middleware, observer=settled.add)
             for binding in bound
         ]
         for container in containers:
@@ -149,13 +141,7 @@ async def event_driven(
             **{container.binding.queue: container for container in containers},
             **loops(database),
         }
-        registration = Registration.of_process(
-            source,
-            settings,
-            publishes=sorted(event.event_type for event in publishes),
-            queues=registered_queues(bound),
-            has_checksum=True,
-        )
+        registration = _registration(settings, source, publishes, bound)
         components(app).add(database, event_log, control, registration)
         components(app).get(Gauges).updates.append(relay.measure)
         progress = Progress(source, relay, decided, containers, settled)
@@ -172,6 +158,25 @@ def _add_endpoints(
     health = health_router({"database": database.check_migrated}, monitored)
     for router in (health, progress_router(progress), *OPERATIONS):
         app.include_router(router)
+
+
+def _inbox(settings: EventDrivenSettings, database: Database) -> Inbox:
+    return Inbox(database, max_version_jump=MAX_VERSION_JUMP, retention_days=settings.inbox_retention_days)
+
+
+def _registration(
+    settings: EventDrivenSettings,
+    source: str,
+    publishes: Sequence[type[DomainEvent]],
+    bound: Sequence[Binding],
+) -> Registration:
+    return Registration.of_process(
+        source,
+        settings,
+        publishes=sorted(event.event_type for event in publishes),
+        queues=registered_queues(bound),
+        has_checksum=True,
+    )
 
 
 def _relay(

@@ -4,25 +4,28 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from snsqs import WireModel
 from snsqs.background import wait_for_event
 
 from services.console.registry import Instance, RegisteredService, Registry
 from services.console.watch.depths import Depth, Depths
 from services.console.watch.live import Live
+from services.console.watch.station import (
+    Station,
+    Status,
+    adapter_station,
+    listener_station,
+    queue_stations,
+    relay_station,
+)
 from services.console.watch.summary import summary
 from shared.operations.progress import (
-    ListenerProgress,
-    Pace,
-    RelayProgress,
-    RuleCount,
     ServiceProgress,
     SettledMessage,
 )
-from shared.operations.registration import RegisteredQueue
 from shared.runtime.service_client import ServiceUnavailable
 
 _PROGRESS_TIMEOUT = 2.0
@@ -33,8 +36,6 @@ _CURSOR_TIMEOUT = 30.0
 _PAUSE_FACTOR = 10
 """The pause after a poll is this multiple of its duration, up to twice the usual one: services that answer
 slowly are busy, and polling must not add to that."""
-
-Status: TypeAlias = Literal["up", "down", "paused"]
 
 
 class InstanceStatus(WireModel):
@@ -57,36 +58,6 @@ class ServiceStatus(WireModel):
     status: Status
     trouble: str | None = None
     instances: list[InstanceStatus]
-
-
-class Station(WireModel):
-    """One point of the event path. Members that do not apply to its kind, or are unknown, are null. Counts
-    are sums over all instances that are up, each since it started."""
-
-    id: str
-    kind: Literal["relay", "adapter", "topic", "queue", "dead_letters", "listener"]
-    name: str
-    service: str | None = None
-    status: Status = "up"
-    trouble: str | None = None
-    waiting: int | None = None
-    """Events of a relay, visible messages of a queue, messages that a listener has buffered."""
-    in_flight: int | None = None
-    """Leased messages of a queue, running handlers of a listener."""
-    oldest_seconds: float | None = None
-    parked: int | None = None
-    per_second: float | None = None
-    per_minute: int | None = None
-    counts: dict[str, int] = Field(default_factory=dict)
-    """By decision, or by outcome."""
-    rules: list[RuleCount] | None = None
-    """Of the adapter."""
-    handlers: dict[str, str] | None = None
-    """Of a listener: handler function by event type."""
-    is_foreign: bool = False
-    """A queue that no registered service listens to."""
-    feeds: list[str] = Field(default_factory=list)
-    """Ids of the next stations."""
 
 
 class SystemSnapshot(WireModel):
@@ -248,12 +219,12 @@ class Stations:
     def _of_service(self, service: RegisteredService, adapters: Sequence[str]) -> Iterator[Station]:
         progress = self._known.get(service.name)
         if service.is_adapter:
-            yield _bridge(service, progress)
+            yield adapter_station(service, progress)
         if service.latest.publishes:
-            yield _relay(service.name, progress.relay if progress else None, adapters)
+            yield relay_station(service.name, progress.relay if progress else None, adapters)
         known = {each.queue: each for each in progress.listeners} if progress else {}
         for queue in service.queues:
-            yield _listener(service, queue, known.get(queue.queue))
+            yield listener_station(service, queue, known.get(queue.queue))
 
     def _of_topics(self, services: Sequence[RegisteredService], depths: Sequence[Depth]) -> Iterator[Station]:
         published = Counter[str]()
@@ -270,7 +241,7 @@ class Stations:
                 feeds=[f"queue:{depth.queue}" for depth in queues],
             )
             for depth in queues:
-                yield from _queues(depth, is_foreign=depth.queue not in listened_to)
+                yield from queue_stations(depth, is_foreign=depth.queue not in listened_to)
 
 
 def _instance(
@@ -296,100 +267,9 @@ def _trouble(instances: Sequence[InstanceStatus]) -> str | None:
     return f"{of}{silent[0].trouble}"
 
 
-def _relay(service: str, relay: RelayProgress | None, adapters: Sequence[str]) -> Station:
-    station = Station(
-        id=f"relay:{service}", kind="relay", name=f"{service} relay", service=service, feeds=list(adapters)
-    )
-    if relay is None:
-        return station
-    return station.model_copy(
-        update={
-            "status": "down" if relay.trouble else "up",
-            "trouble": relay.trouble,
-            "waiting": relay.waiting,
-            "oldest_seconds": relay.oldest_seconds,
-            "parked": relay.parked,
-            **_pace(relay),
-        }
-    )
-
-
-def _bridge(service: RegisteredService, progress: ServiceProgress | None) -> Station:
-    station = Station(
-        id=service.name,
-        kind="adapter",
-        name=service.name,
-        service=service.name,
-        feeds=[f"topic:{topic}" for topic in service.latest.topics],
-    )
-    if progress is None or progress.bridge is None:
-        return station
-    return station.model_copy(update={"rules": progress.bridge.rules, **_pace(progress.bridge)})
-
-
-def _pace(counted: Pace) -> dict[str, Any]:
-    return {
-        "counts": dict(counted.counts),
-        "per_second": counted.per_second,
-        "per_minute": counted.per_minute,
-    }
-
-
 def _down(service: ServiceStatus) -> dict[str, Any]:
     """Return the changes of a station whose service is down: no number that may have changed."""
     if service.status == "up":
         return {}
     unknown = dict.fromkeys(("waiting", "in_flight", "oldest_seconds", "parked", "per_second", "per_minute"))
     return {"status": "down", "trouble": service.trouble, **unknown}
-
-
-def _listener(
-    service: RegisteredService, queue: RegisteredQueue, listener: ListenerProgress | None
-) -> Station:
-    station = Station(
-        id=f"listener:{queue.queue}",
-        kind="listener",
-        name=queue.queue,
-        service=service.name,
-        feeds=[f"relay:{service.name}"] if service.latest.publishes else [],
-    )
-    if listener is None:
-        return station
-    return station.model_copy(
-        update={
-            "status": "paused" if listener.is_paused else "down" if listener.trouble else "up",
-            "trouble": listener.trouble,
-            "waiting": listener.buffered,
-            "in_flight": listener.in_flight,
-            "handlers": listener.handlers,
-            **_pace(listener),
-        }
-    )
-
-
-def _queues(depth: Depth, *, is_foreign: bool) -> Iterator[Station]:
-    """Yield a queue and its dead-letter queue."""
-    status: Status = "down" if depth.trouble else "up"
-    dead_letters = f"queue:{depth.dead_letter_queue}"
-    listener = [] if is_foreign else [f"listener:{depth.queue}"]
-    yield Station(
-        id=f"queue:{depth.queue}",
-        kind="queue",
-        name=depth.queue,
-        status=status,
-        trouble=depth.trouble,
-        waiting=depth.waiting,
-        in_flight=depth.in_flight,
-        is_foreign=is_foreign,
-        feeds=[*listener, *([dead_letters] if depth.dead_letter_queue else [])],
-    )
-    if depth.dead_letter_queue:
-        yield Station(
-            id=dead_letters,
-            kind="dead_letters",
-            name=depth.dead_letter_queue,
-            status=status,
-            trouble=depth.trouble,
-            waiting=depth.dead_letters,
-            is_foreign=is_foreign,
-        )
