@@ -771,3 +771,32 @@ def test_a_blocked_event_loop_is_logged_and_degrades_the_health(
 
     run_on_virtual_clock(scenario())
     assert "event loop blocked" in caplog.messages
+
+
+def test_a_handler_that_ignores_its_cancellation_does_not_keep_a_listener_from_ending(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`run` returns within twenty seconds; the message is visible at once, and not acknowledged later."""
+    ended = asyncio.Event()
+
+    @listener
+    async def handler(event: Painted) -> None:
+        await deaf(ended)
+
+    async def scenario() -> None:
+        async with MemoryBroker() as broker:
+            [container] = broker.listen(handler)
+            await broker.topic(TOPIC).send([message()])
+            await asyncio.sleep(1)
+            container.stop()
+            async with asyncio.timeout(20):
+                while container.health.state != "stopped":
+                    await asyncio.sleep(0.1)
+            assert broker.queue(QUEUE).has_visible
+            ended.set()
+            await asyncio.sleep(10)
+            assert [each.outcome for each in broker.outcomes] == ["cancelled"]
+            assert broker.queue(QUEUE).has_visible
+
+    run_on_virtual_clock(scenario())
+    assert "handlers ignore their cancellation" in caplog.messages

@@ -21,6 +21,7 @@ from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received, is_fifo
 from snsqs._running_handlers import RunningHandler, RunningHandlers
 from snsqs._settlement import Settlement
 from snsqs._threads import HandlerThreads
+from snsqs._workers import supervise
 from snsqs.backoff import full_jitter
 
 log = logging.getLogger(__name__)
@@ -129,8 +130,8 @@ class Consumer:
     @asynccontextmanager
     async def running(self, *, returns_waiting: bool = True) -> AsyncIterator[None]:
         """Run the workers while the body runs. At its end pending messages are requeued, running handlers
-        may finish within `shutdown_timeout`, after which they are cancelled and threads are abandoned, and
-        acknowledgements are flushed.
+        may finish within `shutdown_timeout`, after which they are cancelled, and threads and handlers that
+        ignore it are abandoned. Acknowledgements are flushed.
 
         With `returns_waiting` messages return to the queue, once each, that no worker has taken for five
         seconds: handlers are slower than expected, and another instance may have an idle one."""
@@ -140,7 +141,10 @@ class Consumer:
                     watching = [tasks.create_task(self._running.keep_checking())]
                     if returns_waiting:
                         watching.append(tasks.create_task(self._keep_returning()))
-                    workers = [tasks.create_task(self._work()) for _ in range(self._options.max_concurrency)]
+                    workers = [
+                        asyncio.create_task(self._work()) for _ in range(self._options.max_concurrency)
+                    ]
+                    supervising = tasks.create_task(supervise(workers, on_cancel=self._abort))
                     try:
                         yield
                         shutdown.reschedule(
@@ -148,15 +152,16 @@ class Consumer:
                         )
                         self.close()
                         await self._leases.requeue(leases_of(self._pending.drain()), delay=0)
-                        await asyncio.wait(workers)
-                    except BaseException:
-                        self._is_aborted = True
-                        self._threads.abandon()
-                        raise
+                        await asyncio.wait([supervising])
                     finally:
                         for task in watching:
                             task.cancel()
             self._threads.abandon()
+
+    def _abort(self) -> None:
+        """Prepare for the cancellation of the workers."""
+        self._is_aborted = True
+        self._threads.abandon()
 
     async def _keep_returning(self) -> None:
         now = asyncio.get_running_loop().time
@@ -172,18 +177,14 @@ class Consumer:
         self._pending.close(self._options.max_concurrency)
 
     async def _work(self) -> None:
-        try:
-            while not self._is_aborted and (batch := await self._pending.pop_group()) is not None:
-                worker = self._capacity.begin()
-                try:
-                    await self._process(batch)
-                except Exception as error:  # of the settlement
-                    self._settlement.abandon(batch, error)
-                self._pending.release(batch[0])
-                self._capacity.end(worker, len(batch) if batch[0].handler else 0)
-        except BaseException:
-            self._is_aborted = True  # before the task group cancels the other workers
-            raise
+        while not self._is_aborted and (batch := await self._pending.pop_group()) is not None:
+            worker = self._capacity.begin()
+            try:
+                await self._process(batch)
+            except Exception as error:  # of the settlement
+                self._settlement.abandon(batch, error)
+            self._pending.release(batch[0])
+            self._capacity.end(worker, len(batch) if batch[0].handler else 0)
 
     async def _process(self, batch: Sequence[Incoming]) -> None:
         """Handle messages of one handler, and settle them."""
