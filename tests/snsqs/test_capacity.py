@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -52,7 +53,7 @@ class Source:
         return ListenerQueues(self.queue, MemoryQueue(binding.dead_letter_queue, Faults()))
 
 
-async def calls_per_message(handler: Handler, count: int, concurrency: int) -> float:
+async def calls_per_message(handler: Handler, count: int, concurrency: int, **options: Any) -> float:
     """Return the number of receive calls for each message of a full queue."""
     queue = CountingQueue(QUEUE, Faults())
     for number in range(count):
@@ -60,7 +61,7 @@ async def calls_per_message(handler: Handler, count: int, concurrency: int) -> f
         queue.put(str(number), sent.payload, message_attributes(sent), None, sent.id)
     [binding] = bindings([handler])
     container = ListenerContainer(
-        Source(queue), binding, options=ListenerOptions(max_concurrency=concurrency)
+        Source(queue), binding, options=ListenerOptions(max_concurrency=concurrency, **options)
     )
     running = asyncio.create_task(container.run())
     while not queue.is_empty:
@@ -77,6 +78,13 @@ def test_fast_handlers_need_a_receive_call_for_ten_messages(concurrency: int, se
     handler = sleeper(lambda _: seconds)
     calls = run_on_virtual_clock(calls_per_message(handler, 2_000, concurrency))
     assert calls <= 0.1 + 40 / 2_000
+
+
+@pytest.mark.parametrize("limit", [1, 4])
+def test_a_call_has_at_most_the_messages_of_the_option(limit: int) -> None:
+    """Also for handlers that are fast, or idle."""
+    calls = calls_per_message(sleeper(lambda _: 0.001), 400, 10, max_messages_per_poll=limit)
+    assert run_on_virtual_clock(calls) == pytest.approx(1 / limit, rel=0.1)
 
 
 def test_a_batch_handler_receives_full_batches_however_slow_it_is() -> None:

@@ -217,6 +217,7 @@ async def test_the_backoff_may_be_a_function_of_the_receive_count(engine: Engine
         ({"max_concurrency": 0}, "max_concurrency is 0; set a whole number of at least 1"),
         ({"max_concurrency": True}, "max_concurrency is True; set a whole number of at least 1"),
         ({"max_pollers": 0}, "max_pollers is 0; set a whole number of at least 1"),
+        ({"max_messages_per_poll": 11}, "max_messages_per_poll is 11; set a whole number from 1 to 10"),
         ({"poll_timeout": 25}, "poll_timeout is 25; set a whole number from 1 to 20"),
         ({"poll_timeout": 0}, "poll_timeout is 0; set a whole number from 1 to 20"),
         ({"poll_timeout": 1.5}, "poll_timeout is 1.5; set a whole number from 1 to 20"),

@@ -21,18 +21,22 @@ class Capacity:
     message would take longer than the handler.
     """
 
-    def __init__(self, workers: int, pending: Sized, *, batch_size: int, is_fifo: bool) -> None:
+    def __init__(
+        self, workers: int, pending: Sized, *, batch_size: int, max_messages: int, is_fifo: bool
+    ) -> None:
         """
         Args:
             workers: number of handlers that run at the same time.
             pending: messages that wait for a worker.
             batch_size: number of messages that each worker takes.
+            max_messages: limit of a call.
             is_fifo: whether the messages of a group are handled one after the other, so that only one of
                 those that a call returns can start.
         """
         self._workers = workers
         self._pending = pending
         self._batch_size = batch_size
+        self._max_messages = max_messages
         self._is_fifo = is_fifo
         self._expected = 0
         self._running: dict[object, float] = {}
@@ -104,7 +108,7 @@ class Capacity:
         """Number of messages to request now; one call is ahead of workers that are all busy."""
         if self._waiting > self._idle:
             return 0
-        limit = min(MAX_BATCH_SIZE, self._idle * self._batch_size + self._prefetch - self._waiting)
+        limit = min(self._max_messages, self._idle * self._batch_size + self._prefetch - self._waiting)
         return min(limit, 1 + self._soon(1)) if self._is_fifo else limit
 
     @property

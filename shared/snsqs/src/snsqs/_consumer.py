@@ -77,7 +77,11 @@ class Consumer:
             queues, options, self._leases, self._acknowledger, self._pending, self._running, observer
         )
         self._capacity = Capacity(
-            options.max_concurrency, self._pending, batch_size=_batch_size(binding), is_fifo=in_order
+            options.max_concurrency,
+            self._pending,
+            batch_size=_batch_size(binding),
+            max_messages=options.max_messages_per_poll,
+            is_fifo=in_order,
         )
         self._is_aborted = False
         """True once the workers are cancelled."""

@@ -21,7 +21,7 @@ from snsqs._monitored_queue import CallFailures, MonitoredQueue
 from snsqs._options import ListenerOptions, validate_observer, validate_options
 from snsqs._outcome import OutcomeObserver
 from snsqs._poll_capacity import poll_capacity
-from snsqs._queue import MAX_BATCH_SIZE, ListenerQueues, Received, validate_queues
+from snsqs._queue import ListenerQueues, Received, validate_queues
 from snsqs._sqs import SqsQueue
 from snsqs._threads import HandlerThreads
 from snsqs.aws import is_queue_gone, transient_errors
@@ -213,7 +213,7 @@ class ListenerContainer:
                         break
                     messages = await self._receive(queues, limit, wait)
                     consumer.add(messages)
-                is_full = len(messages) == MAX_BATCH_SIZE
+                is_full = len(messages) == self._options.max_messages_per_poll
                 if is_full and pollers < self._options.max_pollers:
                     start_poller(is_extra=True)
             pollers -= 1

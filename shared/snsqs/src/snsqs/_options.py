@@ -10,6 +10,7 @@ from snsqs._acknowledgement import Acknowledgement
 from snsqs._arguments import require_instance
 from snsqs._errors import MAX_VISIBILITY, ListenerMisconfigured
 from snsqs._outcome import OutcomeObserver
+from snsqs._queue import MAX_BATCH_SIZE
 from snsqs._ranges import reject, require_integer, require_seconds
 from snsqs.aws import POLL_TIMEOUT
 
@@ -31,6 +32,9 @@ class ListenerOptions:
     """Concurrent receive calls under load; an idle listener has one."""
     poll_timeout: int = POLL_TIMEOUT
     """Time that a receive call waits for a message (long polling), 1 to 20."""
+    max_messages_per_poll: int = MAX_BATCH_SIZE
+    """Messages that a receive call returns at most, from 1 to 10, for example to bound the memory of large
+    ones. Fewer are requested where more could not start soon."""
     max_poll_backoff: float = 10.0
     """Longest wait after a receive call that failed."""
     min_backoff: float = 2.0
@@ -67,6 +71,7 @@ class ListenerOptions:
         self._require_integer("max_concurrency", minimum=1)
         self._require_integer("max_pollers", minimum=1)
         self._require_integer("poll_timeout", minimum=1, maximum=_MAX_POLL_TIMEOUT)
+        self._require_integer("max_messages_per_poll", minimum=1, maximum=MAX_BATCH_SIZE)
         for name in ("min_backoff", "max_backoff"):
             self._require_seconds(name, maximum=MAX_VISIBILITY)
         for name in ("max_poll_backoff", "max_unavailable", "shutdown_timeout"):

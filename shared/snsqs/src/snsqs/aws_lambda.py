@@ -52,6 +52,7 @@ _POLL_INTERVAL = 0.002
 
 _NO_EFFECT = {
     "max_pollers": "Lambda receives the messages",
+    "max_messages_per_poll": "Lambda receives the messages",
     "poll_timeout": "Lambda receives the messages",
     "max_poll_backoff": "Lambda receives the messages",
     "shutdown_timeout": "an invocation ends with its messages",
