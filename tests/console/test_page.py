@@ -14,7 +14,6 @@ from local.system import LocalSystem, running_system
 from services.console.main import create_app
 from services.console.settings import Settings
 from shared.runtime.tokens import DEVELOPMENT_OPERATOR
-from tests.console.browser import browser
 from tests.serving import OPERATOR, PRODUCTION_TOKENS, serving
 
 expect.set_options(timeout=15_000)
@@ -72,20 +71,6 @@ WATCH_LAYOUT = """
 async def system(processes: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalSystem]:
     async with running_system(tmp_path_factory.mktemp("system"), Ports.free()) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-async def chromium(processes: None) -> AsyncIterator[Browser]:
-    async with browser() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
-    opened = await chromium.new_context(viewport=WIDE, color_scheme="light", reduced_motion="no-preference")
-    opened.set_default_timeout(15_000)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 
 from services.console.watch.event_stream import EVENTS, EventStream
 from services.console.watch.lineage import Lineage, Lineages, UnknownOrder
@@ -62,10 +62,12 @@ async def read_lineage(
     order_id: Annotated[str, Path(pattern=r"^[0-9]{20}$", description="20 digits")],
     operator: OptionalOperator,
     lineages: LineagesDependency,
+    dead_letters: Annotated[bool, Query(alias="deadLetters", description="false: leave them out")] = True,
 ) -> Lineage:
     """From the commands to SCM's last answer, with the milliseconds of each hop. A service that does not
-    answer is a gap. For an operator, it includes the order's dead letters with their reasons."""
+    answer is a gap. For an operator, it includes the order's dead letters with their reasons; to find them
+    takes seconds for each dead-letter queue that is not empty."""
     try:
-        return await lineages.read(order_id, with_dead_letters=operator is not None)
+        return await lineages.read(order_id, with_dead_letters=dead_letters and operator is not None)
     except UnknownOrder as error:
         raise Problem(404, str(error)) from error

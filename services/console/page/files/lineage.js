@@ -1,6 +1,6 @@
 // Lineage of one order through every station, as a waterfall of its hops.
 
-import { ask } from "./api.js";
+import { ask, token } from "./api.js";
 import { $, age, clock, element, facts, say } from "./dom.js";
 import { tone } from "./services.js";
 
@@ -13,18 +13,32 @@ export function orderLink(id) {
   return link;
 }
 
+let shown = 0;
+
+// What the services know comes at once; the dead letters of an order are found by browsing, which takes seconds.
 export async function showLineage(id) {
-  say($("#lineage-title"), `Order ${id}`);
-  $("#lineage-body").replaceChildren(element("p", { class: "said" }, "loading …"));
-  if (!$("#lineage").open) $("#lineage").showModal();
-  try {
-    $("#lineage-body").replaceChildren(...drawn(await ask(`api/orders/${id}/lineage`)));
-  } catch (error) {
-    $("#lineage-body").replaceChildren(element("p", { class: "said bad" }, error.message));
-  }
+  const mine = ++shown;
   const again = element("button", { type: "button" }, "Refresh");
   again.addEventListener("click", () => showLineage(id));
-  $("#lineage-body").append(element("p", { class: "actions" }, again));
+  const status = element("p", { class: "said", role: "status" });
+  const show = (...content) => mine === shown && $("#lineage-body").replaceChildren(...content, status, element("p", { class: "actions" }, again));
+  const read = async (deadLetters) => show(...drawn(await ask(`api/orders/${id}/lineage?deadLetters=${deadLetters}`)));
+
+  say($("#lineage-title"), `Order ${id}`);
+  say(status, "loading …");
+  show();
+  if (!$("#lineage").open) $("#lineage").showModal();
+  try {
+    await read(false);
+    say(status, token.get() ? "looking for dead letters …" : "Dead letters are shown to operators only.");
+    if (token.get()) {
+      await read(true);
+      say(status, "");
+    }
+  } catch (error) {
+    status.classList.add("bad");
+    say(status, error.message);
+  }
 }
 
 function drawn(lineage) {

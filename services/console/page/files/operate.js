@@ -41,7 +41,8 @@ export function counted(station) {
   counts.set(`${name} ${station.id}`, count(station) ?? 0);
   const now = total(name);
   const tab = tabs.find((each) => each.getAttribute("aria-controls") === name);
-  say($(".count", tab), now ? String(now) : "");
+  say($(".count", tab), now > 99 ? "99+" : now ? String(now) : "");
+  tab.title = now > 99 ? String(now) : "";
   if (now !== before && name === "parked" && isOpen(tab)) panels.parked.look();
 }
 

@@ -38,5 +38,6 @@ export function together(before, operation) {
   const sums = NUMBERS.map((name) => [name, (before[name] ?? 0) + (operation[name] ?? 0)]);
   const outcomes = { ...before.outcomes };
   for (const [outcome, count] of Object.entries(operation.outcomes ?? {})) outcomes[outcome] = (outcomes[outcome] ?? 0) + count;
-  return { ...operation, ...Object.fromEntries(sums), outcomes, error: before.error ?? operation.error };
+  const listed = [...(before.listed ?? []), ...(operation.listed ?? [])];
+  return { ...operation, ...Object.fromEntries(sums), outcomes, listed, error: before.error ?? operation.error };
 }

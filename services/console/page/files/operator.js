@@ -1,6 +1,6 @@
 // The operator's token: requested when it is needed, kept in this tab.
 
-import { NeedsToken, token } from "./api.js";
+import { ask, NeedsToken, token } from "./api.js";
 import { $, say } from "./dom.js";
 
 let resume = null;
@@ -11,6 +11,7 @@ function show() {
 
 function requestToken() {
   $("#token-value").value = "";
+  say($("#token-problem"), "");
   $("#token").showModal();
 }
 
@@ -30,15 +31,39 @@ export async function asOperator(work) {
   }
 }
 
-export function startOperator() {
+// Sets a token that the console accepts; says why it does not.
+async function use(given) {
+  say($("#token-problem"), "");
+  try {
+    await ask("api/operations?limit=1", { as: given });
+  } catch (error) {
+    say($("#token-problem"), error instanceof NeedsToken ? "The console does not accept this token." : error.message);
+    return;
+  }
+  token.set(given);
   show();
+  resume?.resolve();
+  resume = null;
+  $("#token").close();
+  document.dispatchEvent(new Event("operator"));
+}
+
+// The token of this tab may have been replaced since.
+async function check() {
+  try {
+    await ask("api/operations?limit=1");
+  } catch (error) {
+    if (error instanceof NeedsToken) token.forget();
+  }
+  show();
+}
+
+export function startOperator() {
+  if (token.get()) check();
   $("#token-button").addEventListener("click", requestToken);
-  $("#token-form").addEventListener("submit", () => {
-    token.set($("#token-value").value.trim());
-    show();
-    resume?.resolve();
-    resume = null;
-    document.dispatchEvent(new Event("operator"));
+  $("#token-form").addEventListener("submit", (submit) => {
+    submit.preventDefault();
+    use($("#token-value").value.trim());
   });
   $("#token").addEventListener("close", () => {
     resume?.reject(new Error("nothing was done: it requires an operator's token"));

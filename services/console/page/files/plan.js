@@ -1,6 +1,7 @@
 // A plan: bulk operations start with a dry run, which shows the number of affected items; a second button executes them.
 
 import { element, say } from "./dom.js";
+import { failuresOf } from "./failures.js";
 import { stop } from "./operation.js";
 
 // An act: {name, doing, isDangerous, work(isDryRun, watch), would(outcome), done(outcome), trouble(outcome)}.
@@ -40,7 +41,11 @@ export function planning(acts, ...idle) {
         show(act.stage?.(operation) ?? (now ? `${doing}: ${now} of ${Math.max(now, end)}` : `${doing} …`), { buttons: [stopping] });
       });
       const stopped = outcome.status === "cancelled" ? "Stopped." : null;
-      if (limit !== null) show(sentences(act.done(outcome), stopped, act.trouble(outcome)), { isBad: Boolean(act.trouble(outcome)) });
+      if (limit !== null) {
+        const details = failuresOf(outcome);
+        const buttons = details ? [details, ...beginnings, ...idle] : undefined;
+        show(sentences(act.done(outcome), stopped, act.trouble(outcome)), { isBad: Boolean(act.trouble(outcome)), buttons });
+      }
       else if (stopped) show(stopped);
       else if (outcome.selected) offer(act, outcome);
       else show(act.trouble(outcome) ?? "Dry run: nothing matches.");

@@ -20,6 +20,7 @@ export function showStation(title, partsNow) {
   parts = partsNow;
   say($("#station-title"), title);
   const leads = new Map(parts().filter(({ kind }) => ACTS[kind]).map((part) => [part.kind, leading(part, ...ACTS[part.kind])]));
+  if (parts().some(({ kind, counts }) => kind === "adapter" && counts?.failed)) leads.set("adapter", failedDecisions());
   $("#station-acts").replaceChildren(...leads.values());
   stationNews();
   $("#station").showModal();
@@ -36,6 +37,17 @@ function leading(part, text, tab, narrowed) {
     const panel = open(tab);
     if (narrowed) panel.narrow(narrowed(part));
     $(`#tab-${tab}`).focus();
+  });
+  return button;
+}
+
+function failedDecisions() {
+  const button = element("button", { type: "button" }, "Show failed decisions");
+  button.addEventListener("click", () => {
+    $("#station").close();
+    $("#decision-filter").value = "failed";
+    $("#decision-filter").dispatchEvent(new Event("change"));
+    $("#decisions").focus();
   });
   return button;
 }
