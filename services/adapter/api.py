@@ -14,6 +14,12 @@ router = APIRouter(tags=["events"])
 MAX_EVENTS = 1_000
 
 
+_BATCH_SCHEMA = {
+    "type": "array",
+    "maxItems": MAX_EVENTS,
+    "items": {"$ref": "#/components/schemas/CloudEvent"},
+}
+
 BridgeDependency = Annotated[Bridge, component(Bridge)]
 
 
@@ -43,7 +49,7 @@ def _require_own_events(caller: Caller, events: list[Any]) -> None:
     summary="Decide on a batch of events and publish those that leave",
     responses=problems(403, 415),
     openapi_extra={
-        "requestBody": {"required": True, "content": {BATCH_CONTENT_TYPE: {"schema": {"type": "array"}}}}
+        "requestBody": {"required": True, "content": {BATCH_CONTENT_TYPE: {"schema": _BATCH_SCHEMA}}}
     },
 )
 async def take(

@@ -30,6 +30,7 @@ from services.order.order_id import FORMAT
 from shared.web import (
     IF_MATCH,
     IF_NONE_MATCH,
+    PAGED,
     DatabaseDependency,
     ErrorStatuses,
     Problem,
@@ -37,16 +38,18 @@ from shared.web import (
     RequestModel,
     database,
     link_next,
+    operation_id,
     preconditions,
     problems,
+    response_headers,
     with_headers,
 )
 
-router = APIRouter(prefix="/orders", tags=["orders"])
+router = APIRouter(prefix="/orders", tags=["orders"], generate_unique_id_function=operation_id)
 
 STATUSES: ErrorStatuses = {OrderError: 409, UnknownOrder: 404, VersionMismatch: 412}
 
-_REJECTIONS = problems(400, 404, 409, 412)
+_RESPONSES = {**response_headers(200, "ETag"), **problems(400, 404, 409, 412)}
 _ORDERS = TypeAdapter(list[Order])
 
 Command = Callable[[Transaction], Awaitable[Order]]
@@ -122,6 +125,7 @@ def _entity_tag(order: Order) -> str:
     dependencies=[ReaderAccess],
     response_model=Order,
     responses={
+        **response_headers(200, "ETag"),
         304: {"description": "Unchanged: If-None-Match names the current ETag"},
         **problems(400, 404, 412),
     },
@@ -138,7 +142,7 @@ async def read(order_id: OrderId, request: Request) -> Response:
     "",
     status_code=201,
     response_model=Order,
-    responses=problems(400),
+    responses={**response_headers(201, "ETag", "Location"), **problems(400)},
     openapi_extra=with_headers(KEY),
     summary="Place an order",
 )
@@ -150,7 +154,7 @@ async def place(body: PlaceOrder, request: Request) -> Response:
     "/{order_id}/complete",
     dependencies=[ReaderAccess],
     response_model=Order,
-    responses=_REJECTIONS,
+    responses=_RESPONSES,
     openapi_extra=with_headers(KEY, IF_MATCH, IF_NONE_MATCH),
     summary="Complete an order: the buyer has paid",
 )
@@ -162,7 +166,7 @@ async def complete(order_id: OrderId, versions: Versions, request: Request) -> R
     "/{order_id}/cancel",
     dependencies=[ReaderAccess],
     response_model=Order,
-    responses=_REJECTIONS,
+    responses=_RESPONSES,
     openapi_extra=with_headers(KEY, IF_MATCH, IF_NONE_MATCH),
     summary="Cancel an order; once paid, it is CANCELLING until SCM replies",
 )
@@ -174,7 +178,7 @@ async def cancel(order_id: OrderId, versions: Versions, request: Request) -> Res
     "/{order_id}/delivery-address",
     dependencies=[ReaderAccess],
     response_model=Order,
-    responses=_REJECTIONS,
+    responses=_RESPONSES,
     openapi_extra=with_headers(KEY, IF_MATCH, IF_NONE_MATCH),
     summary="Change the delivery address",
 )
@@ -192,7 +196,7 @@ async def change_delivery_address(
     "/{order_id}/memo",
     dependencies=[ReaderAccess],
     response_model=Order,
-    responses=_REJECTIONS,
+    responses=_RESPONSES,
     openapi_extra=with_headers(KEY, IF_MATCH, IF_NONE_MATCH),
     summary="Write the order's memo",
 )
@@ -206,6 +210,7 @@ async def write_memo(order_id: OrderId, versions: Versions, body: MemoBody, requ
     "",
     response_model=list[Order],
     dependencies=[ReaderAccess],
+    responses=PAGED,
     summary="List orders, newest first; Link has the next page",
 )
 async def list_orders(

@@ -8,7 +8,7 @@ from snsqs import WireModel
 
 from services.scm import delivery, demand, fulfilment, inventory, purchase
 from services.scm.delivery import Invoice
-from services.scm.fulfilment import Fulfilment, Quantity, Status, quantities
+from services.scm.fulfilment import Fulfilment, FulfilmentStatus, Quantity, quantities
 from services.scm.inventory import OrderStock
 from shared.operations.checksum import digest
 from shared.operations.reconciliation import (
@@ -29,7 +29,7 @@ class ReconciledOrder(WireModel):
     `shared.operations.checksum.digest`), null without an invoice."""
 
     id: str
-    status: Status
+    status: FulfilmentStatus
     version: int
     """Version of the fulfilment, not of the order."""
     lines: list[Quantity]
@@ -136,7 +136,7 @@ async def received(db: DatabaseDependency, after: AfterSku = "", limit: Limit = 
     return Received(received=[ReceivedGoods(sku=sku, received=quantity) for sku, quantity in page])
 
 
-class Stock(WireModel):
+class StockAccounts(WireModel):
     stock: list[inventory.StockAccount]
 
 
@@ -145,9 +145,9 @@ async def stock(
     db: DatabaseDependency,
     after: AfterSku = "",
     limit: Limit = 100,
-) -> Stock:
+) -> StockAccounts:
     async with db.connection() as connection:
-        return Stock(stock=await inventory.stock_accounts(connection, after, limit))
+        return StockAccounts(stock=await inventory.stock_accounts(connection, after, limit))
 
 
 @router.get("/demand", summary="List units per article counted by demand, for comparison with the orders")

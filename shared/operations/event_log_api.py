@@ -20,6 +20,7 @@ from shared.operations.selection import (
     criteria,
 )
 from shared.web import (
+    PAGED,
     AnyAccess,
     ClampedTimestamp,
     DatabaseDependency,
@@ -62,6 +63,7 @@ EventLogDependency = Annotated[EventLog, component(EventLog)]
 @router.get(
     "/event-log",
     dependencies=[AnyAccess],
+    responses=PAGED,
     summary="List published events and their decisions",
 )
 async def event_log(

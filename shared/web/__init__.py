@@ -25,7 +25,7 @@ from shared.web._components import (
 )
 from shared.web._entity_tag import IF_MATCH, IF_NONE_MATCH, Preconditions, content_tag, preconditions
 from shared.web._health import Monitored, health_router
-from shared.web._openapi import header, problems, with_headers
+from shared.web._openapi import PAGED, header, operation_id, problems, response_headers, with_headers
 from shared.web._problem import ErrorStatuses, Problem, add_problem_handlers, map_errors
 from shared.web._request import (
     ClampedTimestamp,
@@ -48,6 +48,7 @@ __all__ = [
     "MAX_CONNECTIONS",
     "MAX_REQUESTS",
     "OPTIONAL_TOKEN",
+    "PAGED",
     "Access",
     "AnyAccess",
     "AnyCaller",
@@ -85,8 +86,10 @@ __all__ = [
     "link_next",
     "map_errors",
     "media_type",
+    "operation_id",
     "partner_access",
     "preconditions",
     "problems",
+    "response_headers",
     "with_headers",
 ]

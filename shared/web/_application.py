@@ -25,7 +25,7 @@ from shared.runtime.tokens import NamedToken
 from shared.web._access import Access, authenticate
 from shared.web._components import Components, components
 from shared.web._docs import add_docs
-from shared.web._openapi import DocumentedProblems
+from shared.web._openapi import DocumentedProblems, operation_id
 from shared.web._problem import add_problem_handlers
 from shared.web._request_guard import RequestGuard
 from shared.web._request_limits import HEALTH, RequestLimits
@@ -81,6 +81,9 @@ def application(
         docs_url=None,
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
+        generate_unique_id_function=operation_id,
+        separate_input_output_schemas=False,
+        servers=[{"url": "/", "description": "This service"}],
     )
     app.state.has_open_reads = settings is not None and settings.is_development
     app.state.components = Components(BackgroundLoops(), Gauges())

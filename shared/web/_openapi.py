@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from shared.web._problem import MEDIA_TYPE
 from shared.web._problem_types import BY_STATUS
@@ -37,16 +38,37 @@ _PROBLEM = {
 }
 
 
+_HEADERS = {
+    name: {"description": description, "schema": {"type": "string"}}
+    for name, description in {
+        "Accept": "Media type that the endpoint accepts",
+        "ETag": "Entity tag for If-Match and If-None-Match",
+        "Link": 'Reference to the next page, with `rel="next"`; absent on the last one',
+        "Location": "Path of the created resource",
+        "Retry-After": "Seconds to wait; absent if the outcome is unknown",
+        "WWW-Authenticate": "Scheme of the token, `Bearer`",
+    }.items()
+}
+
+_HEADERS_OF = {401: "WWW-Authenticate", 415: "Accept", 503: "Retry-After"}
+"""Headers of error responses."""
+
+
 def problems(*statuses: int) -> Responses:
     """Return the `responses` of an endpoint for its error statuses.
 
     Statuses that follow from its parameters, body, authentication or database are added automatically.
     """
     schema = {"$ref": "#/components/schemas/Problem"}
-    return {
-        status: {"description": BY_STATUS[status].description, "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
-    }
+    responses: Responses = {}
+    for status in statuses:
+        responses[status] = {
+            "description": BY_STATUS[status].description,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        if name := _HEADERS_OF.get(status):
+            responses[status]["headers"] = {name: _HEADERS[name]}
+    return responses
 
 
 def header(name: str, description: str, pattern: str) -> dict[str, Any]:
@@ -61,6 +83,21 @@ def with_headers(*headers: dict[str, Any]) -> dict[str, Any]:
     Header parameters of FastAPI cost more per request, even if absent, than pydantic needs for the body.
     """
     return {"parameters": list(headers)}
+
+
+def response_headers(status: int, *names: str) -> Responses:
+    """Return the `responses` of an endpoint whose successful response has these headers."""
+    return {status: {"headers": {name: _HEADERS[name] for name in names}}}
+
+
+PAGED = response_headers(200, "Link")
+"""`responses` of an endpoint whose pages are linked."""
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return the name of the operation in generated clients, such as `orders_place`."""
+    tag = str(route.tags[0]).lower().replace(" ", "_") if route.tags else "service"
+    return f"{tag}_{route.name}"
 
 
 class DocumentedProblems(FastAPI):

@@ -17,7 +17,7 @@ from services.adapter.routes.finding import Finding
 from services.adapter.routes.recorded import EventLogs
 from services.adapter.routes.route import Route
 from shared.runtime.service_client import ServiceUnavailable
-from shared.web import OperatorAccess, Problem, component
+from shared.web import OperatorAccess, Problem, component, problems
 
 router = APIRouter(prefix="/api/routes", tags=["routes"])
 
@@ -100,7 +100,7 @@ async def explain_event(event: CloudEvent, file: File) -> Response:
     "/dry-run",
     response_model=DryRun,
     dependencies=[OperatorAccess],
-    responses={503: {"description": "The event log of a service cannot be read"}},
+    responses=problems(503),
     summary="The effect of a changed route file on recorded events",
 )
 async def try_file(

@@ -31,9 +31,22 @@ from shared.operations.event_log_api import Resubmitted
 from shared.operations.handled_versions_api import OrderId, RepairedVersion
 from shared.operations.listener_control import Queue
 from shared.operations.selection import Filter, Name
-from shared.web import ErrorStatuses, Limit, Operator, OperatorAccess, Problem, component, link_next, problems
+from shared.web import (
+    PAGED,
+    ErrorStatuses,
+    Limit,
+    Operator,
+    OperatorAccess,
+    Problem,
+    component,
+    link_next,
+    problems,
+    response_headers,
+)
 
 router = APIRouter(prefix="/api", tags=["recovery"], dependencies=[OperatorAccess])
+
+_STARTED = {**response_headers(202, "Location"), **problems(404, 409)}
 
 STATUSES: ErrorStatuses = {
     UnknownQueue: 404,
@@ -90,7 +103,7 @@ async def browse(wanted: Annotated[Browse, Query()], dead_letters: DeadLettersDe
     "/dead-letters/redrive",
     status_code=202,
     dependencies=[AwsErrors],
-    responses=problems(404, 409),
+    responses=_STARTED,
     summary="Send dead letters back to their queue",
 )
 async def redrive(
@@ -104,7 +117,7 @@ async def redrive(
     "/dead-letters/discard",
     status_code=202,
     dependencies=[AwsErrors],
-    responses=problems(404, 409),
+    responses=_STARTED,
     summary="Delete dead letters",
 )
 async def discard(
@@ -118,7 +131,7 @@ async def discard(
     "/replay",
     status_code=202,
     dependencies=[AwsErrors],
-    responses=problems(404, 409),
+    responses=_STARTED,
     summary="Send events again that were forwarded before, and prove that no state changed",
 )
 async def replay(
@@ -205,7 +218,7 @@ async def repair_version(
     return await services.repair_version(command, operator)
 
 
-@router.get("/operations", responses=problems(404), summary="Operations, newest first")
+@router.get("/operations", responses={**PAGED, **problems(404)}, summary="Operations, newest first")
 async def read_operations(
     request: Request,
     response: Response,
@@ -235,7 +248,7 @@ async def cancel(operation_id: str, operations: OperationsDependency) -> Operati
     return await operations.cancel(operation_id)
 
 
-@router.get("/audit", summary="What operators did to the messages, newest or oldest first")
+@router.get("/audit", responses=PAGED, summary="What operators did to the messages, newest or oldest first")
 async def read_audit(
     request: Request,
     response: Response,

@@ -29,7 +29,7 @@ class UnknownOrder(Exception):
     """All services answered, and none has records of the order. Check the id."""
 
 
-class Gap(WireModel):
+class LineageGap(WireModel):
     """A service or a queue whose records are missing or incomplete."""
 
     service: str
@@ -56,7 +56,7 @@ class Lineage(WireModel):
     total_ms: float | None
     """From the first hop to the last one so far."""
     hops: list[Hop]
-    gaps: list[Gap]
+    gaps: list[LineageGap]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class ServiceRecords:
     service: str
     now: AggregateNow | None = None
     events: Events = field(default_factory=Events)
-    gap: Gap | None = None
+    gap: LineageGap | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -116,10 +116,10 @@ class Lineages:
                 _read(client, f"/subjects/{order_id}/events", Events),
             )
         except ServiceUnavailable as error:
-            return ServiceRecords(service.name, gap=Gap(service=service.name, reason=str(error)))
+            return ServiceRecords(service.name, gap=LineageGap(service=service.name, reason=str(error)))
         return ServiceRecords(service.name, now, events or Events())
 
-    async def _letters(self, order_id: str) -> tuple[dict[str, list[DeadLetter]], list[Gap]]:
+    async def _letters(self, order_id: str) -> tuple[dict[str, list[DeadLetter]], list[LineageGap]]:
         """Return the dead letters by source queue, and what could not be seen. Only queues that are not empty
         are browsed: that takes a second, and meanwhile hides the letters from other receivers."""
         wanted = Filter.model_validate({"orderId": order_id})
@@ -130,12 +130,12 @@ class Lineages:
                     browsed = await self._dead_letters.browse(depth.queue, wanted, _MAX_LETTERS)
                     letters[depth.queue] = browsed.letters
                     gaps += [
-                        Gap(service=scan.queue, reason=scan.incomplete)
+                        LineageGap(service=scan.queue, reason=scan.incomplete)
                         for scan in browsed.queues
                         if scan.incomplete
                     ]
         except transient_errors() as error:
-            return {}, [Gap(service="dead letters", reason=f"SNS or SQS unavailable: {error}")]
+            return {}, [LineageGap(service="dead letters", reason=f"SNS or SQS unavailable: {error}")]
         return letters, gaps
 
 

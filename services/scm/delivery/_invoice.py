@@ -21,7 +21,7 @@ class NotAllowed(DeliveryError):
     """The invoice's status does not allow the step. The message names both."""
 
 
-class Status(StrEnum):
+class InvoiceStatus(StrEnum):
     """ISSUED → DISPATCHED → DELIVERED; or VOID before the dispatch."""
 
     ISSUED = "ISSUED"
@@ -53,13 +53,13 @@ class Invoice(WireModel):
 
     @computed_field  # type: ignore[prop-decorator]
     @property
-    def status(self) -> Status:
+    def status(self) -> InvoiceStatus:
         """The last step taken."""
         if self.voided_at:
-            return Status.VOID
+            return InvoiceStatus.VOID
         if self.delivered_at:
-            return Status.DELIVERED
-        return Status.DISPATCHED if self.dispatched_at else Status.ISSUED
+            return InvoiceStatus.DELIVERED
+        return InvoiceStatus.DISPATCHED if self.dispatched_at else InvoiceStatus.ISSUED
 
     def voided(self) -> "Invoice":
         """Return the invoice as void: no goods may be dispatched with it."""

@@ -8,7 +8,7 @@ from snsqs.events import event_listener
 from snsqs.postgres import Transaction
 
 from services.scm.delivery import _store as store
-from services.scm.delivery._invoice import Invoice, Status
+from services.scm.delivery._invoice import Invoice, InvoiceStatus
 from services.scm.events import (
     AddressChanged,
     FulfilmentReserved,
@@ -50,7 +50,7 @@ class DeliveryInvoicing:
         live = await store.find_live(tx.connection, order_id)
         if live is None:
             return
-        if live.status is not Status.ISSUED:
+        if live.status is not InvoiceStatus.ISSUED:
             log.warning("late address change ignored", invoice=str(live.id), status=live.status)
             return
         order = await self._order_client.current_order(order_id)

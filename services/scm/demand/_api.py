@@ -8,12 +8,12 @@ from fastapi import APIRouter, Query, Request, Response
 from services.scm.demand import _store as store
 from services.scm.demand._store import DailyDemand
 from services.scm.fields import Name, NameCursor
-from shared.web import DatabaseDependency, Day, Limit, link_next
+from shared.web import PAGED, DatabaseDependency, Day, Limit, link_next
 
 router = APIRouter(prefix="/back-office/demand", tags=["back office"])
 
 
-@router.get("", summary="List units ordered per article and day")
+@router.get("", responses=PAGED, summary="List units ordered per article and day")
 async def demand(
     request: Request,
     response: Response,

@@ -1,6 +1,6 @@
 """Fulfilment: SCM's side of an order, and the events that SCM publishes about it."""
 
-from services.scm.fulfilment._fulfilment import PUBLISHED, Fulfilment, Quantity, Status, quantities
+from services.scm.fulfilment._fulfilment import PUBLISHED, Fulfilment, FulfilmentStatus, Quantity, quantities
 from services.scm.fulfilment._progress import open_fulfilment, record_progress
 from services.scm.fulfilment._store import find, is_known, page
 from services.scm.fulfilment._withdrawal import withdraw
@@ -8,8 +8,8 @@ from services.scm.fulfilment._withdrawal import withdraw
 __all__ = [
     "PUBLISHED",
     "Fulfilment",
+    "FulfilmentStatus",
     "Quantity",
-    "Status",
     "find",
     "is_known",
     "open_fulfilment",

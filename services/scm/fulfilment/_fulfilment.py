@@ -7,7 +7,7 @@ from snsqs import Aggregate, DomainEvent, WireModel
 from services.scm.events import Line
 
 
-class Status(StrEnum):
+class FulfilmentStatus(StrEnum):
     """RECEIVED → (SHORT →) RESERVED → INVOICED → DISPATCHED → DELIVERED; or CANCELLED before the dispatch."""
 
     RECEIVED = "RECEIVED"
@@ -29,7 +29,7 @@ class Quantity(WireModel):
 class Fulfilment(Aggregate):
     """State of an order at SCM. Immutable: each change returns a copy whose `version` is greater by one."""
 
-    status: Status
+    status: FulfilmentStatus
     lines: list[Quantity]
     shortages: list[Quantity]
     invoice_id: str | None = None
@@ -39,12 +39,14 @@ class Fulfilment(Aggregate):
     @classmethod
     def received(cls, order_id: str, lines: tuple[Line, ...]) -> "Fulfilment":
         """Return a new fulfilment, in version 0: it has not been published yet."""
-        return cls(id=order_id, version=0, status=Status.RECEIVED, lines=quantities(lines), shortages=[])
+        return cls(
+            id=order_id, version=0, status=FulfilmentStatus.RECEIVED, lines=quantities(lines), shortages=[]
+        )
 
     @property
     def has_left(self) -> bool:
         """True once the goods have left the warehouse."""
-        return self.status in (Status.DISPATCHED, Status.DELIVERED)
+        return self.status in (FulfilmentStatus.DISPATCHED, FulfilmentStatus.DELIVERED)
 
     def changed(self, **changes: object) -> "Fulfilment":
         """Return the next version, with these fields changed."""

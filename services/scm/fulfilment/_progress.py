@@ -18,9 +18,9 @@ from services.scm.fulfilment._fulfilment import (
     DeliveryInvoiceIssued,
     Fulfilment,
     FulfilmentEvent,
+    FulfilmentStatus,
     ParcelDelivered,
     ParcelDispatched,
-    Status,
     StockReserved,
     StockShort,
     quantities,
@@ -51,16 +51,16 @@ async def record_progress(event: Progress, tx: Transaction) -> None:
 def _to_published(fulfilment: Fulfilment, event: Progress) -> FulfilmentEvent:
     match event:
         case GoodsReserved():
-            return StockReserved(source=fulfilment.changed(status=Status.RESERVED, shortages=[]))
+            return StockReserved(source=fulfilment.changed(status=FulfilmentStatus.RESERVED, shortages=[]))
         case GoodsShort(missing=missing):
-            short = fulfilment.changed(status=Status.SHORT, shortages=quantities(missing))
+            short = fulfilment.changed(status=FulfilmentStatus.SHORT, shortages=quantities(missing))
             return StockShort(source=short)
         case InvoiceIssued(invoice_id=invoice_id, order_version=order_version):
             invoiced = fulfilment.changed(
-                status=Status.INVOICED, invoice_id=invoice_id, order_version=order_version
+                status=FulfilmentStatus.INVOICED, invoice_id=invoice_id, order_version=order_version
             )
             return DeliveryInvoiceIssued(source=invoiced)
         case ParcelHandedOver():
-            return ParcelDispatched(source=fulfilment.changed(status=Status.DISPATCHED))
+            return ParcelDispatched(source=fulfilment.changed(status=FulfilmentStatus.DISPATCHED))
         case ParcelArrived():
-            return ParcelDelivered(source=fulfilment.changed(status=Status.DELIVERED))
+            return ParcelDelivered(source=fulfilment.changed(status=FulfilmentStatus.DELIVERED))

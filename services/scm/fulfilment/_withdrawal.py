@@ -10,7 +10,7 @@ from services.scm.fulfilment._fulfilment import (
     CancellationRejected,
     Fulfilment,
     FulfilmentCancelled,
-    Status,
+    FulfilmentStatus,
 )
 
 log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ async def withdraw(event: OrderWithdrawn, tx: Transaction) -> None:
     if fulfilment is None:
         fulfilment = Fulfilment.received(event.order_id, event.lines)
         await store.insert(tx.connection, fulfilment)
-    if fulfilment.status is Status.CANCELLED:
+    if fulfilment.status is FulfilmentStatus.CANCELLED:
         return
     await (_reject(fulfilment, tx) if fulfilment.has_left else _cancel(fulfilment, tx))
 
@@ -38,7 +38,9 @@ async def _reject(fulfilment: Fulfilment, tx: Transaction) -> None:
 
 
 async def _cancel(fulfilment: Fulfilment, tx: Transaction) -> None:
-    cancelled = fulfilment.changed(status=Status.CANCELLED, shortages=[], invoice_id=None, order_version=None)
+    cancelled = fulfilment.changed(
+        status=FulfilmentStatus.CANCELLED, shortages=[], invoice_id=None, order_version=None
+    )
     await store.update(tx.connection, cancelled)
     await tx.publish(FulfilmentWithdrawn(fulfilment.id))
     log.info("fulfilment cancelled", was=fulfilment.status)

@@ -13,6 +13,7 @@ from services.scm.inventory._stock import CountBelowReserved, Reason, lock, reco
 from shared.web import (
     IF_MATCH,
     IF_NONE_MATCH,
+    PAGED,
     DatabaseDependency,
     ErrorStatuses,
     Integral,
@@ -24,6 +25,7 @@ from shared.web import (
     link_next,
     preconditions,
     problems,
+    response_headers,
     with_headers,
 )
 
@@ -91,7 +93,7 @@ def _entity_tag(stock: Stock) -> str:
 
 @router.put(
     "/{sku}",
-    responses=problems(400, 409, 412),
+    responses={**response_headers(200, "ETag"), **problems(400, 409, 412)},
     openapi_extra=with_headers(IF_MATCH, IF_NONE_MATCH),
     summary="Set the pieces on hand to a count",
 )
@@ -120,6 +122,7 @@ async def count(
     "/{sku}",
     response_model=Stock,
     responses={
+        **response_headers(200, "ETag"),
         304: {"description": "Unchanged: If-None-Match names the current ETag"},
         **problems(400, 404, 412),
     },
@@ -135,7 +138,7 @@ async def read(sku: Name, request: Request, response: Response, db: DatabaseDepe
     return preconditions(request).not_modified(_entity_tag(found)) or found
 
 
-@router.get("", summary="List the stock by article")
+@router.get("", responses=PAGED, summary="List the stock by article")
 async def stock(
     request: Request,
     response: Response,
@@ -150,7 +153,7 @@ async def stock(
     return page
 
 
-@router.get("/{sku}/movements", summary="List the movements of an article")
+@router.get("/{sku}/movements", responses=PAGED, summary="List the movements of an article")
 async def movements(
     sku: Name,
     request: Request,

@@ -9,7 +9,7 @@ from snsqs import WireModel
 from services.scm.fields import OrderId
 from services.scm.inventory import _waiting as waiting
 from services.scm.inventory._stock import StockFreed
-from shared.web import DatabaseDependency, Limit, OperatorAccess, Problem, link_next, problems
+from shared.web import PAGED, DatabaseDependency, Limit, OperatorAccess, Problem, link_next, problems
 
 router = APIRouter(prefix="/back-office/waiting-orders", tags=["back office"])
 
@@ -44,7 +44,7 @@ class WaitingOrder(WireModel):
     parked_at: datetime | None
 
 
-@router.get("", summary="List the waiting orders, oldest first")
+@router.get("", responses=PAGED, summary="List the waiting orders, oldest first")
 async def waiting_orders(
     request: Request,
     response: Response,

@@ -11,10 +11,11 @@ from services.scm.purchase import _store as store
 from services.scm.purchase._purchase_order import (
     PurchaseError,
     PurchaseOrder,
-    Status,
+    PurchaseOrderStatus,
     UnknownPurchaseOrder,
 )
 from shared.web import (
+    PAGED,
     DatabaseDependency,
     ErrorStatuses,
     Limit,
@@ -57,14 +58,14 @@ class Receipt(RequestModel):
         return quantities
 
 
-@router.get("", summary="List purchase orders, oldest first")
+@router.get("", responses=PAGED, summary="List purchase orders, oldest first")
 async def purchase_orders(
     request: Request,
     response: Response,
     db: DatabaseDependency,
     caller: SupplierRead,
     supplier: Name | None = None,
-    status: Status | None = None,
+    status: PurchaseOrderStatus | None = None,
     after: Annotated[int, Query(ge=0, lt=2**63, description="the last id of the page before")] = 0,
     limit: Limit = 100,
 ) -> list[PurchaseOrder]:

@@ -19,7 +19,7 @@ class NotAllowed(PurchaseError):
     """The state of the purchase order does not allow the step. The message has the reason."""
 
 
-class Status(StrEnum):
+class PurchaseOrderStatus(StrEnum):
     """RAISED → CONFIRMED → (PARTLY_RECEIVED →) RECEIVED."""
 
     RAISED = "RAISED"
@@ -47,7 +47,7 @@ class PurchaseOrder(WireModel):
     id: int
     order_id: str
     supplier: str
-    status: Status
+    status: PurchaseOrderStatus
     lines: list[PurchaseLine]
     raised_at: datetime
     confirmed_at: datetime | None
@@ -57,7 +57,9 @@ class PurchaseOrder(WireModel):
         """Return the purchase order as confirmed; unchanged if it is already."""
         if self.confirmed_at:
             return self
-        return self.model_copy(update={"status": Status.CONFIRMED, "confirmed_at": datetime.now(UTC)})
+        return self.model_copy(
+            update={"status": PurchaseOrderStatus.CONFIRMED, "confirmed_at": datetime.now(UTC)}
+        )
 
     def with_received(self, quantities: Mapping[str, int]) -> "PurchaseOrder":
         """Return the purchase order with more received pieces, by SKU. Raises NotAllowed if it is not
@@ -70,9 +72,9 @@ class PurchaseOrder(WireModel):
             raise NotAllowed(f"purchase order {self.id} has no {', '.join(sorted(unknown))}")
         lines = [self._received(line, quantities.get(line.sku, 0)) for line in self.lines]
         if any(line.outstanding for line in lines):
-            return self.model_copy(update={"status": Status.PARTLY_RECEIVED, "lines": lines})
+            return self.model_copy(update={"status": PurchaseOrderStatus.PARTLY_RECEIVED, "lines": lines})
         return self.model_copy(
-            update={"status": Status.RECEIVED, "lines": lines, "received_at": datetime.now(UTC)}
+            update={"status": PurchaseOrderStatus.RECEIVED, "lines": lines, "received_at": datetime.now(UTC)}
         )
 
     def _received(self, line: PurchaseLine, quantity: int) -> PurchaseLine:

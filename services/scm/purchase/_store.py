@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import asyncpg
 from snsqs.postgres import Connection
 
-from services.scm.purchase._purchase_order import PurchaseOrder, Status, UnknownPurchaseOrder
+from services.scm.purchase._purchase_order import PurchaseOrder, PurchaseOrderStatus, UnknownPurchaseOrder
 
 SELECT = """
     SELECT id, order_id, supplier, status, lines, raised_at, confirmed_at, received_at
@@ -75,7 +75,7 @@ async def find_for_update(connection: Connection, purchase_order_id: int) -> Pur
 
 
 async def page(
-    connection: Connection, after: int, supplier: str | None, status: Status | None, limit: int
+    connection: Connection, after: int, supplier: str | None, status: PurchaseOrderStatus | None, limit: int
 ) -> list[PurchaseOrder]:
     """Return up to `limit` purchase orders with ids greater than `after`, by id; None matches any supplier or
     status."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from snsqs import WireModel
 
 from services.scm.fields import Name, NameCursor
-from shared.web import DatabaseDependency, Limit, OperatorAccess, RequestModel, link_next
+from shared.web import PAGED, DatabaseDependency, Limit, OperatorAccess, RequestModel, link_next
 
 router = APIRouter(prefix="/back-office/supplies", tags=["back office"])
 
@@ -38,7 +38,9 @@ async def supply(sku: Name, body: SupplierBody, db: DatabaseDependency) -> Suppl
     return Supply(sku=sku, supplier=body.supplier)
 
 
-@router.get("", summary="List the suppliers of articles; others are bought on the open market")
+@router.get(
+    "", responses=PAGED, summary="List the suppliers of articles; others are bought on the open market"
+)
 async def supplies(
     request: Request,
     response: Response,
