@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from local.ports import free_ports
+from shared.runtime.tokens import development_token
 from tests.service import failing_service
 
 pytestmark = pytest.mark.usefixtures("processes")
@@ -24,7 +25,13 @@ async def started(kind: str) -> AsyncIterator[Process]:
         "-m",
         failing_service.__name__,
         kind,
-        env={"ENVIRONMENT": "development", "PORT": str(port), "LOG_FORMAT": "json", "PATH": ""},
+        env={
+            "ENVIRONMENT": "development",
+            "PORT": str(port),
+            "SERVICE_TOKEN": development_token("failing").get_secret_value(),
+            "LOG_FORMAT": "json",
+            "PATH": "",
+        },
         stdout=PIPE,
         stderr=STDOUT,
     )
