@@ -51,7 +51,7 @@ include-name = "GET /orders"
 checks.positive_data_acceptance.expected-statuses = ["2XX", 422]
 
 [[operations]]
-include-path-regex = "^(/api)?/(dead-letters|replay|parked)"
+include-path-regex = "^(/api)?/(dead-letters|replay|parked|held-back|event-log/release)"
 # Nor a selection without criteria.
 checks.positive_data_acceptance.expected-statuses = ["2XX", 404, 409, 422]
 
