@@ -10,6 +10,8 @@ import httpx
 from rich.console import Console
 
 from local.invariants import Articles, Json, check_events, check_order, check_stations
+from shared.runtime.settings import EnvironmentSettings, load
+from shared.runtime.tokens import Token, bearer
 
 _PAGE = 100
 
@@ -142,9 +144,16 @@ async def _page(side: httpx.AsyncClient, path: str, **params: str | int) -> Any:
         raise ServiceUnreadable(f"{str(side.base_url).rstrip('/')}{path} cannot be read: {reason}") from error
 
 
-def _service(url: str) -> httpx.AsyncClient:
+class ReconcileSettings(EnvironmentSettings):
+    """Environment variables of the command."""
+
+    operator_token: Token | None = None
+    """Required outside of development, where reads need a token."""
+
+
+def _service(url: str, token: Token | None) -> httpx.AsyncClient:
     try:
-        return httpx.AsyncClient(base_url=url, trust_env=False)
+        return httpx.AsyncClient(base_url=url, headers=bearer(token) if token else None, trust_env=False)
     except httpx.InvalidURL as error:
         raise ServiceUnreadable(f"{url} is no URL: {error}") from error
 
@@ -178,7 +187,12 @@ async def compare_settled(
 async def run_reconcile(order_url: str, scm_url: str, console_url: str, wait: float) -> int:
     """Return 0 if nothing differs, 1 otherwise. Raises ServiceUnreadable."""
     output = Console(highlight=False, soft_wrap=True)
-    async with _service(order_url) as order, _service(scm_url) as scm, _service(console_url) as console:
+    token = load(ReconcileSettings, "reconcile").operator_token
+    async with (
+        _service(order_url, token) as order,
+        _service(scm_url, token) as scm,
+        _service(console_url, token) as console,
+    ):
         report = await compare_settled(order, scm, console, timeout=wait)
     for difference in report.differences:
         output.print(f"[red]✗[/] {difference}")

@@ -13,6 +13,7 @@ from snsqs import aws_clients
 
 from local.postgres import Postgres
 from local.reconcile import compare, compare_settled
+from shared.runtime.tokens import DEVELOPMENT_OPERATOR
 from tests.adapter.test_adapter import subscribe
 from tests.conftest import REGION, emptied, fresh_database
 from tests.order.test_reconciliation import place
@@ -396,10 +397,10 @@ class Sides:
         invoice_id = (await self.order.http.get(f"/orders/{order_id}")).json()["invoiceId"]
         return {"order": order_id, "sku": sku_of(planted), "invoice": invoice_id}
 
-    async def command(self, *options: str) -> tuple[int, str]:
+    async def command(self, *options: str, **environment: str) -> tuple[int, str]:
         """`python -m local reconcile`: exit code and output."""
         urls = ("--order-url", self.order.url, "--scm-url", self.scm.url, "--console-url", self.console.url)
-        return await run("-m", "local", "reconcile", *urls, "--wait", "0", *options)
+        return await run("-m", "local", "reconcile", *urls, "--wait", "0", *options, **environment)
 
 
 def sku_of(planted: Planted) -> str:
@@ -472,6 +473,15 @@ async def test_an_unreadable_service_is_named(sides: Sides) -> None:
     assert unreachable.startswith("error: http://127.0.0.1:1/reconciliation ")
     assert misdirected.startswith(f"error: {sides.scm.url}/nowhere/reconciliation ")
     assert (unreachable.count("\n"), misdirected.count("\n")) == (1, 1)
+
+
+async def test_the_token_of_the_operator_is_sent(sides: Sides) -> None:
+    """Reads need one outside of development; an unknown one is rejected everywhere."""
+    code, output = await sides.command(OPERATOR_TOKEN=DEVELOPMENT_OPERATOR.token.get_secret_value())
+    assert (code, "no differences" in output) == (0, True)
+    code, output = await sides.command(OPERATOR_TOKEN="token-of-another-system")
+    assert code == 1
+    assert output.startswith(f"error: {sides.order.url}/reconciliation cannot be read: Client error '401 ")
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
