@@ -75,6 +75,16 @@ def _hosts(value: object) -> object:
 
 _HOST = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9_.-]+")
 
+
+def _listening_host(value: str) -> str:
+    if not _LISTENING_HOST.fullmatch(value):
+        raise ValueError("must be a host name or an IP address")
+    return value
+
+
+_LISTENING_HOST = re.compile(r"[A-Za-z0-9._:%-]+")
+
+ListeningHost = Annotated[str, AfterValidator(_listening_host)]
 Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)]
 PostgresUrl = Annotated[str, AfterValidator(_postgres_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
@@ -98,7 +108,7 @@ class ServiceSettings(EnvironmentSettings):
 
     environment: Literal["development", "production"] = "production"
     """In development, missing topics and queues are created; in production they prevent the start."""
-    host: str = "127.0.0.1"
+    host: ListeningHost = "127.0.0.1"
     port: Port
     allowed_hosts: Hosts = LOOPBACK_HOSTS
     """Host names by which clients reach the service; a request with another Host is rejected."""

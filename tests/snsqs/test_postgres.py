@@ -1,9 +1,20 @@
 """Connection pool that is exhausted, and values of jsonb columns."""
 
+import socket
+
 import asyncpg
 import pytest
 from snsqs.events import ApplicationEventPublisher
-from snsqs.postgres import Database, DatabaseUnavailable, Unstorable
+from snsqs.postgres import Database, DatabaseUnavailable, DatabaseUnreachable, Unstorable, connect
+
+
+async def test_a_server_that_does_not_answer_is_named() -> None:
+    """With the reason, which the timeout itself does not have."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://app@127.0.0.1:{silent.getsockname()[1]}/orders"
+        with pytest.raises(DatabaseUnreachable, match="/orders: no answer within 5 s"):
+            async with connect(url, ApplicationEventPublisher()):
+                pass
 
 
 async def test_a_connection_that_is_not_available_in_time_raises(order_database: str) -> None:

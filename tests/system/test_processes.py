@@ -80,6 +80,21 @@ async def run(*arguments: str, **environment: str) -> tuple[int, str]:
             {"ENVIRONMENT": "prod"},
             "ENVIRONMENT is invalid: Input should be 'development' or 'prod",
         ),
+        (
+            "order",
+            {"DATABASE_MAX_CONNECTIONS": "9" * 30},
+            "DATABASE_MAX_CONNECTIONS is invalid: Input should be less than or equal to 262143",
+        ),
+        (
+            "scm",
+            {"EVENT_MAX_ATTEMPTS": "9" * 30},
+            "EVENT_MAX_ATTEMPTS is invalid: Input should be less than or equal to 1000000",
+        ),
+        (
+            "adapter",
+            {"HOST": "a b"},
+            "adapter: environment variable HOST is invalid: must be a host name or an IP address",
+        ),
         ("adapter", {"ROUTES_FILE": "/nowhere.toml"}, "adapter: /nowhere.toml: "),
         (
             "scm",

@@ -220,7 +220,8 @@ async def connect(
             reset=_keep_session,
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
-        raise DatabaseUnreachable(f"{without_password(url)}: {error}") from error
+        reason = str(error) or "no answer within 5 s"  # a TimeoutError has no text
+        raise DatabaseUnreachable(f"{without_password(url)}: {reason}") from error
     keeping_alive = asyncio.create_task(keep_alive(sessions))
     try:
         yield Database(pool, publisher)
