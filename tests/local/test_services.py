@@ -35,6 +35,13 @@ def test_every_service_is_in_docker_compose(service: Any, compose: dict[str, Any
         assert migration in compose["services"]["migrate"]["command"][2].splitlines()
 
 
+def test_compose_publishes_no_queues_unless_asked(compose: dict[str, Any]) -> None:
+    """The port of the local SNS/SQS server belongs to a container that only a profile starts."""
+    publishing = {name for name, each in compose["services"].items() if "4566" in str(each.get("ports"))}
+    assert publishing == {"aws-port"}
+    assert compose["services"]["aws-port"]["profiles"] == ["aws-port"]
+
+
 @pytest.mark.parametrize("service", SERVICES, ids=lambda each: each.name)
 def test_every_port_is_in_the_example_of_the_environment(service: Any) -> None:
     example = (ROOT / ".env.example").read_text().splitlines()
