@@ -68,8 +68,9 @@ async def test_a_process_ends_although_a_handler_does_not(kind: str) -> None:
     """One that ignores every cancellation, or blocks the event loop during the shutdown."""
     async with started(kind) as process, asyncio.timeout(120):
         assert process.stdout is not None
-        while b"serving" not in await process.stdout.readline():
-            pass
+        async for line in process.stdout:
+            if b"serving" in line:
+                break
         process.send_signal(signal.SIGTERM)
         await process.communicate()
         assert process.returncode != 0
