@@ -7,7 +7,7 @@ CLIENTS := tests/web/clients/node_modules
 INSTALL := install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up reconcile new-service setup test-fast test check proofs simulate agreement chaos conformance \
+.PHONY: help demo up restart reconcile new-service setup test-fast test check proofs simulate agreement chaos conformance \
 	smoke bench bench-peers screenshots chromium lock clean
 
 help:
@@ -21,6 +21,9 @@ demo: setup  ## send orders through a fresh system, show the way of their events
 
 up: setup  ## run the system until Ctrl-C; data is kept in .local/
 	@$(BIN)/python -m local up
+
+restart: setup  ## restart SERVICE=scm of `make up`, with the code as it is now
+	@$(BIN)/python -m local restart $(or $(SERVICE),$(error SERVICE=… is missing))
 
 reconcile: setup  ## compare the orders, articles and events of Order and SCM while `make up` runs
 	@$(BIN)/python -m local reconcile

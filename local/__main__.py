@@ -14,19 +14,24 @@ from local.chaos import run_chaos
 from local.conformance import run_conformance
 from local.demo import run_demo
 from local.new_service import CannotCreate, create_service
-from local.ports import InvalidPort
+from local.ports import HOST, InvalidPort
 from local.program import ProgramFailed
 from local.reconcile import ServiceUnreadable, run_reconcile
+from local.services import SERVICES
 from local.smoke import run_smoke
+from local.supervisor import run_restart, running_urls
 from local.system import CannotStart
 from local.up import run_up
 
 cli = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
+_FOLDER = Path(".local").resolve()
+
+
 @cli.command()
 def up(
-    folder: Annotated[Path, typer.Option(help="Folder of data and logs.")] = Path(".local"),
+    folder: Annotated[Path, typer.Option(help="Folder of data and logs.")] = _FOLDER,
 ) -> None:
     """Run the whole system until Ctrl-C. Data is kept for the next run. CONSOLE_PORT, ORDER_PORT and so on,
     and AWS_PORT set other ports."""
@@ -41,14 +46,23 @@ def demo() -> None:
 
 @cli.command()
 def reconcile(
-    order_url: Annotated[str, typer.Option(envvar="ORDER_URL")] = "http://127.0.0.1:8001",
-    scm_url: Annotated[str, typer.Option(envvar="SCM_URL")] = "http://127.0.0.1:8003",
-    console_url: Annotated[str, typer.Option(envvar="CONSOLE_URL")] = "http://127.0.0.1:8000",
+    order_url: Annotated[str | None, typer.Option(envvar="ORDER_URL")] = None,
+    scm_url: Annotated[str | None, typer.Option(envvar="SCM_URL")] = None,
+    console_url: Annotated[str | None, typer.Option(envvar="CONSOLE_URL")] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for messages on their way.")] = 10,
 ) -> None:
     """Check that Order and SCM agree on all orders and articles, and that no event, queue or listener needs
-    an operator; 1 if not."""
-    _run(run_reconcile(order_url, scm_url, console_url, wait))
+    an operator; 1 if not. Without other URLs, of the system that `make up` runs."""
+    found = running_urls(_FOLDER)
+    urls = {each.name: found.get(each.name, f"http://{HOST}:{each.port}") for each in SERVICES}
+    order, scm, console = order_url or urls["order"], scm_url or urls["scm"], console_url or urls["console"]
+    _run(run_reconcile(order, scm, console, wait))
+
+
+@cli.command()
+def restart(service: Annotated[str, typer.Argument(help="Name of the service, such as scm.")]) -> None:
+    """Restart a service of the system that `make up` runs, with the code as it is now."""
+    _run(run_restart(_FOLDER, service))
 
 
 @cli.command()

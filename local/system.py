@@ -98,13 +98,6 @@ class LocalSystem:
             **self.overrides.get(service, {}),
         }
 
-    async def watch(self) -> None:
-        """Raises ProgramFailed, in a group, as soon as PostgreSQL or a program has ended."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.postgres.watch())
-            for program in self.programs.values():
-                group.create_task(program.watch())
-
     async def stop(self) -> None:
         """Stop the services, which drain, and then the SNS/SQS server that they drain into."""
         services = [program for name, program in self.programs.items() if name != "aws"]

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from local.output import background_console
 from local.ports import Ports
-from local.services import SERVICES
+from local.services import DATABASES, SERVICES
+from local.supervisor import Supervisor
 from local.system import OPERATOR, LocalSystem, running_system
 
 _COLOURS = dict(
@@ -33,13 +34,14 @@ async def _run_until_cancelled(folder: Path, console: Console) -> int:
     async with running_system(folder, Ports.from_environment(), on_line) as system:
         console.print(_welcome(system))
         with suppress(asyncio.CancelledError):  # by Ctrl-C, the intended end
-            await system.watch()
+            await Supervisor(system, lambda line: console.print(line, markup=False)).run()
     return 0
 
 
 def _welcome(system: LocalSystem) -> Text:
     order, scm = system.ports.url("order"), system.ports.url("scm")
     docs = "\n".join(f"  {each.name:<{_WIDTH}} {system.ports.url(each.name)}/docs" for each in SERVICES)
+    databases = "\n".join(f"  {name:<{_WIDTH}} psql '{system.database_url(name)}'" for name in DATABASES)
     json = "-H 'content-type: application/json' -d"
     operator = f"-H 'authorization: {OPERATOR['authorization']}'"
     return Text.from_markup(f"""
@@ -48,6 +50,10 @@ def _welcome(system: LocalSystem) -> Text:
 Console: [bold]{system.ports.url("console")}[/]
 
 {docs}
+
+Databases:
+
+{databases}
 
 Try, in the project's folder: put mugs into stock, place an order, complete it and read it again.
 

@@ -323,10 +323,10 @@ class Up:
             stderr=asyncio.subprocess.STDOUT,
         )
 
-    async def wait_for_output(self, text: str) -> None:
+    async def wait_for_output(self, text: str, times: int = 1) -> None:
         assert self.process.stdout is not None
         async with asyncio.timeout(TIMEOUT):
-            while text not in self.output:
+            while self.output.count(text) < times:
                 line = await self.process.stdout.readline()
                 assert line, self.output
                 self.output += line.decode()
@@ -338,9 +338,17 @@ class Up:
         assert self.process.returncode is not None
         return self.process.returncode
 
+    def find(self, name: str) -> psutil.Process | None:
+        """Return the process that serves on the port of this name."""
+        for process in psutil.process_iter(["cmdline", "environ"]):
+            about = [*(process.info["cmdline"] or []), (process.info["environ"] or {}).get("PORT")]
+            if {str(self.ports[name]), f"{HOST}:{self.ports[name]}"} & set(about) and "migrate" not in about:
+                return process
+        return None
+
     def processes(self) -> list[str]:
         """Return the command lines of its child processes that still run."""
-        marks = {str(self.folder), *(f":{port}" for port in vars(self.ports).values())}
+        marks = {str(self.folder), *(f":{port}" for port in self.ports.by_name.values())}
         found = []
         for process in psutil.process_iter(["cmdline", "environ", "status"]):
             about = " ".join([*(process.info["cmdline"] or []), *(process.info["environ"] or {}).values()])
@@ -378,22 +386,59 @@ async def test_up_stops_all_its_processes(tmp_path: Path, number: signal.Signals
         assert read.json()["id"] == placed.json()["id"]
 
 
-async def test_up_ends_with_one_line_when_a_process_dies(tmp_path: Path) -> None:
-    """The line names the process and its log; the others are stopped."""
+async def test_up_ends_with_one_line_when_the_queues_are_gone(tmp_path: Path) -> None:
+    """The line names the SNS/SQS server and its log; the services are stopped."""
     up = Up(tmp_path)
     await up.start()
     await up.wait_for_output("curl -s -X POST")
-    [scm] = [
-        process
-        for process in psutil.process_iter(["cmdline", "environ"])
-        if "services.scm" in (process.info["cmdline"] or [])
-        and (process.info["environ"] or {}).get("PORT") == str(up.ports["scm"])
-    ]
-    scm.kill()
+    aws = up.find("aws")
+    assert aws is not None
+    aws.kill()
     assert await up.end() == 1
-    assert f"error: scm ended with code -9; its log is {tmp_path}/logs/scm.log" in up.output
+    assert f"error: aws ended with code -9; its log is {tmp_path}/logs/aws.log" in up.output
     assert "Traceback" not in up.output
     assert up.processes() == []
+
+
+async def test_up_starts_a_service_that_dies_three_times_again(tmp_path: Path) -> None:
+    """Then the others continue without it, until a command restarts it; reconcile finds the ports."""
+    up = Up(tmp_path / ".local")
+    await up.start()
+    await up.wait_for_output("curl -s -X POST")
+
+    async def running_scm() -> psutil.Process | None:
+        return up.find("scm")
+
+    for number in range(4):
+        (await eventually(running_scm)).kill()
+        await up.wait_for_output("scm ended with code -9", times=number + 1)
+    await up.wait_for_output("error: scm ended 4 times; the others continue without it")
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(f"{up.ports.url('order')}/livez")).status_code == 200
+
+    async def command(*arguments: str) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            *[sys.executable, "-m", "local", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        return process.returncode, output.decode()
+
+    assert await command("restart", "scm") == (0, f"scm is ready at {up.ports.url('scm')}\n")
+    code, output = await command("restart", "shop")
+    assert (code, output) == (
+        1,
+        "error: there is no service 'shop'; there are console, order, adapter, scm\n",
+    )
+    code, output = await command("reconcile")
+    assert code == 0, output
+    up.process.terminate()
+    assert await up.end() == 0
+    code, output = await command("restart", "scm")
+    assert (code, output) == (1, f"error: no system runs in {up.folder}: start it with `make up`\n")
 
 
 async def test_up_names_a_port_in_use(tmp_path: Path) -> None:
