@@ -80,6 +80,7 @@ async def page(context: BrowserContext, system: LocalSystem) -> Page:
     await opened.add_init_script(WATCH_LAYOUT)
     await opened.goto(system.ports.url("console"))
     await expect(opened.locator("#stream")).to_have_text("live")
+    await expect(opened.locator(".station").first).to_be_visible()  # decisions are streamed from now on
     return opened
 
 
