@@ -106,7 +106,8 @@ class Remover:
         """Return False when it was stopped early. Raises errors of the SDK, AuditUnavailable and
         ServiceUnavailable."""
         outcomes = Outcomes(self._registry, self._queue.source.name, operation)
-        await outcomes.begin()
+        if isinstance(self._removal, Redrive) and not operation.dry_run:
+            await outcomes.begin()
         is_complete = await self._remove_all(operation, outcomes)
         await outcomes.wait()
         return is_complete
