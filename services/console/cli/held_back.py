@@ -6,7 +6,7 @@ import typer
 
 from services.console.cli.client import HERE, Url, console_at
 from services.console.cli.output import AsJson, print_json, print_table
-from services.console.cli.selecting import All, DryRun, Ids, Order, Type, given_of
+from services.console.cli.selecting import All, DryRun, Ids, Order, Since, Type, Until, event_selection
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -23,16 +23,15 @@ def release(
     ids: Ids = None,
     event_type: Type = None,
     order: Order = None,
-    since: Annotated[str | None, typer.Option("--from", help="Time, as 2021-07-17T23:59:59Z.")] = None,
-    until: Annotated[str | None, typer.Option("--to", help="Time, exclusive.")] = None,
+    since: Since = None,
+    until: Until = None,
     everything: All = False,
     dry_run: DryRun = False,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Let up to 1,000 events be decided again by the present routes, those published first."""
-    given = {"ids": ids, "type": event_type, "orderId": order, "from": since, "to": until, "all": everything}
-    selection = given_of(given, "--id, --type, --order, --from or --to")
+    selection = event_selection(ids, event_type, order, since, until, everything)
     command = {"service": service, "rule": rule, "selection": selection, "dryRun": dry_run}
     with console_at(url) as api:
         released = api.post("/api/held-back/release", command)

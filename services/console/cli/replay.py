@@ -7,7 +7,17 @@ import typer
 from services.console.cli.client import HERE, Url, console_at
 from services.console.cli.following import follow
 from services.console.cli.output import AsJson
-from services.console.cli.selecting import All, DryRun, Ids, Order, PerSecond, Type, given_of
+from services.console.cli.selecting import (
+    All,
+    DryRun,
+    Ids,
+    Order,
+    PerSecond,
+    Since,
+    Type,
+    Until,
+    event_selection,
+)
 
 
 def replay(
@@ -15,8 +25,8 @@ def replay(
     ids: Ids = None,
     event_type: Type = None,
     order: Order = None,
-    since: Annotated[str | None, typer.Option("--from", help="Time, as 2021-07-17T23:59:59Z.")] = None,
-    until: Annotated[str | None, typer.Option("--to", help="Time, exclusive.")] = None,
+    since: Since = None,
+    until: Until = None,
     everything: All = False,
     dry_run: DryRun = False,
     per_second: PerSecond = None,
@@ -28,17 +38,9 @@ def replay(
 
     The exit code is 1 when it did. What is held back by the routes of now is not sent. Ctrl-C ends it.
     """
-    given = {
-        "ids": ids,
-        "type": event_type,
-        "orderId": order,
-        "from": since,
-        "to": until,
-        "all": everything,
-    }
     command = {
         "service": service,
-        "selection": given_of(given, "--id, --type, --order, --from or --to"),
+        "selection": event_selection(ids, event_type, order, since, until, everything),
         "dryRun": dry_run,
         "perSecond": per_second,
         "waitSeconds": wait,
