@@ -520,7 +520,7 @@ async def test_dead_letters_are_reported(sides: Sides, aws_server: str) -> None:
 
 
 async def test_a_queue_without_a_known_consumer_is_reported(sides: Sides, aws_server: str) -> None:
-    """What its consumer did cannot be checked."""
+    """The work of its consumer cannot be checked."""
     async with aws_clients(region=REGION, endpoint_url=aws_server) as clients:
         await subscribe(clients, "order-events")
 

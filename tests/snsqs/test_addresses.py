@@ -299,7 +299,7 @@ EVERYWHERE = [everywhere]
 
 
 def test_the_command_shows_addresses_and_service_principals(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where a message crosses regions, and one of them has to be enabled first, AWS requires its name."""
+    """AWS requires the name of an opt-in region in the principal of a message that crosses regions."""
     assert main(["show", "--json", f"{__name__}:EVERYWHERE", "--region", REGION]) == 0
     shown = {each["queue"]["name"]: each for each in json.loads(capsys.readouterr().out)}
     principals = {

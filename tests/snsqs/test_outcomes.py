@@ -746,7 +746,7 @@ def test_a_long_visibility_timeout_covers_a_job_almost_to_the_limit_of_sqs(hours
 def test_a_blocked_event_loop_is_logged_and_degrades_the_health(
     awaits: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whether or not the handler that blocks awaits something afterwards, and is cancelled there."""
+    """The blocking handler may await something afterwards, and is cancelled there, or not."""
     blocked = False
 
     @listener

@@ -144,7 +144,7 @@ def test_a_listener_that_may_not_delete_stops_receiving_until_it_may(
 def test_a_message_that_was_handled_but_not_deleted_is_not_handled_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Where the visibility cannot be changed either, it is received again after half a minute."""
+    """It is received again after half a minute, because the visibility cannot be changed either."""
 
     async def scenario() -> None:
         run = Run()
